@@ -1,0 +1,1 @@
+"""What fills the ports: one module for each kind of dependency."""

@@ -1,0 +1,194 @@
+"""What is delivered later, on PostgreSQL: the outbox, the audit entries to seal, the work queue.
+
+Also API keys, which have no other home. Nothing here is on the path of a payment.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from remit.adapters.postgres_connection import Connection
+from remit.change import AuditEntry, Message
+from remit.ports import ApiKey, Delivery, NewId, is_id
+
+OUTBOX_PENDING = """
+SELECT coalesce(json_agg(found.message ORDER BY found.id), '[]')::text FROM (
+    SELECT id, message FROM outbox ORDER BY id LIMIT $1
+) found
+"""
+
+UNSEALED = """
+SELECT coalesce(json_agg(found ORDER BY found.id), '[]')::text FROM (
+    SELECT * FROM audit_entries WHERE segment IS NULL ORDER BY id LIMIT $1
+) found
+"""
+
+RECEIVE = """
+UPDATE queue_messages q
+SET receives = receives + 1, receipt = $2::uuid, visible_at = now() + $3 * interval '1 second'
+WHERE id IN (
+    SELECT id FROM queue_messages
+    WHERE dead_at IS NULL AND visible_at <= now()
+    ORDER BY visible_at LIMIT $1
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING message::text, receipt::text, receives, last_error
+"""
+
+BURY_EXHAUSTED = """
+UPDATE queue_messages SET dead_at = now(), receipt = NULL
+WHERE dead_at IS NULL AND visible_at <= now() AND receives >= $1
+"""
+
+RETRY = """
+UPDATE queue_messages
+SET last_error = $3, receipt = NULL, visible_at = now() + $5 * interval '1 second',
+    dead_at = CASE WHEN receives >= $4 THEN now() END
+WHERE id = $1::uuid AND receipt = $2::uuid
+"""
+
+FAILED = """
+SELECT message::text, '' AS receipt, receives, last_error FROM queue_messages
+WHERE dead_at IS NULL AND last_error IS NOT NULL ORDER BY visible_at LIMIT $1
+"""
+
+DEAD_LETTERS = """
+SELECT message::text, '' AS receipt, receives, last_error FROM queue_messages
+WHERE dead_at IS NOT NULL ORDER BY dead_at LIMIT $1
+"""
+
+REDRIVE = """
+UPDATE queue_messages SET dead_at = NULL, receives = 0, visible_at = now(), last_error = NULL
+WHERE dead_at IS NOT NULL AND ($1::uuid IS NULL OR id = $1) RETURNING id
+"""
+
+ALL_KEYS = "SELECT coalesce(json_agg(k ORDER BY k.id), '[]')::text FROM api_keys k"
+
+FIND_KEY = "SELECT json_agg(k)::text FROM api_keys k WHERE hash = $1"
+
+ADD_KEY = "INSERT INTO api_keys SELECT * FROM json_populate_record(NULL::api_keys, $1::json)"
+
+REVOKE_KEY = """
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1::uuid RETURNING id
+"""
+
+_messages = msgspec.json.Decoder(list[Message])
+_message = msgspec.json.Decoder(Message)
+_entries = msgspec.json.Decoder(list[AuditEntry])
+_keys = msgspec.json.Decoder(list[ApiKey])
+
+
+class PostgresOutbox:
+    """Outbox and AuditLog: rows that the store wrote, read in order and then marked done."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def pending(self, limit: int) -> list[Message]:
+        return _messages.decode(await self._connection.value(OUTBOX_PENDING, limit))
+
+    async def sent(self, message_ids: Sequence[str]) -> None:
+        await self._connection.rows("DELETE FROM outbox WHERE id = ANY($1::uuid[])", message_ids)
+
+    async def oldest(self) -> datetime | None:
+        oldest: datetime | None = await self._connection.value("SELECT min(created_at) FROM outbox")
+        return oldest
+
+    async def unsealed(self, limit: int) -> list[AuditEntry]:
+        return _entries.decode(await self._connection.value(UNSEALED, limit))
+
+    async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
+        await self._connection.rows(
+            "UPDATE audit_entries SET segment = $2 WHERE id = ANY($1::uuid[])", entry_ids, segment
+        )
+
+
+class PostgresQueue:
+    """Queue and FailedQueue in one table. A receipt is only good until the message comes back."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        new_id: NewId,
+        *,
+        max_receives: int,
+        visibility_seconds: float,
+        retry_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._new_id = new_id
+        self._max_receives = max_receives
+        self._visibility_seconds = visibility_seconds
+        self._retry_seconds = retry_seconds
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        await self._connection.rows(
+            "INSERT INTO queue_messages (id, message) "
+            "SELECT * FROM unnest($1::uuid[], $2::jsonb[]) ON CONFLICT (id) DO NOTHING",
+            [UUID(message.id) for message in messages],
+            [msgspec.json.encode(message).decode() for message in messages],
+        )
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        await self._connection.rows(BURY_EXHAUSTED, self._max_receives)
+        return _deliveries(
+            await self._connection.rows(RECEIVE, limit, self._new_id(), self._visibility_seconds)
+        )
+
+    async def delete(self, delivery: Delivery) -> None:
+        await self._connection.rows(
+            "DELETE FROM queue_messages WHERE id = $1::uuid AND receipt = $2::uuid",
+            delivery.message.id,
+            delivery.receipt,
+        )
+
+    async def retry(self, delivery: Delivery, error: str) -> None:
+        delay = self._retry_seconds * 2 ** (delivery.receives - 1)
+        await self._connection.rows(
+            RETRY, delivery.message.id, delivery.receipt, error, self._max_receives, delay
+        )
+
+    async def failed(self, limit: int) -> list[Delivery]:
+        return _deliveries(await self._connection.rows(FAILED, limit))
+
+    async def dead_letters(self, limit: int) -> list[Delivery]:
+        return _deliveries(await self._connection.rows(DEAD_LETTERS, limit))
+
+    async def redrive(self, message_id: str | None) -> int:
+        if message_id is not None and not is_id(message_id):
+            return 0
+        return len(await self._connection.rows(REDRIVE, message_id))
+
+
+class PostgresKeys:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def add(self, key: ApiKey) -> None:
+        await self._connection.rows(ADD_KEY, msgspec.json.encode(key).decode())
+
+    async def find(self, key_hash: str) -> ApiKey | None:
+        found = await self._connection.value(FIND_KEY, key_hash)
+        return _keys.decode(found)[0] if found else None
+
+    async def all(self) -> list[ApiKey]:
+        return _keys.decode(await self._connection.value(ALL_KEYS))
+
+    async def revoke(self, key_id: str, at: datetime) -> bool:
+        if not is_id(key_id):
+            return False
+        return bool(await self._connection.rows(REVOKE_KEY, key_id, at))
+
+
+def _deliveries(rows: Sequence[tuple[str, str, int, str | None]]) -> list[Delivery]:
+    return [
+        Delivery(
+            message=_message.decode(message),
+            receipt=receipt,
+            receives=receives,
+            last_error=last_error,
+        )
+        for message, receipt, receives, last_error in rows
+    ]

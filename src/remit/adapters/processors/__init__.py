@@ -1,0 +1,1 @@
+"""Processors: the simulated one, and those that move real money."""

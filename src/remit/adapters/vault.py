@@ -1,0 +1,116 @@
+"""The local vault: envelope encryption of card numbers under a key file, and keyed digests.
+
+A data key encrypts cards with AES-256-GCM; the master key, which never touches a card, wraps the
+data key. What is stored carries its wrapped data key, so it opens wherever the master key is. In
+AWS the master key is KMS's; the shape of what is stored is the same.
+"""
+
+import base64
+import hmac
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from remit.card import Card
+from remit.errors import RemitError
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+SEALS_PER_DATA_KEY = 2**24
+"""Far below the 2^32 messages that NIST SP 800-38D allows one key with random nonces."""
+
+
+class VaultError(RemitError):
+    """What was sealed does not open: another key, another payment, or altered bytes."""
+
+    code = "vault_sealed"
+
+
+class _Sealed(msgspec.Struct, frozen=True):
+    wrapped_key: bytes
+    nonce: bytes
+    ciphertext: bytes
+
+
+class FileVault:
+    """Seals under the master key in `key_file`: made on first use, readable by its owner alone."""
+
+    def __init__(self, key_file: Path) -> None:
+        master = _read_or_make(key_file)
+        self._wrapping = AESGCM(_derived(master, b"remit wrapping key"))
+        self._digest_key = _derived(master, b"remit fingerprint key")
+        self._seals_left = 0
+        self._data_key = AESGCM(bytes(KEY_BYTES))
+        self._wrapped_key = b""
+        self._unwrapped: dict[bytes, AESGCM] = {}
+
+    async def seal(self, card: Card, context: str) -> str:
+        if self._seals_left == 0:
+            self._new_data_key()
+        self._seals_left -= 1
+        nonce = os.urandom(NONCE_BYTES)
+        ciphertext = self._data_key.encrypt(nonce, msgspec.json.encode(card), context.encode())
+        sealed = _Sealed(self._wrapped_key, nonce, ciphertext)
+        return base64.b64encode(msgspec.msgpack.encode(sealed)).decode()
+
+    async def open(self, sealed: str, context: str) -> Card:
+        try:
+            parts = msgspec.msgpack.decode(base64.b64decode(sealed), type=_Sealed)
+            data_key = self._unwrap(parts.wrapped_key)
+            plain = data_key.decrypt(parts.nonce, parts.ciphertext, context.encode())
+        except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
+            raise VaultError(f"The sealed card of {context} does not open.") from error
+        return msgspec.json.decode(plain, type=Card)
+
+    def fingerprint(self, data: bytes) -> str:
+        return hmac.digest(self._digest_key, data, "sha256").hex()
+
+    def _new_data_key(self) -> None:
+        key = AESGCM.generate_key(KEY_BYTES * 8)
+        nonce = os.urandom(NONCE_BYTES)
+        self._wrapped_key = nonce + self._wrapping.encrypt(nonce, key, b"data key")
+        self._data_key = AESGCM(key)
+        self._seals_left = SEALS_PER_DATA_KEY
+
+    def _unwrap(self, wrapped: bytes) -> AESGCM:
+        if wrapped == self._wrapped_key:
+            return self._data_key
+        if wrapped not in self._unwrapped:
+            nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+            if len(self._unwrapped) >= 1_000:
+                self._unwrapped.clear()
+            self._unwrapped[wrapped] = AESGCM(self._wrapping.decrypt(nonce, sealed, b"data key"))
+        return self._unwrapped[wrapped]
+
+
+def _derived(master: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(master)
+
+
+def _read_or_make(key_file: Path) -> bytes:
+    """The key in the file. Of two processes that make it at once, one wins and both use its key."""
+    if not key_file.exists():
+        draft = key_file.with_name(f"{key_file.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        with draft.open("wb") as file:
+            file.write(os.urandom(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            key_file.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
+        raise VaultError(f"{key_file} must be readable by its owner alone: chmod 600 {key_file}")
+    key = key_file.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise VaultError(f"{key_file} must hold exactly {KEY_BYTES} bytes.")
+    return key

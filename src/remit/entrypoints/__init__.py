@@ -1,0 +1,1 @@
+"""Where requests, messages and operators come in. Thin: shapes and statuses, no decisions."""

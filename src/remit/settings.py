@@ -1,0 +1,97 @@
+"""Configuration: the environment, read once into one frozen value.
+
+A variable is the field's name in capitals with the prefix REMIT_. An unknown REMIT_ variable is
+refused, so that a misspelt one cannot be silently ignored.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+PREFIX = "REMIT_"
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class SettingsError(Exception):
+    """A setting is unknown or has a value it cannot have. The message names the variable."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, its unit in its name, and its default for a laptop."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
+    data_dir: Path = Path(".remit")
+    database_url: str | None = None
+    log_level: str = "info"
+
+    default_currency: str = "USD"
+    max_amount_minor: Count = 99_999_999
+    max_body_bytes: Count = 65_536
+    body_timeout_seconds: Seconds = 10.0
+    rate_per_second: Count = 1_000
+    rate_burst: Count = 2_000
+    api_key_cache_seconds: Seconds = 1.0
+
+    processor_timeout_seconds: Seconds = 10.0
+    claim_margin_seconds: Seconds = 5.0
+    card_retention_seconds: Count = 7 * 24 * 3600
+    idempotency_retention_seconds: Count = 48 * 3600
+
+    work_max_receives: Count = 5
+    work_visibility_seconds: Seconds = 30.0
+    work_retry_seconds: Seconds = 2.0
+    work_concurrency: Count = 16
+    relay_batch: Count = 500
+    relay_interval_seconds: Seconds = 0.2
+    seal_batch: Count = 2_000
+    seal_interval_seconds: Seconds = 1.0
+    sweep_interval_seconds: Seconds = 2.0
+
+    simulator_modulus: Count = 1_000
+    simulator_timeout_at: int | None = None
+    simulator_late_at: int | None = None
+    simulator_lost_at: int | None = None
+    simulator_down_at: int | None = None
+    simulator_late_seconds: Seconds = 2.0
+
+    @property
+    def card_retention(self) -> timedelta:
+        return timedelta(seconds=self.card_retention_seconds)
+
+    @property
+    def claim_lease(self) -> timedelta:
+        """How long a claim holds: longer than any answer that is still waited for."""
+        return timedelta(seconds=self.processor_timeout_seconds + self.claim_margin_seconds)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Settings from environment variables. Raises SettingsError, which names the variable."""
+    given = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX)
+    }
+    if port := environ.get("PORT"):
+        given.setdefault("port", port)
+    unknown = sorted(given.keys() - set(Settings.__struct_fields__))
+    if unknown:
+        raise SettingsError(f"{PREFIX}{unknown[0].upper()} is not a setting. See `remit settings`.")
+    for name, value in given.items():
+        try:
+            msgspec.convert({name: value}, Settings, strict=False, dec_hook=_decode)
+        except msgspec.ValidationError as error:
+            problem = str(error).split(" - at ")[0]
+            raise SettingsError(f"{PREFIX}{name.upper()}={value!r}: {problem}.") from error
+    return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)

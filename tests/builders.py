@@ -1,0 +1,201 @@
+"""What tests arrange with: an `App` over memory or PostgreSQL, a clock that stands still, orders.
+
+Everything real but the clock, the ids and, where a test wants faults, the processor.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+from remit.adapters.files import FolderBucket
+from remit.adapters.limiter import LocalLimiter
+from remit.adapters.memory import MemoryBucket, MemoryPublisher, MemoryQueue, MemoryStore
+from remit.adapters.postgres import PostgresStore
+from remit.adapters.postgres_books import PostgresBooks
+from remit.adapters.postgres_connection import Connection
+from remit.adapters.postgres_delivery import PostgresKeys, PostgresOutbox, PostgresQueue
+from remit.adapters.vault import FileVault
+from remit.card import Card
+from remit.change import Caller
+from remit.errors import ProcessorTimeout, ProcessorUnavailable
+from remit.payment import Answer, Approved, Declined, Operation
+from remit.ports import App, Instruction, NewId
+from remit.settings import Settings
+from remit.validate import Amount, CardInput, PaymentRequest
+
+GOOD_CARD = "4242424242424242"
+DECLINED_CARD = "4000000000000002"
+
+Fault = Literal["timeout", "lost", "down"]
+
+
+class StoppedClock:
+    """A clock that only moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def counted_ids() -> NewId:
+    """Identifiers of our shape that count up, so that a failing test reads the same each time."""
+    numbers = count(1)
+    return lambda: f"00000000-0000-7000-8000-{next(numbers):012x}"
+
+
+class ScriptedProcessor:
+    """A processor in memory that fails as told: each call takes the next of `faults`."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.faults: deque[Fault | None] = deque()
+        self.answers: dict[str, tuple[Instruction, Answer]] = {}
+        self.down = False
+
+    async def execute(self, instruction: Instruction) -> Answer:
+        fault = self.faults.popleft() if self.faults else None
+        if self.down or fault == "down":
+            raise ProcessorUnavailable("The processor cannot be reached. Try again.")
+        if fault == "timeout":
+            raise ProcessorTimeout("The processor did not answer in time.")
+        if instruction.key not in self.answers:
+            declined = instruction.card is not None and instruction.card.number == DECLINED_CARD
+            answer: Answer = Approved(f"ref_{instruction.key}")
+            if declined:
+                answer = Declined("card_declined", "The card was declined.", "generic_decline")
+            self.answers[instruction.key] = (instruction, answer)
+        if fault == "lost":
+            raise ProcessorTimeout("The processor did not answer in time.")
+        return self.answers[instruction.key][1]
+
+    async def find(self, key: str) -> Answer | None:
+        if self.down:
+            raise ProcessorUnavailable("The processor cannot be reached. Try again.")
+        return self.answers[key][1] if key in self.answers else None
+
+    async def balance(self, payment_id: str) -> int | None:
+        sign = {Operation.CHARGE: 1, Operation.CAPTURE: 1, Operation.REFUND: -1}
+        asked = [pair for pair in self.answers.values() if pair[0].payment_id == payment_id]
+        return sum(
+            sign.get(instruction.operation, 0) * instruction.amount_minor
+            for instruction, answer in asked
+            if isinstance(answer, Approved)
+        )
+
+
+def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
+    """The service over memory, with a stopped clock, counted ids and a scripted processor."""
+    settings = settings or Settings()
+    clock = StoppedClock()
+    store = MemoryStore()
+    queue = MemoryQueue(settings.work_max_receives)
+
+    async def nothing() -> None:
+        return None
+
+    return App(
+        settings=settings,
+        clock=clock,
+        new_id=counted_ids(),
+        store=store,
+        reader=store,
+        books=store,
+        keys=store,
+        outbox=store,
+        audit_log=store,
+        queue=queue,
+        failed=queue,
+        notifications=MemoryPublisher(),
+        alerts=MemoryPublisher(),
+        bucket=MemoryBucket(),
+        processor=ScriptedProcessor(),
+        vault=FileVault(folder / "vault.key"),
+        limiter=LocalLimiter(clock, per_second=settings.rate_per_second, burst=settings.rate_burst),
+        ping=nothing,
+        close=nothing,
+    )
+
+
+def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) -> App:
+    """The same service over PostgreSQL and a folder for a bucket. Close it afterwards."""
+    base = memory_app(folder, settings=settings)
+    store = PostgresStore(url)
+    delivery = Connection(url)
+    outbox = PostgresOutbox(delivery)
+    queue = PostgresQueue(
+        delivery,
+        base.new_id,
+        max_receives=base.settings.work_max_receives,
+        visibility_seconds=base.settings.work_visibility_seconds,
+        retry_seconds=0.0,
+    )
+
+    async def close() -> None:
+        await store.close()
+        await delivery.close()
+
+    return replace(
+        base,
+        store=store,
+        reader=store,
+        books=PostgresBooks(delivery),
+        keys=PostgresKeys(delivery),
+        outbox=outbox,
+        audit_log=outbox,
+        queue=queue,
+        failed=queue,
+        bucket=FolderBucket(folder / "bucket"),
+        ping=store.ping,
+        close=close,
+    )
+
+
+def clock_of(app: App) -> StoppedClock:
+    assert isinstance(app.clock, StoppedClock)
+    return app.clock
+
+
+def processor_of(app: App) -> ScriptedProcessor:
+    assert isinstance(app.processor, ScriptedProcessor)
+    return app.processor
+
+
+def caller(merchant_id: str = "acme", *, request_id: str = "req") -> Caller:
+    return Caller(merchant_id, "test", "key:test", request_id)
+
+
+def order(
+    amount: object = "100.00",
+    currency: str | None = "USD",
+    *,
+    card: str | None = GOOD_CARD,
+    reference: str | None = None,
+    customer_id: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> PaymentRequest:
+    """A request to validate a payment that is right in every field unless told otherwise."""
+    return PaymentRequest(
+        amount=Amount(amount),
+        currency=currency,
+        customer_id=customer_id,
+        payment_id=reference,
+        card=card and CardInput(card, 12, 2030, "123"),
+        metadata=metadata,
+    )
+
+
+def plain_card(number: str = GOOD_CARD) -> Card:
+    return Card(number, "visa", 12, 2030)
+
+
+AppFactory = Callable[..., App]

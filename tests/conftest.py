@@ -1,0 +1,109 @@
+"""One PostgreSQL server for the whole run, and an empty, migrated database for each test."""
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from remit.adapters.embedded import EmbeddedPostgres
+from remit.migrations import migrate
+from remit.ports import App
+from tests.builders import AppFactory, memory_app, postgres_app
+
+TEMPLATE = "remit_template"
+
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The URL of a server that all xdist workers share; the first to come starts it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    server = EmbeddedPostgres(shared / "postgres")
+    users = shared / "postgres.users"
+    with _locked(shared):
+        url = server.start()
+        running = int(users.read_text()) if users.exists() else 0
+        if running == 0:
+            asyncio.run(_make_template(url))
+        users.write_text(str(running + 1))
+    yield url
+    with _locked(shared):
+        running = int(users.read_text()) - 1
+        users.write_text(str(running))
+        if running == 0:
+            server.stop()
+
+
+@pytest.fixture
+async def database_url(postgres_server: str, worker_id: str) -> AsyncIterator[str]:
+    """A database of its own: empty, migrated, dropped afterwards."""
+    name = f"test_{worker_id}_{next(_numbers)}"
+    await _run(postgres_server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield postgres_server.replace("/postgres?", f"/{name}?")
+    await _run(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> App:
+    return memory_app(tmp_path)
+
+
+@pytest.fixture
+async def on_postgres(database_url: str, tmp_path: Path) -> AsyncIterator[App]:
+    made = postgres_app(tmp_path, database_url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=["in_memory", "on_postgres"])
+def app(request: pytest.FixtureRequest) -> App:
+    """The service, once over each store."""
+    made: App = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture
+def new_app(tmp_path: Path) -> AppFactory:
+    """Makes a service over memory with settings of the test's own."""
+    return lambda **settings: memory_app(tmp_path, **settings)
+
+
+async def _make_template(url: str) -> None:
+    # The tests are about what is committed, not about surviving a power cut; one test turns it on.
+    await _run(url, "ALTER SYSTEM SET fsync = off")
+    await _run(url, "SELECT pg_reload_conf()")
+    await _run(url, f"DROP DATABASE IF EXISTS {TEMPLATE}")
+    await _run(url, f"CREATE DATABASE {TEMPLATE}")
+    connection = await asyncpg.connect(url.replace("/postgres?", f"/{TEMPLATE}?"))
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+
+
+async def _run(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+class _locked:  # noqa: N801 - reads as the verb it is
+    """Holds a lock that the xdist workers of one run share."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "postgres.lock"
+
+    def __enter__(self) -> None:
+        self._file = self._path.open("a")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
