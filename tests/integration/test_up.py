@@ -1,0 +1,157 @@
+"""`remit up`, which `make run` runs: started in a folder of its own, used, and stopped."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.service import Service, wait_until
+from tests.tidy.tree import ROOT
+
+CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"}
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("up")]
+
+
+def test_make_run_runs_the_command_that_is_tested_here() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    target = makefile.split("\nrun:", 1)[1].split("\n\n", 1)[0]
+    assert target.splitlines()[1:] == ["\t@$(BIN)/remit up"]
+
+
+def test_a_payment_is_taken_and_everything_stops(tmp_path: Path) -> None:
+    with Service(tmp_path) as service:
+        service.start()
+        validated = service.call("POST", "/validate", {"amount": "12.34", "card": CARD})
+        payment_id = validated.body["transaction_id"]
+        processed = service.call("POST", "/process", {"transaction_id": payment_id})
+        assert (processed.status, processed.body["status"]) == (200, "processed")
+
+        assert service.stop() == 0
+        assert service.processes() == []
+        output = service.output.read_text()
+        assert "processed" in output
+        assert f"Your test key: {service.key}" in output
+        assert f"curl http://127.0.0.1:{service.port}/validate" in output
+        assert "Traceback" not in output
+        assert "Warning" not in output
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_line_that_is_printed_works(tmp_path: Path) -> None:
+    with Service(tmp_path) as service:
+        service.start()
+        wait_until(lambda: "Stop: Ctrl-C" in service.output.read_text(), 15, "the example payment")
+        printed = service.output.read_text()
+        line = printed[printed.index("curl ") : printed.index("Documentation:")]
+        command = line.replace("curl ", "curl -s ")
+        answer = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+        assert json.loads(answer.stdout)["status"] == "validated"
+
+
+def test_a_second_start_finds_the_data_and_the_key_again(tmp_path: Path) -> None:
+    with Service(tmp_path) as service:
+        service.start()
+        paid = service.call("POST", "/validate", {"amount": 5, "payment_id": "order-1"})
+        key = service.key
+        service.stop()
+        service.start()
+        assert service.key == key
+        found = service.call("GET", "/payments?payment_id=order-1")
+        assert [p["transaction_id"] for p in found.body["data"]] == [paid.body["transaction_id"]]
+
+
+def test_a_busy_port_is_named_before_anything_is_started(tmp_path: Path) -> None:
+    with Service(tmp_path) as service, socket.socket() as taken:
+        taken.bind(("127.0.0.1", service.port))
+        taken.listen()
+        service.launch()
+        status, output = service.ended()
+        assert status == 1
+        assert output.splitlines() == [
+            f"remit: Port {service.port} on 127.0.0.1 cannot be used (Address already in use). "
+            f"Stop what listens there, or choose another: PORT={service.port + 1}."
+        ]
+        assert not (service.data / "postgres").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    # A file where the folder should be: unlike a mode, this stops root too.
+    (tmp_path / ".remit").write_text("")
+    with Service(tmp_path) as service:
+        service.launch()
+        status, output = service.ended()
+        assert status == 1
+        assert output.splitlines() == [
+            f"remit: Cannot write to {tmp_path / '.remit'}: File exists. "
+            "Choose another folder with REMIT_DATA_DIR."
+        ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o500)
+    with Service(tmp_path, REMIT_DATA_DIR=str(folder / ".remit")) as service:
+        service.launch()
+        status, output = service.ended()
+        assert (status, "Permission denied" in output) == (1, True)
+
+
+def test_a_second_start_beside_the_first_is_refused(tmp_path: Path) -> None:
+    with Service(tmp_path) as first, Service(tmp_path) as second:
+        first.start()
+        second.launch()
+        status, output = second.ended()
+        assert status == 1
+        assert f"Another `remit up` is using {first.data}." in output
+        assert first.answers()
+
+
+@pytest.mark.parametrize("postgres_too", [False, True])
+def test_the_next_start_takes_over_from_one_that_was_killed(
+    tmp_path: Path, postgres_too: bool
+) -> None:
+    with Service(tmp_path) as service:
+        service.start()
+        paid = service.call("POST", "/validate", {"amount": "7.00", "card": CARD})
+        service.kill()
+        if postgres_too:
+            service.kill_postgres()
+        service.start()
+        step = {"transaction_id": paid.body["transaction_id"]}
+        assert service.call("POST", "/process", step).body["status"] == "processed"
+        assert service.stop() == 0
+        assert service.processes() == []
+
+
+def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
+    with Service(tmp_path) as service:
+        service.start()
+        for pid in _workers(service):
+            os.kill(pid, signal.SIGKILL)
+        paid = service.call("POST", "/validate", {"amount": "7.00", "card": CARD})
+        payment_id = paid.body["transaction_id"]
+        notified = service.data / "topics" / "notifications.jsonl"
+        wait_until(
+            lambda: notified.exists() and payment_id in notified.read_text(),
+            30,
+            "the new worker's first messages",
+        )
+
+
+def _workers(service: Service) -> list[int]:
+    found = []
+    for pid in service.processes():
+        with suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"work" in words:
+                found.append(pid)
+    assert found
+    return found

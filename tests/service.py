@@ -1,0 +1,190 @@
+"""A `remit up` of its own for a test: started as a user starts it, in a folder, on a free port."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+START_SECONDS = 60.0
+REMIT = Path(sys.executable).with_name("remit")
+
+
+class Answered(NamedTuple):
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+
+class Service:
+    """One process tree over one folder. Leaving the `with` block kills what is left of it."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.data = folder / ".remit"
+        self.port = free_port()
+        self.output = folder / "output.txt"
+        self._folder = folder
+        self._environ = clean_environ() | {"PORT": str(self.port)} | environ
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    @property
+    def key(self) -> str:
+        """The test key that `remit up` makes for the laptop."""
+        return (self.data / "example.key").read_text().strip()
+
+    def start(self) -> "Service":
+        """Starts it and waits for its first answer."""
+        self.launch()
+        wait_until(self.answers, START_SECONDS, "the service to answer")
+        return self
+
+    def launch(self) -> None:
+        # To a file: PostgreSQL inherits it, and a pipe would stay open for as long as that lives.
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [REMIT, "up"],
+                cwd=self._folder,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def stop(self) -> int:
+        """Ends it as Ctrl-C does; its exit status."""
+        process = self._running()
+        process.send_signal(signal.SIGINT)
+        return process.wait(30)
+
+    def ended(self) -> tuple[int, str]:
+        """The exit status and output of a service that ends by itself."""
+        return self._running().wait(START_SECONDS), self.output.read_text()
+
+    def kill(self) -> None:
+        """SIGKILL to the API, which leaves its worker and PostgreSQL without a parent."""
+        process = self._running()
+        process.kill()
+        process.wait()
+
+    def kill_postgres(self) -> None:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pid = int((self.data / "postgres" / "postmaster.pid").read_text().split()[0])
+            os.kill(pid, signal.SIGKILL)
+
+    def answers(self) -> bool:
+        if self._running().poll() is not None:
+            raise AssertionError(f"it ended: {self.output.read_text()}")
+        with suppress(OSError, http.client.HTTPException):
+            return self.call("GET", "/health").status == 200
+        return False
+
+    def call(
+        self, method: str, path: str, body: object = None, *, key: str | None = None
+    ) -> Answered:
+        """One request on a connection of its own. Raises what the connection raises."""
+        headers = {} if not (self.data / "example.key").exists() else {"x-api-key": self.key}
+        text = None
+        if body is not None:
+            text = json.dumps(body)
+            headers["content-type"] = "application/json"
+        if key is not None:
+            headers["idempotency-key"] = key
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, text, headers)
+            response = connection.getresponse()
+            return Answered(
+                response.status,
+                json.loads(response.read()),
+                {name.lower(): value for name, value in response.getheaders()},
+            )
+        finally:
+            connection.close()
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Runs one `remit` command on the same folder."""
+        return run_command(*arguments, folder=self._folder, **self._environ)
+
+    def processes(self) -> list[int]:
+        """The living processes of this folder, found by what they run."""
+        found = []
+        for status in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                words = status.read_bytes().split(b"\0")
+                environ = (status.parent / "environ").read_bytes()
+                marks = (str(self.data).encode(), f"PORT={self.port}\0".encode())
+                if marks[0] in b" ".join(words) or marks[1] in environ:
+                    found.append(int(status.parent.name))
+        return found
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise AssertionError("it was never started")
+        return self._process
+
+
+def run_command(
+    *arguments: str, folder: Path, **environ: str
+) -> "subprocess.CompletedProcess[str]":
+    """One `remit` command in `folder`: its exit status, standard output and standard error."""
+    with (folder / "out.txt").open("w+") as out, (folder / "err.txt").open("w+") as err:
+        ended = subprocess.run(
+            [REMIT, *arguments],
+            cwd=folder,
+            env=clean_environ() | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            timeout=60,
+            check=False,
+        )
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(
+            ended.args, ended.returncode, stdout=out.read(), stderr=err.read()
+        )
+
+
+def clean_environ() -> dict[str, str]:
+    """What a fresh shell would pass on, and none of this test run's settings."""
+    return {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Polls until `condition` holds; fails, saying what was waited for, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s for {what}")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
