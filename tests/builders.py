@@ -130,7 +130,8 @@ def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) ->
     """The same service over PostgreSQL and a folder for a bucket. Close it afterwards."""
     base = memory_app(folder, settings=settings)
     store = PostgresStore(url)
-    delivery = Connection(url)
+    delivery = Connection(url, by_index=True)
+    auditing = Connection(url)
     outbox = PostgresOutbox(delivery)
     queue = PostgresQueue(
         delivery,
@@ -143,12 +144,13 @@ def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) ->
     async def close() -> None:
         await store.close()
         await delivery.close()
+        await auditing.close()
 
     return replace(
         base,
         store=store,
         reader=store,
-        books=PostgresBooks(delivery),
+        books=PostgresBooks(auditing),
         keys=PostgresKeys(delivery),
         outbox=outbox,
         audit_log=outbox,

@@ -46,7 +46,8 @@ def assemble(settings: Settings) -> App:
     data = settings.data_dir
     (data / "topics").mkdir(parents=True, exist_ok=True)
     store = PostgresStore(settings.database_url)
-    delivery = Connection(settings.database_url)
+    delivery = Connection(settings.database_url, by_index=True)
+    auditing = Connection(settings.database_url)
     outbox = PostgresOutbox(delivery)
     queue = PostgresQueue(
         delivery,
@@ -61,6 +62,7 @@ def assemble(settings: Settings) -> App:
         processor.close()
         await store.close()
         await delivery.close()
+        await auditing.close()
 
     return App(
         settings=settings,
@@ -68,7 +70,7 @@ def assemble(settings: Settings) -> App:
         new_id=new_id,
         store=store,
         reader=store,
-        books=PostgresBooks(delivery),
+        books=PostgresBooks(auditing),
         keys=PostgresKeys(delivery),
         outbox=outbox,
         audit_log=outbox,

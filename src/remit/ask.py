@@ -171,11 +171,4 @@ async def _current(app: App, payment: Payment) -> Payment:
     return current
 
 
-async def opened_card(app: App, payment: Payment) -> Card | None:
-    """The payment's own card, for the one question that needs it."""
-    if payment.sealed_card is None:
-        return None
-    return await app.vault.open(payment.sealed_card, payment.id)
-
-
 NEEDS_CARD = frozenset({Operation.CHARGE, Operation.AUTHORIZE})

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from remit.change import AuditEntry
 from remit.ports import App, Bucket
@@ -55,6 +56,8 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     head: str
 
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 
 _header = msgspec.json.Decoder(Header)
 _entry = msgspec.json.Decoder(AuditEntry)
@@ -102,10 +105,17 @@ class Sealer:
         return len(entries)
 
     async def _catch_up(self) -> None:
-        """Finishes what another sealer, or one that died, stored after the head known here."""
+        """Finishes what another sealer, or one that died, stored after the head known here.
+
+        A number that was sealed once is never used again, so that what was cut off stays missing.
+        It is read first: a segment is stored before its entries are marked, so it must be there.
+        """
+        marked = await self._app.books.last_segment()
         async for number, body in _segments(self._app.bucket, self._head.segment):
             lines = body.splitlines()[1:]
             await self._finish(number, body, [_entry.decode(line) for line in lines])
+        if self._head.segment < marked:
+            self._head = replace(self._head, segment=marked)
         self._caught_up = True
 
     async def _finish(self, number: int, body: bytes, entries: Sequence[AuditEntry]) -> None:
@@ -131,7 +141,7 @@ async def verify(bucket: Bucket) -> Verified | Broken:
         count = body.count(b"\n") - 1
         try:
             sealed = _seal.decode(seal_body)
-        except msgspec.MsgspecError:
+        except _UNREADABLE:
             return Broken(key=seal_key(number), problem="the seal cannot be read")
         if sealed != Seal(segment=number, sha256=previous, count=count):
             return Broken(key=key, problem="the segment is not the one that was sealed")
@@ -148,7 +158,7 @@ def _check_segment(number: int, body: bytes, previous: str) -> str | None:
         header = _header.decode(lines[0]) if lines else None
         for line in lines[1:]:
             _entry.decode(line)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return "a line cannot be read"
     if header is None or header.segment != number:
         return "the header is not this segment's"

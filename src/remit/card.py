@@ -12,6 +12,7 @@ from stdnum import luhn
 
 from remit.errors import InvalidRequest
 
+MIN_NUMBER_DIGITS = 13
 MAX_NUMBER_DIGITS = 19
 
 
@@ -63,11 +64,18 @@ class CardSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     exp_year: int | None = None
 
 
+_BY_PREFIX = {
+    str(prefix): brand
+    for brand in BRANDS
+    for first, last in brand.prefixes
+    for prefix in range(first, last + 1)
+}
+
+
 def brand_of(number: str) -> Brand | None:
-    for brand in BRANDS:
-        for first, last in brand.prefixes:
-            if first <= int(number[: len(str(first))]) <= last:
-                return brand
+    for length in (4, 3, 2, 1):
+        if (brand := _BY_PREFIX.get(number[:length])) is not None:
+            return brand
     return None
 
 
@@ -81,7 +89,11 @@ def read_card(
     """
     digits = number.replace(" ", "").replace("-", "")
     brand = None
-    if digits.isascii() and digits.isdigit() and 12 <= len(digits) <= MAX_NUMBER_DIGITS:
+    if (
+        digits.isascii()
+        and digits.isdigit()
+        and MIN_NUMBER_DIGITS <= len(digits) <= MAX_NUMBER_DIGITS
+    ):
         brand = brand_of(digits)
     if brand is None or len(digits) not in brand.lengths:
         raise InvalidRequest(
@@ -124,12 +136,52 @@ def _check_expiry(exp_month: int | None, exp_year: int | None, now: datetime) ->
         raise InvalidRequest("The card has expired.", param="card.exp_month", code="card_expired")
 
 
-_NUMBER_LIKE = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])", re.ASCII)
+_GROUPINGS = (
+    r"[0-9]{13,19}",
+    r"[0-9]{4}(?P<gap>[ -])[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{1,7}",
+    r"[0-9]{4}(?P<gap>[ -])(?:[0-9]{4}(?P=gap)){3}[0-9]{3}",
+    r"[0-9]{4}(?P<gap>[ -])[0-9]{6}(?P=gap)[0-9]{4,5}",
+)
+"""The ways that card numbers are written and printed. Digits in other groups are something else."""
+
+_ENOUGH_DIGITS = re.compile(rf"(?:[0-9][^0-9]?){{{MIN_NUMBER_DIGITS}}}")
+_WRITTEN = tuple(
+    re.compile(rf"(?<![0-9])(?=({grouping})(?![0-9]))")  # looks ahead, to find overlapping ones
+    for grouping in _GROUPINGS
+)
+_IDENTIFIER = re.compile(
+    r"(?<![0-9a-z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,})(?![0-9a-z])",
+    re.IGNORECASE,
+)
+"""A UUID or a digest, in which the digits of a card can occur by chance."""
 
 
 def holds_card_number(text: str) -> bool:
-    """Whether `text` contains digits that a card could bear: such text must not be stored."""
+    """Whether `text` holds a number that a card could bear: such text must not be stored."""
+    if _ENOUGH_DIGITS.search(text) is None:
+        return False
+    text = _IDENTIFIER.sub("", text)
     return any(
-        brand_of(digits) is not None and luhn.is_valid(digits)
-        for digits in (re.sub("[ -]", "", found) for found in _NUMBER_LIKE.findall(text))
+        _could_be_a_card(re.sub("[ -]", "", found[1]))
+        for written in _WRITTEN
+        for found in written.finditer(text)
     )
+
+
+def mask_card_numbers(text: str) -> str:
+    """`text` with every number that a card could bear replaced by its last four digits."""
+
+    def mask(found: re.Match[str]) -> str:
+        digits = re.sub("[ -]", "", found[0])
+        return f"…{digits[-4:]}" if _could_be_a_card(digits) else found[0]
+
+    if _ENOUGH_DIGITS.search(text) is None:
+        return text
+    for grouping in _GROUPINGS:
+        text = re.sub(rf"(?<![0-9]){grouping}(?![0-9])", mask, text)
+    return text
+
+
+def _could_be_a_card(digits: str) -> bool:
+    brand = brand_of(digits)
+    return brand is not None and len(digits) in brand.lengths and luhn.is_valid(digits)

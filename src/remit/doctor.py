@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from remit.audit import Broken, verify
+from remit.payment import RefundState
 from remit.ports import App, Examined
 
 
@@ -55,7 +56,19 @@ async def _examine_payment(app: App, examined: Examined) -> AsyncIterator[Discre
             problem=f"the books hold {examined.booked_minor} and the payment {kept_minor} "
             f"{payment.currency} (minor units)",
         )
-    if payment.pending is not None or payment.refunded_minor != examined.refunds_minor:
+    refunded = payment.refunded_minor or examined.refunds_minor
+    refunds = await app.reader.refunds(payment.id) if refunded else []
+    promised_minor = sum(
+        refund.amount_minor for refund in refunds if refund.state is not RefundState.FAILED
+    )
+    if payment.refunded_minor != promised_minor:
+        yield Discrepancy(
+            check="refunds",
+            record=payment.id,
+            problem=f"its refunds come to {promised_minor} and the payment says "
+            f"{payment.refunded_minor} {payment.currency} (minor units)",
+        )
+    if payment.pending is not None or promised_minor != examined.refunds_minor:
         return  # A question is open: the processor may rightly be ahead.
     at_processor = await app.processor.balance(payment.id)
     if (at_processor or 0) != kept_minor:

@@ -5,6 +5,7 @@
     ├── Unauthenticated    no key, or one that is unknown or revoked
     ├── NotFound           no such object for this merchant
     ├── InvalidState       the payment's state does not allow the step
+    ├── CardUnreadable     what was sealed does not open
     ├── ReferenceTaken     the merchant's own reference already names another payment
     ├── KeyInFlight        the same idempotency key is still being worked on
     ├── KeyReused          the same idempotency key came with a different request
@@ -62,6 +63,12 @@ class InvalidState(RemitError):
     def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class CardUnreadable(RemitError):
+    """What was sealed does not open: another key, another payment, or altered bytes."""
+
+    code = "card_unreadable"
 
 
 class ReferenceTaken(RemitError):

@@ -5,7 +5,7 @@ of a currency is ISO 4217's minor unit: https://www.six-group.com/en/products-se
 """
 
 import re
-from decimal import Decimal, localcontext
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from functools import cache
 
 import iso4217
@@ -14,6 +14,9 @@ import msgspec
 from remit.errors import InvalidRequest
 
 _DECIMAL_TEXT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+
+# The default context rounds to 28 digits, which would hide the decimals that must be refused.
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 class Money(msgspec.Struct, frozen=True):
@@ -78,14 +81,13 @@ def read_amount(amount: object, currency: str, *, maximum_minor: int) -> Money:
     digits = exponent(currency)
     if value.adjusted() + digits > len(str(maximum_minor)):
         raise _too_large(maximum_minor, currency)
-    if -int(value.normalize().as_tuple().exponent) > digits:
+    minor = value.scaleb(digits, _EXACT)
+    if minor != minor.to_integral_value():
         decimals = "no decimals" if digits == 0 else f"at most {digits} decimals"
         raise _refused(f"amount has too many decimals: {currency} has {decimals}.", "too_precise")
-    with localcontext(prec=60):
-        amount_minor = int(value.scaleb(digits))
-    if amount_minor > maximum_minor:
+    if minor > maximum_minor:
         raise _too_large(maximum_minor, currency)
-    return Money(amount_minor, currency)
+    return Money(int(minor), currency)
 
 
 def _too_large(maximum_minor: int, currency: str) -> InvalidRequest:

@@ -100,7 +100,7 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     final: bool = True
 
 
-class Payment(msgspec.Struct, frozen=True, kw_only=True):
+class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One payment of one merchant. Amounts are minor units of `currency`.
 
     `refunded_minor` includes refunds still under way, so what is left to refund is never promised

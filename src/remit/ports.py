@@ -253,7 +253,9 @@ class Vault(Protocol):
         """Ciphertext bound to `context`: it opens under no other."""
         ...
 
-    async def open(self, sealed: str, context: str) -> Card: ...
+    async def open(self, sealed: str, context: str) -> Card:
+        """Raises CardUnreadable where it was not sealed under this key for this context."""
+        ...
 
     def fingerprint(self, data: bytes) -> str:
         """A keyed digest: equal for equal data, and useless to guess card numbers with."""

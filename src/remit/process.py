@@ -9,10 +9,11 @@ from typing import Annotated
 
 import msgspec
 
-from remit.ask import NEEDS_CARD, ask, opened_card, resolve, work
+from remit.ask import NEEDS_CARD, ask, resolve, work
 from remit.card import Card
 from remit.change import Caller, Change, Conflict, IdempotencyRecord, KeyScope, KeyUse
 from remit.errors import (
+    CardUnreadable,
     InvalidRequest,
     InvalidState,
     KeyInFlight,
@@ -216,14 +217,10 @@ async def _claim(app: App, payment: Payment, step: Step) -> tuple[Payment, Card 
     if step.operation in NEEDS_CARD:
         card = step.card
         if card is None:
-            card = await opened_card(app, payment)
+            card = await _opened_card(app, payment)
         else:
             sealed = await app.vault.seal(card, payment.id)
             payment = payment.with_card(card.summary(), sealed)
-        if card is None and payment.card is not None:
-            raise InvalidState(
-                "The card of this payment has been erased. Send it again with the request."
-            )
     claimed = payment.claim(
         step.operation,
         now=app.clock(),
@@ -232,6 +229,22 @@ async def _claim(app: App, payment: Payment, step: Step) -> tuple[Payment, Card 
         final=step.final,
     )
     return claimed, card
+
+
+async def _opened_card(app: App, payment: Payment) -> Card | None:
+    """The payment's own card; None if it never had one. Raises InvalidState if it is lost."""
+    if payment.card is None:
+        return None
+    if payment.sealed_card is None:
+        raise InvalidState(
+            "The card of this payment has been erased. Send it again with the request."
+        )
+    try:
+        return await app.vault.open(payment.sealed_card, payment.id)
+    except CardUnreadable as error:
+        raise InvalidState(
+            "The card of this payment can no longer be read. Send it again with the request."
+        ) from error
 
 
 async def _by_key(app: App, caller: Caller, step: Step) -> Outcome | None:
@@ -303,7 +316,9 @@ def _first_outcome(payment: Payment, step: Step) -> Payment | None:
     """What processing has come to already: money taken, or a decline that no new card answers."""
     if payment.state is State.CAPTURED:
         return payment
-    return payment if payment.state is State.DECLINED and step.card is None else None
+    # A decline erases its card: one that is sealed now is another, left for a worker to try.
+    new_card = step.card is not None or payment.sealed_card is not None
+    return payment if payment.state is State.DECLINED and not new_card else None
 
 
 def _canceled(payment: Payment, step: Step) -> Payment | None:

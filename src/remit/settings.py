@@ -14,11 +14,20 @@ import msgspec
 PREFIX = "REMIT_"
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
 class SettingsError(Exception):
     """A setting is unknown or has a value it cannot have. The message names the variable."""
+
+
+class Secret(str):
+    """Text for the one who needs it. Its representation shows nothing of it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".remit")
-    database_url: str | None = None
+    database_url: Secret | None = None
     log_level: str = "info"
 
     default_currency: str = "USD"
@@ -72,26 +81,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Settings from environment variables. Raises SettingsError, which names the variable."""
-    given = {
-        name.removeprefix(PREFIX).lower(): value
-        for name, value in environ.items()
-        if name.startswith(PREFIX)
+    variables = {
+        name.removeprefix(PREFIX).lower(): name for name in environ if name.startswith(PREFIX)
     }
-    if port := environ.get("PORT"):
-        given.setdefault("port", port)
+    if environ.get("PORT"):
+        variables.setdefault("port", "PORT")
+    given = {name: environ[variable] for name, variable in variables.items()}
     unknown = sorted(given.keys() - set(Settings.__struct_fields__))
     if unknown:
-        raise SettingsError(f"{PREFIX}{unknown[0].upper()} is not a setting. See `remit settings`.")
+        raise SettingsError(f"{variables[unknown[0]]} is not a setting. See `remit settings`.")
     for name, value in given.items():
         try:
             msgspec.convert({name: value}, Settings, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
             problem = str(error).split(" - at ")[0]
-            raise SettingsError(f"{PREFIX}{name.upper()}={value!r}: {problem}.") from error
+            raise SettingsError(f"{variables[name]}={value!r}: {problem}.") from error
     return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
 
 
 def _decode(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
+    if kind in (Path, Secret) and isinstance(value, str):
+        return kind(value)
     raise NotImplementedError(kind)

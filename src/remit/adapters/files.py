@@ -59,7 +59,7 @@ def _put_new(path: Path, body: bytes) -> bool:
             path.hardlink_to(draft.name)
         except FileExistsError:
             return False
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
     return True
 
 
@@ -86,7 +86,7 @@ def _append(path: Path, lines: bytes) -> None:
         file.write(lines)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Makes a new name in the folder durable (fsync of the file alone does not)."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -4,14 +4,14 @@ Rows travel as JSON both ways: the service's types are encoded and decoded by ms
 PostgreSQL maps the fields onto columns of the same names. That costs the event loop a few
 microseconds a change, where binding columns one by one costs tens.
 
-All changes of a batch are written by one statement, so by one transaction and one disk flush. The
-statement first finds the changes that lost a race, by reading what is there (payment rows under a
-lock), and leaves them out of every write.
+All changes of a batch are written by one statement, so by one transaction and one disk flush. It
+expects that nobody else was first and fails as a whole if somebody was. Then a second statement
+says which changes lost their race, and the rest goes again without them.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from operator import attrgetter
 
 import asyncpg
 import msgspec
@@ -24,64 +24,28 @@ from remit.change import (
     Conflict,
     IdempotencyRecord,
     KeyScope,
+    KeyUse,
     Message,
 )
 from remit.errors import Unavailable
-from remit.ledger import Posting
 from remit.payment import Mode, Payment, Refund
 from remit.ports import PageQuery
 
-Row = TypeVar("Row")
-
 COMMIT = """
 WITH payment AS MATERIALIZED (
-    SELECT (e->>0)::int AS n, p.*
-    FROM jsonb_array_elements($1::jsonb->'payments') e,
-         LATERAL jsonb_populate_record(NULL::payments, e->1) p
+    SELECT * FROM json_populate_recordset(json_populate_record(NULL::payments, $7::json), $1::json)
 ), refund AS MATERIALIZED (
-    SELECT (e->>0)::int AS n, r.*
-    FROM jsonb_array_elements($1::jsonb->'refunds') e,
-         LATERAL jsonb_populate_record(NULL::refunds, e->1) r
+    SELECT * FROM json_populate_recordset(NULL::refunds, $2::json)
 ), record AS MATERIALIZED (
-    SELECT (e->>0)::int AS n, e->>1 AS use, e->2 AS record, (e->2->>'at')::timestamptz AS at,
-           s.merchant_id, s.mode, s.operation, s.key
-    FROM jsonb_array_elements($1::jsonb->'records') e,
-         LATERAL jsonb_populate_record(NULL::idempotency, e->2->'scope') s
-), held_payment AS MATERIALIZED (
-    SELECT p.n, s.version
-    FROM payment p JOIN payments s ON s.id = p.id
-    WHERE p.version > 1
-    ORDER BY s.id
-    FOR UPDATE OF s
-), held_refund AS MATERIALIZED (
-    SELECT r.n, s.version
-    FROM refund r JOIN refunds s ON s.id = r.id
-    WHERE r.version > 1
-    ORDER BY s.id
-    FOR UPDATE OF s
-), lost AS MATERIALIZED (
-    SELECT r.n, 'key_taken' AS conflict
-    FROM record r JOIN idempotency s USING (merchant_id, mode, operation, key)
-    WHERE r.use = 'claim'
-    UNION ALL
-    SELECT p.n, 'stale'
-    FROM payment p LEFT JOIN held_payment h USING (n)
-    WHERE p.version > 1 AND h.version IS DISTINCT FROM p.version - 1
-    UNION ALL
-    SELECT r.n, 'stale'
-    FROM refund r LEFT JOIN held_refund h USING (n)
-    WHERE r.version > 1 AND h.version IS DISTINCT FROM r.version - 1
-    UNION ALL
-    SELECT p.n, 'reference_taken'
-    FROM payment p JOIN payments s
-      ON (s.merchant_id, s.mode, s.reference) = (p.merchant_id, p.mode, p.reference)
-    WHERE p.version = 1
+    SELECT * FROM json_to_recordset($3::json) AS r (
+        use text, merchant_id text, mode text, operation text, key text, at timestamptz, record json
+    )
 ), new_payments AS (
     INSERT INTO payments
     SELECT id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state, version,
            attempt, customer_id, reference, metadata, card, sealed_card, pending, authorized_minor,
            captured_minor, refunded_minor, failure, processor_reference, processed_at, due_at
-    FROM payment WHERE version = 1 AND n NOT IN (SELECT n FROM lost)
+    FROM payment WHERE version = 1
 ), changed_payments AS (
     UPDATE payments s
     SET state = p.state, version = p.version, attempt = p.attempt, card = p.card,
@@ -90,59 +54,83 @@ WITH payment AS MATERIALIZED (
         processor_reference = p.processor_reference, processed_at = p.processed_at,
         due_at = p.due_at
     FROM payment p
-    WHERE s.id = p.id AND p.version > 1 AND p.n NOT IN (SELECT n FROM lost)
+    WHERE s.id = p.id AND p.version > 1 AND s.version = p.version - 1
+    RETURNING s.id
 ), new_refunds AS (
     INSERT INTO refunds
     SELECT id, payment_id, merchant_id, mode, amount_minor, currency, created_at, state, version,
            failure, due_at
-    FROM refund WHERE version = 1 AND n NOT IN (SELECT n FROM lost)
+    FROM refund WHERE version = 1
 ), changed_refunds AS (
     UPDATE refunds s
     SET state = r.state, version = r.version, failure = r.failure, due_at = r.due_at
     FROM refund r
-    WHERE s.id = r.id AND r.version > 1 AND r.n NOT IN (SELECT n FROM lost)
+    WHERE s.id = r.id AND r.version > 1 AND s.version = r.version - 1
+    RETURNING s.id
 ), written_audit AS (
     INSERT INTO audit_entries
-    SELECT a.id, a.at, a.merchant_id, a.mode, a.actor, a.request_id, a.action, a.outcome,
-           a.payment_id, a.refund_id, a.state, a.amount_minor, a.currency, a.code, a.param
-    FROM jsonb_array_elements($1::jsonb->'audit') e,
-         LATERAL jsonb_populate_record(NULL::audit_entries, e->1) a
-    WHERE (e->>0)::int NOT IN (SELECT n FROM lost)
+    SELECT id, at, merchant_id, mode, actor, request_id, action, outcome, payment_id, refund_id,
+           state, amount_minor, currency, code, param
+    FROM json_populate_recordset(NULL::audit_entries, $4::json)
+    RETURNING id
+), unsealed AS (
+    INSERT INTO audit_unsealed SELECT id FROM written_audit
 ), written_postings AS (
     INSERT INTO postings
-    SELECT p.transaction_id, p.line, p.payment_id, p.account, p.currency, p.amount_minor, p.at
-    FROM jsonb_array_elements($1::jsonb->'postings') e,
-         LATERAL jsonb_populate_record(NULL::postings, e->1) p
-    WHERE (e->>0)::int NOT IN (SELECT n FROM lost)
+    SELECT transaction_id, line, payment_id, account, currency, amount_minor, at
+    FROM json_populate_recordset(NULL::postings, $5::json)
 ), written_messages AS (
     INSERT INTO outbox
-    SELECT (e->1->>'id')::uuid, (e->1->>'created_at')::timestamptz, e->1
-    FROM jsonb_array_elements($1::jsonb->'messages') e
-    WHERE (e->>0)::int NOT IN (SELECT n FROM lost)
+    SELECT id, created_at, message FROM json_populate_recordset(NULL::outbox, $6::json)
 ), claimed_keys AS (
     INSERT INTO idempotency
-    SELECT merchant_id, mode, operation, key, at, record
-    FROM record WHERE use = 'claim' AND n NOT IN (SELECT n FROM lost)
+    SELECT merchant_id, mode, operation, key, at, record FROM record WHERE use = 'claim'
 ), completed_keys AS (
     INSERT INTO idempotency
-    SELECT merchant_id, mode, operation, key, at, record
-    FROM record WHERE use = 'complete' AND n NOT IN (SELECT n FROM lost)
+    SELECT merchant_id, mode, operation, key, at, record FROM record WHERE use = 'complete'
     ON CONFLICT (merchant_id, mode, operation, key) DO UPDATE SET record = EXCLUDED.record
 ), released_keys AS (
     DELETE FROM idempotency s USING record r
-    WHERE r.use = 'release' AND r.n NOT IN (SELECT n FROM lost)
+    WHERE r.use = 'release'
       AND (s.merchant_id, s.mode, s.operation, s.key)
         = (r.merchant_id, r.mode, r.operation, r.key)
 )
-SELECT n, conflict FROM lost
+SELECT require_all(
+    (SELECT count(*) FROM payment WHERE version > 1) - (SELECT count(*) FROM changed_payments)
+    + (SELECT count(*) FROM refund WHERE version > 1) - (SELECT count(*) FROM changed_refunds)
+)
 """
-"""Writes a batch and returns the changes that lost a race, which it did not write."""
+"""Writes all changes of a batch. Fails, and so writes nothing, if any of them has lost a race."""
+
+LOST = """
+SELECT ARRAY[s.merchant_id, s.mode, s.operation, s.key] AS who, 'key_taken' AS conflict
+FROM json_to_recordset($3::json)
+       AS r (use text, merchant_id text, mode text, operation text, key text)
+     JOIN idempotency s USING (merchant_id, mode, operation, key)
+WHERE r.use = 'claim'
+UNION ALL
+SELECT ARRAY[p.id::text], 'stale'
+FROM json_populate_recordset(json_populate_record(NULL::payments, $4::json), $1::json) p
+     LEFT JOIN payments s USING (id)
+WHERE p.version > 1 AND s.version IS DISTINCT FROM p.version - 1
+UNION ALL
+SELECT ARRAY[r.id::text], 'stale'
+FROM json_populate_recordset(NULL::refunds, $2::json) r LEFT JOIN refunds s USING (id)
+WHERE r.version > 1 AND s.version IS DISTINCT FROM r.version - 1
+UNION ALL
+SELECT ARRAY[p.id::text], 'reference_taken'
+FROM json_populate_recordset(json_populate_record(NULL::payments, $4::json), $1::json) p
+     JOIN payments s
+       ON s.merchant_id || '/' || s.mode || '/' || s.reference
+        = p.merchant_id || '/' || p.mode || '/' || p.reference
+WHERE p.version = 1
+"""
+"""Which changes of a batch cannot be written any more, because somebody else was first."""
 
 PAYMENTS = "SELECT coalesce(json_agg(p), '[]')::text FROM payments p WHERE id = ANY($1::uuid[])"
 
 PAYMENT_BY_REFERENCE = """
-SELECT json_agg(p)::text FROM payments p
-WHERE merchant_id = $1 AND mode = $2 AND reference = $3
+SELECT json_agg(p)::text FROM payments p WHERE merchant_id || '/' || mode || '/' || reference = $1
 """
 
 REFUND = "SELECT json_agg(r)::text FROM refunds r WHERE id = $1::uuid"
@@ -154,14 +142,7 @@ WHERE merchant_id = $1 AND mode = $2 AND operation = $3 AND key = $4
 
 PAGE = """
 SELECT coalesce(json_agg(found ORDER BY found.id DESC), '[]')::text FROM (
-    SELECT * FROM payments
-    WHERE merchant_id = $1 AND mode = $2
-      AND ($3::uuid IS NULL OR id < $3)
-      AND ($4::text IS NULL OR state = $4)
-      AND ($5::text IS NULL OR customer_id = $5)
-      AND ($6::text IS NULL OR reference = $6)
-    ORDER BY id DESC
-    LIMIT $7
+    SELECT * FROM payments WHERE {conditions} ORDER BY id DESC LIMIT $1
 ) found
 """
 
@@ -187,30 +168,48 @@ SELECT coalesce(json_agg(found), '[]')::text FROM (
 """
 
 
-class _Batch(msgspec.Struct):
-    """The statement's one parameter: every row with the number of the change it belongs to."""
+MAX_TRIES = 5
+"""How often a batch is sent again without those that lost a race."""
 
-    payments: list[tuple[int, Payment]] = []
-    refunds: list[tuple[int, Refund]] = []
-    records: list[tuple[int, str, IdempotencyRecord]] = []
-    audit: list[tuple[int, AuditEntry]] = []
-    postings: list[tuple[int, Posting]] = []
-    messages: list[tuple[int, Message]] = []
+_encode = msgspec.json.Encoder().encode
 
+_UNSAID = _encode(
+    {
+        field.name: field.default
+        for field in msgspec.structs.fields(Payment)
+        if field.default not in (msgspec.NODEFAULT, None)
+    }
+).decode()
+"""What a payment is in the fields that its JSON leaves out, if not null."""
 
-_encoder = msgspec.json.Encoder()
 _payments = msgspec.json.Decoder(list[Payment])
 _refunds = msgspec.json.Decoder(list[Refund])
 _entries = msgspec.json.Decoder(list[AuditEntry])
 _record = msgspec.json.Decoder(IdempotencyRecord)
 
 
+class _RecordRow(msgspec.Struct, frozen=True):
+    use: KeyUse
+    merchant_id: str
+    mode: Mode
+    operation: str
+    key: str
+    at: datetime
+    record: IdempotencyRecord
+
+
+class _MessageRow(msgspec.Struct, frozen=True):
+    id: str
+    created_at: datetime
+    message: Message
+
+
 class PostgresStore:
     """Store and Reader. Commits and look-ups travel in batches, each over its own connection."""
 
     def __init__(self, url: str, *, batch_limit: int = 256) -> None:
-        self._writing = Connection(url, for_commits=True)
-        self._reading = Connection(url)
+        self._writing = Connection(url, by_index=True)
+        self._reading = Connection(url, by_index=True)
         self._commits: Batcher[Change, Conflict | None] = Batcher(
             self._commit_batch, limit=batch_limit, contended=Change.contended
         )
@@ -227,44 +226,48 @@ class PostgresStore:
         return await self._commits.submit(change)
 
     async def _commit_batch(self, changes: Sequence[Change]) -> list[Conflict | Exception | None]:
-        try:
-            return list(await self._write(changes))
-        except asyncpg.PostgresError as error:
-            if len(changes) == 1 and not isinstance(error, _LOST_RACE):
-                return [error]
-            return [await self._commit_alone(change) for change in changes]
-
-    async def _commit_alone(self, change: Change) -> Conflict | Exception | None:
-        """One change by itself, so that what is wrong with one fails no other.
-
-        A race that two processes run to the same unique key ends in an error for one of them; its
-        second try reads what the winner wrote, and says so.
-        """
-        for _ in range(5):
+        """Writes what can be written, together; one that the database refuses fails no other."""
+        answers: list[Conflict | Exception | None] = [None] * len(changes)
+        left = list(range(len(changes)))
+        failure: Exception = Unavailable("The same records are changing too fast. Try again.")
+        for _ in range(MAX_TRIES):
+            tables = _tables([changes[n] for n in left])
             try:
-                return (await self._write([change]))[0]
+                await self._writing.rows(COMMIT, *tables, _UNSAID)
+                return answers
             except _LOST_RACE:
-                continue
+                lost = await self._lost([changes[n] for n in left], tables)
             except asyncpg.PostgresError as error:
-                return error
-        return Unavailable("The database is too busy with the same records. Try again.")
-
-    async def _write(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
-        batch = _Batch()
-        for n, change in enumerate(changes):
-            if change.payment is not None:
-                batch.payments.append((n, change.payment))
-            if change.refund is not None:
-                batch.refunds.append((n, change.refund))
-            if change.record is not None:
-                batch.records.append((n, change.record_use, change.record))
-            batch.audit.extend([(n, entry) for entry in change.audit])
-            batch.postings.extend([(n, posting) for posting in change.postings])
-            batch.messages.extend([(n, message) for message in change.messages])
-        answers: list[Conflict | None] = [None] * len(changes)
-        for n, conflict in await self._writing.rows(COMMIT, _encoder.encode(batch).decode()):
-            answers[n] = answers[n] or Conflict(conflict)
+                failure = error
+                break
+            for place, conflict in lost.items():
+                answers[left[place]] = conflict
+            left = [n for place, n in enumerate(left) if place not in lost]
+            if not left:
+                return answers
+        for n in left:
+            answers[n] = (
+                failure if len(changes) == 1 else (await self._commit_batch([changes[n]]))[0]
+            )
         return answers
+
+    async def _lost(self, changes: Sequence[Change], tables: Sequence[str]) -> dict[int, Conflict]:
+        """The places of those among `changes` that lost a race, and to what."""
+        places: dict[tuple[str, ...], int] = {}
+        for place, change in enumerate(changes):
+            if change.payment is not None:
+                places[(change.payment.id,)] = place
+            if change.refund is not None:
+                places[(change.refund.id,)] = place
+            if change.record is not None:
+                scope = change.record.scope
+                places[scope.merchant_id, scope.mode, scope.operation, scope.key] = place
+        lost = await self._writing.rows(LOST, *tables[:3], _UNSAID)
+        found: dict[int, Conflict] = {}
+        for who, conflict in lost:
+            # Of two conflicts of one change the key's, which comes first, is the one to tell.
+            found.setdefault(places[tuple(who)], Conflict(conflict))
+        return found
 
     async def payment(self, payment_id: str) -> Payment | None:
         return await self._lookups.submit(payment_id)
@@ -281,7 +284,7 @@ class PostgresStore:
     async def payment_by_reference(
         self, merchant_id: str, mode: Mode, reference: str
     ) -> Payment | None:
-        found = await self._reading.value(PAYMENT_BY_REFERENCE, merchant_id, mode, reference)
+        found = await self._reading.value(PAYMENT_BY_REFERENCE, f"{merchant_id}/{mode}/{reference}")
         return _payments.decode(found)[0] if found else None
 
     async def record(self, scope: KeyScope) -> IdempotencyRecord | None:
@@ -291,17 +294,19 @@ class PostgresStore:
         return _record.decode(found) if found else None
 
     async def page(self, query: PageQuery) -> list[Payment]:
-        found = await self._reading.value(
-            PAGE,
-            query.merchant_id,
-            query.mode,
-            query.cursor,
-            query.state,
-            query.customer_id,
-            query.reference,
-            query.limit,
-        )
-        return _payments.decode(found)
+        # Only the conditions that are asked for, so that each can have its index.
+        wanted: dict[str, object] = {
+            "merchant_id =": query.merchant_id,
+            "mode =": query.mode,
+            "id <": query.cursor,
+            "state =": query.state,
+            "customer_id =": query.customer_id,
+            "reference =": query.reference,
+        }
+        given = {test: value for test, value in wanted.items() if value is not None}
+        conditions = " AND ".join(f"{test} ${n}" for n, test in enumerate(given, 2))
+        statement = PAGE.format(conditions=conditions)
+        return _payments.decode(await self._reading.value(statement, query.limit, *given.values()))
 
     async def refunds(self, payment_id: str) -> list[Refund]:
         return _refunds.decode(await self._reading.value(REFUNDS, payment_id))
@@ -314,6 +319,40 @@ class PostgresStore:
 
     async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
         return _refunds.decode(await self._reading.value(DUE_REFUNDS, now, limit))
+
+
+def _tables(changes: Sequence[Change]) -> list[str]:
+    """What a batch writes into each table, as JSON, in the order of COMMIT's parameters.
+
+    Payments and refunds go in the order of their ids, so that two processes that change the same
+    ones wait for each other and do not lock each other out.
+    """
+    payments = [change.payment for change in changes if change.payment is not None]
+    refunds = [change.refund for change in changes if change.refund is not None]
+    tables = (
+        sorted(payments, key=attrgetter("id")),
+        sorted(refunds, key=attrgetter("id")),
+        [
+            _record_row(change.record_use, change.record)
+            for change in changes
+            if change.record is not None
+        ],
+        [entry for change in changes for entry in change.audit],
+        [posting for change in changes for posting in change.postings],
+        [
+            _MessageRow(message.id, message.created_at, message)
+            for change in changes
+            for message in change.messages
+        ],
+    )
+    return [_encode(table).decode() for table in tables]
+
+
+def _record_row(use: KeyUse, record: IdempotencyRecord) -> _RecordRow:
+    scope = record.scope
+    return _RecordRow(
+        use, scope.merchant_id, scope.mode, scope.operation, scope.key, record.at, record
+    )
 
 
 _LOST_RACE = (

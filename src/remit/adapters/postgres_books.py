@@ -67,6 +67,6 @@ class PostgresBooks:
 
     async def last_segment(self) -> int:
         last: int = await self._connection.value(
-            "SELECT coalesce(max(segment), 0) FROM audit_entries"
+            "SELECT coalesce(max(segment), 0) FROM audit_segments"
         )
         return last

@@ -14,9 +14,9 @@ from remit.errors import Unavailable
 
 CALL_TIMEOUT_SECONDS = 15.0
 
-_COMMIT_SETTINGS = {
-    # The commit statement joins a few JSON rows to large tables by key. Its plan is made once, when
-    # the tables may still be small; these keep it to the indexes whatever their size then.
+_BY_INDEX = {
+    # Plans are made once for each connection, when the tables may still be small. What reads or
+    # writes a few rows by key must not be left with a plan that reads whole tables as they grow.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -28,11 +28,11 @@ _COMMIT_SETTINGS = {
 class Connection:
     """Raises Unavailable when the database cannot be reached or does not answer in time."""
 
-    def __init__(self, url: str, *, for_commits: bool = False) -> None:
+    def __init__(self, url: str, *, by_index: bool = False) -> None:
         self._url = url
         self._settings = {"timezone": "UTC", "application_name": "remit"}
-        if for_commits:
-            self._settings |= _COMMIT_SETTINGS
+        if by_index:
+            self._settings |= _BY_INDEX
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
 

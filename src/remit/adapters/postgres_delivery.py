@@ -21,8 +21,15 @@ SELECT coalesce(json_agg(found.message ORDER BY found.id), '[]')::text FROM (
 
 UNSEALED = """
 SELECT coalesce(json_agg(found ORDER BY found.id), '[]')::text FROM (
-    SELECT * FROM audit_entries WHERE segment IS NULL ORDER BY id LIMIT $1
+    SELECT * FROM audit_entries
+    WHERE id = ANY (ARRAY(SELECT id FROM audit_unsealed ORDER BY id LIMIT $1))
 ) found
+"""
+
+SEALED = """
+WITH sealed AS (DELETE FROM audit_unsealed WHERE id = ANY($1::uuid[]))
+INSERT INTO audit_segments (segment, entries) VALUES ($2, cardinality($1::uuid[]))
+ON CONFLICT (segment) DO NOTHING
 """
 
 RECEIVE = """
@@ -100,9 +107,7 @@ class PostgresOutbox:
         return _entries.decode(await self._connection.value(UNSEALED, limit))
 
     async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
-        await self._connection.rows(
-            "UPDATE audit_entries SET segment = $2 WHERE id = ANY($1::uuid[])", entry_ids, segment
-        )
+        await self._connection.rows(SEALED, entry_ids, segment)
 
 
 class PostgresQueue:

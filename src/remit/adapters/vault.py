@@ -9,6 +9,8 @@ import base64
 import hmac
 import os
 import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,8 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from remit.adapters.files import flush_folder
 from remit.card import Card
-from remit.errors import RemitError
+from remit.errors import CardUnreadable, RemitError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -27,9 +30,7 @@ SEALS_PER_DATA_KEY = 2**24
 
 
 class VaultError(RemitError):
-    """What was sealed does not open: another key, another payment, or altered bytes."""
-
-    code = "vault_sealed"
+    """The key file cannot be used. The message says what to do."""
 
 
 class _Sealed(msgspec.Struct, frozen=True):
@@ -45,10 +46,8 @@ class FileVault:
         master = _read_or_make(key_file)
         self._wrapping = AESGCM(_derived(master, b"remit wrapping key"))
         self._digest_key = _derived(master, b"remit fingerprint key")
-        self._seals_left = 0
-        self._data_key = AESGCM(bytes(KEY_BYTES))
-        self._wrapped_key = b""
         self._unwrapped: dict[bytes, AESGCM] = {}
+        self._new_data_key()
 
     async def seal(self, card: Card, context: str) -> str:
         if self._seals_left == 0:
@@ -61,11 +60,11 @@ class FileVault:
 
     async def open(self, sealed: str, context: str) -> Card:
         try:
-            parts = msgspec.msgpack.decode(base64.b64decode(sealed), type=_Sealed)
+            parts = msgspec.msgpack.decode(base64.b64decode(sealed, validate=True), type=_Sealed)
             data_key = self._unwrap(parts.wrapped_key)
             plain = data_key.decrypt(parts.nonce, parts.ciphertext, context.encode())
         except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
-            raise VaultError(f"The sealed card of {context} does not open.") from error
+            raise CardUnreadable(f"The sealed card of {context} does not open.") from error
         return msgspec.json.decode(plain, type=Card)
 
     def fingerprint(self, data: bytes) -> str:
@@ -96,18 +95,14 @@ def _derived(master: bytes, purpose: bytes) -> bytes:
 def _read_or_make(key_file: Path) -> bytes:
     """The key in the file. Of two processes that make it at once, one wins and both use its key."""
     if not key_file.exists():
-        draft = key_file.with_name(f"{key_file.name}.{os.getpid()}")
-        draft.touch(mode=0o600)
-        with draft.open("wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            key_file.hardlink_to(draft)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        # A temporary file has a name of its own and is its owner's alone from the start.
+        with tempfile.NamedTemporaryFile(dir=key_file.parent, prefix=key_file.name) as draft:
+            draft.write(os.urandom(KEY_BYTES))
+            draft.flush()
+            os.fsync(draft.fileno())
+            with suppress(FileExistsError):
+                key_file.hardlink_to(draft.name)
+        flush_folder(key_file.parent)
     if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
         raise VaultError(f"{key_file} must be readable by its owner alone: chmod 600 {key_file}")
     key = key_file.read_bytes()

@@ -60,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    media_type: str = "application/json"
 
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):

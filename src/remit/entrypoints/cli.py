@@ -157,6 +157,7 @@ def show_settings(*, json: Json = False) -> None:
 @cli.command
 def pay(
     amount: str = "19.99",
+    /,
     *,
     currency: str = "USD",
     card: str = "4242424242424242",

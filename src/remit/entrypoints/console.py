@@ -52,6 +52,8 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def progress(what: str, total: int, *, show: bool) -> Iterator[Callable[[], None]]:
     """A bar on standard error while `total` things are looked at; call what it yields for each."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_errors, transient=True, disable=not show) as bar:
+    with Progress(
+        *columns, console=_errors, transient=True, disable=not (show and _errors.is_terminal)
+    ) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)

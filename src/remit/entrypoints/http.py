@@ -1,14 +1,19 @@
-"""The HTTP API as one ASGI application, without a web framework on the path of a payment.
+"""The HTTP API as one RSGI application, without a web framework on the path of a payment.
 
 Routes are a table; bodies are decoded straight into typed requests; every answer, whatever goes
 wrong, has the contract's shape and an `X-Request-Id`. Which server runs it is in `serve.py`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
+from granian.rsgi import (  # type: ignore[attr-defined]
+    HTTPProtocol,
+    ProtocolClosed,
+    ProtocolError,
+    Scope,
+)
 
 from remit.change import Caller
 from remit.entrypoints import openapi, wire
@@ -31,12 +36,17 @@ from remit.ports import App, PageQuery, is_id
 from remit.process import enqueue, process
 from remit.validate import validate
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 DRAIN_BYTES = 2**20
 """How much of a body that is too large is read and dropped, so that its sender reads our answer."""
+
+NO_TEXT = "\ufffd"
+"""Stands for a header's value that is no ASCII text: right for nothing, and refused as wrong."""
+
+HEADERS = (
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+)
+"""What every answer says."""
 
 PAGE_FIELDS = frozenset({"limit", "cursor", "status", "customer_id", "payment_id"})
 DEFAULT_PAGE, MAX_PAGE = 20, 100
@@ -51,63 +61,51 @@ class ClientGone(Exception):
 class Request:
     """One request: its head, and its body when asked for."""
 
-    __slots__ = ("_headers", "_receive", "method", "path", "query", "request_id")
+    __slots__ = ("_headers", "_protocol", "method", "path", "query", "request_id")
 
-    def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.query: str = scope["query_string"].decode("latin-1")
+    def __init__(self, scope: Scope, protocol: HTTPProtocol, request_id: str) -> None:
+        self.method = scope.method
+        self.path = scope.path
+        self.query = scope.query_string
+        self._headers = scope.headers
         self.request_id = request_id
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._receive = receive
+        self._protocol = protocol
 
-    def header(self, name: bytes) -> str | None:
-        value = self._headers.get(name)
-        return None if value is None else value.decode("latin-1")
+    def header(self, name: str) -> str | None:
+        """The header's value; one that is there and is no ASCII text is never taken for absent."""
+        value: str | None = self._headers.get(name)
+        return NO_TEXT if value is None and name in self._headers else value
 
     async def body(self, *, limit_bytes: int, timeout_seconds: float) -> bytes:
         """The whole body. Raises Unreadable when it is too large, too slow or not JSON."""
-        media = (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+        media = (self.header("content-type") or "").partition(";")[0].strip().lower()
         if media != "application/json":
             raise Unreadable(415, "content_type", "Send JSON with Content-Type: application/json.")
-        declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > limit_bytes:
-            await self._drain(timeout_seconds)
-            raise _too_large(limit_bytes)
-        chunks: list[bytes] = []
-        size = 0
         try:
             async with asyncio.timeout(timeout_seconds):
-                async for chunk in self._chunks():
-                    size += len(chunk)
-                    if size > limit_bytes:
-                        raise _too_large(limit_bytes)
-                    chunks.append(chunk)
+                return await self._read(limit_bytes)
         except TimeoutError as error:
             raise Unreadable(
                 408, "body_timeout", f"The body did not arrive within {timeout_seconds:g} s."
             ) from error
-        return b"".join(chunks)
+        except (ProtocolClosed, ProtocolError) as error:
+            raise ClientGone from error
 
-    async def _chunks(self) -> Any:
-        while True:
-            event = await self._receive()
-            if event["type"] == "http.disconnect":
-                raise ClientGone
-            yield event.get("body", b"")
-            if not event.get("more_body"):
-                return
-
-    async def _drain(self, timeout_seconds: float) -> None:
+    async def _read(self, limit_bytes: int) -> bytes:
+        declared = self.header("content-length")
+        if declared is not None and declared.isdigit() and int(declared) <= limit_bytes:
+            return await self._protocol()
+        chunks: list[bytes] = []
         size = 0
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                async for chunk in self._chunks():
-                    size += len(chunk)
-                    if size > DRAIN_BYTES:
-                        return
-        except TimeoutError:
-            return
+        async for chunk in self._protocol:
+            size += len(chunk)
+            if size > DRAIN_BYTES:
+                break
+            if size <= limit_bytes:
+                chunks.append(chunk)
+        if size > limit_bytes:
+            raise Unreadable(413, "body_too_large", f"The body is larger than {limit_bytes} bytes.")
+        return b"".join(chunks)
 
 
 class Unreadable(Exception):
@@ -120,15 +118,11 @@ class Unreadable(Exception):
         self.message = message
 
 
-def _too_large(limit_bytes: int) -> Unreadable:
-    return Unreadable(413, "body_too_large", f"The body is larger than {limit_bytes} bytes.")
-
-
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
 class Api:
-    """The ASGI application over one `App`."""
+    """The RSGI application over one `App`."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -143,26 +137,19 @@ class Api:
             "/docs": {"GET": self._docs},
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, self._app.new_id())
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        request = Request(scope, protocol, self._app.new_id())
         try:
             answer = await self._answer(request)
         except ClientGone:
             return
         headers = [
-            (b"content-type", b"application/json"),
-            (b"x-request-id", request.request_id.encode()),
-            (b"cache-control", b"no-store"),
-            (b"x-content-type-options", b"nosniff"),
+            ("content-type", answer.media_type),
+            ("x-request-id", request.request_id),
+            *HEADERS,
+            *answer.headers,
         ]
-        for name, value in answer.headers:
-            if name == "content-type":
-                headers[0] = (b"content-type", value.encode())
-            else:
-                headers.append((name.encode(), value.encode()))
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        protocol.response_bytes(answer.status, headers, answer.body)
 
     async def _answer(self, request: Request) -> Answer:
         """The answer to any request: the one place that catches what nobody foresaw."""
@@ -185,7 +172,7 @@ class Api:
             return internal_error(request.request_id)
 
     async def _caller(self, request: Request) -> Caller:
-        secret = wire.api_key(request.header(b"x-api-key"), request.header(b"authorization"))
+        secret = wire.api_key(request.header("x-api-key"), request.header("authorization"))
         return await self._authenticate(secret, request.request_id)
 
     async def _body(self, request: Request, caller: Caller, action: str) -> bytes | Answer:
@@ -206,7 +193,7 @@ class Api:
         if isinstance(body, Answer):
             return body
         try:
-            key = wire.read_idempotency_key(request.header(b"idempotency-key"))
+            key = wire.read_idempotency_key(request.header("idempotency-key"))
             wanted = wire.read_payment_request(body)
         except InvalidRequest as error:
             await refuse(self._app, caller, "validate", error)
@@ -219,12 +206,12 @@ class Api:
         if isinstance(body, Answer):
             return body
         try:
-            key = wire.read_idempotency_key(request.header(b"idempotency-key"))
+            key = wire.read_idempotency_key(request.header("idempotency-key"))
             wanted = wire.read_process_request(body)
         except InvalidRequest as error:
             await refuse(self._app, caller, "process", error)
             raise
-        later = wire.prefers_async(request.header(b"prefer"))
+        later = wire.prefers_async(request.header("prefer"))
         outcome = await (enqueue if later else process)(self._app, caller, wanted, key)
         return processed(outcome, request.request_id)
 
@@ -263,14 +250,8 @@ class Api:
 
     async def _docs(self, request: Request) -> Answer:
         page = openapi.page(self._document).encode()
-        return Answer(
-            200,
-            page,
-            (
-                ("content-type", "text/html; charset=utf-8"),
-                ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'"),
-            ),
-        )
+        policy = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
+        return Answer(200, page, (policy,), media_type="text/html; charset=utf-8")
 
 
 def _problem(request: Request, status: int, code: str, message: str) -> Answer:

@@ -82,7 +82,7 @@ def list_payments(
 
 
 @payments.command(name="show")
-def show_payment(payment_id: str, *, json: Json = False) -> None:
+def show_payment(payment_id: str, /, *, json: Json = False) -> None:
     """Show one payment, its refunds, and everything that was tried with it.
 
     Example: `remit payments show 0197f2d4-8a51-7c3e-9d0b-5f6a7b8c9d0e`
@@ -109,7 +109,7 @@ def show_payment(payment_id: str, *, json: Json = False) -> None:
 
 
 @payments.command(name="refund")
-def refund_payment(payment_id: str, amount: str | None = None, *, json: Json = False) -> None:
+def refund_payment(payment_id: str, amount: str | None = None, /, *, json: Json = False) -> None:
     """Give a captured payment back, in full or in part.
 
     Example: `remit payments refund 0197f2d4-8a51-7c3e-9d0b-5f6a7b8c9d0e 40.00`
@@ -216,7 +216,7 @@ def list_keys(*, json: Json = False) -> None:
 
 
 @keys.command(name="revoke")
-def revoke(key_id: str) -> None:
+def revoke(key_id: str, /) -> None:
     """Revoke a key. It stops working within a second, everywhere.
 
     Example: `remit keys revoke 0197f2d4-8a51-7c3e-9d0b-5f6a7b8c9d0e`
@@ -261,7 +261,7 @@ def list_failed(*, limit: int = 100, json: Json = False) -> None:
 
 @failed.command(name="redrive")
 def redrive(
-    message_id: str | None = None, *, everything: Annotated[bool, Parameter("--all")] = False
+    message_id: str | None = None, /, *, everything: Annotated[bool, Parameter("--all")] = False
 ) -> None:
     """Send dead letters back to work, with a fresh count of tries.
 

@@ -23,6 +23,8 @@ from remit.validate import Amount, PaymentRequest
 
 T = TypeVar("T")
 
+MAX_QUERY_FIELDS = 50
+
 MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, in characters."""
 
@@ -50,7 +52,7 @@ def read_process_request(body: bytes) -> ProcessRequest:
 def _read(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     try:
         request = decoder.decode(body)
-        json.loads(body, object_pairs_hook=_refuse_repeated, parse_int=str)
+        _strict.decode(body.decode())
     except msgspec.ValidationError as error:
         raise _field_error(str(error)) from error
     except RecursionError as error:
@@ -72,6 +74,9 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             "A field appears more than once.", param=_shown(repeated), code="field_repeated"
         )
     return fields
+
+
+_strict = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str)
 
 
 _PROBLEM = re.compile(r"(?P<problem>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
@@ -127,7 +132,15 @@ def read_idempotency_key(text: str | None) -> str | None:
 def read_query(text: str, known: frozenset[str]) -> dict[str, str]:
     """Query parameters, each at most once. Raises InvalidRequest for one that is not `known`."""
     found: dict[str, str] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=50):
+    try:
+        fields = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"At most {MAX_QUERY_FIELDS} query parameters are read.",
+            param=None,
+            code="query_too_long",
+        ) from error
+    for name, value in fields:
         if name not in known:
             shown = _shown(name)
             raise InvalidRequest(

@@ -44,8 +44,15 @@ CREATE TABLE IF NOT EXISTS answers (
     amount_minor INTEGER NOT NULL,
     answer       TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS answers_of_payment
-    ON answers (payment_id, operation, amount_minor, answer);
+CREATE INDEX IF NOT EXISTS refunds_of_payment ON answers (payment_id) WHERE operation = 'refund';
+"""
+
+# The key of every question about a payment but a refund begins with the payment's id.
+_OF_PAYMENT = """
+SELECT operation, amount_minor, answer FROM answers WHERE key >= :id || '-' AND key < :id || '.'
+UNION ALL
+SELECT operation, amount_minor, answer FROM answers
+WHERE operation = 'refund' AND payment_id = :id
 """
 
 _SIGN = {Operation.CHARGE: 1, Operation.CAPTURE: 1, Operation.REFUND: -1}
@@ -110,10 +117,7 @@ class SimulatedProcessor:
         return None if row is None else _answer.decode(row[0])
 
     async def balance(self, payment_id: str) -> int | None:
-        rows = self._books.execute(
-            "SELECT operation, amount_minor, answer FROM answers WHERE payment_id = ?",
-            (payment_id,),
-        ).fetchall()
+        rows = self._books.execute(_OF_PAYMENT, {"id": payment_id}).fetchall()
         if not rows:
             return None
         balance_minor: int = sum(

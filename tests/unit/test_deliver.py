@@ -1,0 +1,306 @@
+"""What is delivered later: queued work, retries, dead letters, what lapses, the topics."""
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from remit.change import Change, Message, Topic
+from remit.deliver import relay, sweep, take_step, work_once
+from remit.errors import InvalidState
+from remit.payment import Payment, RefundState, State
+from remit.ports import App
+from remit.process import ProcessRequest, cancel, enqueue, process
+from remit.settings import Settings
+from remit.validate import CardInput
+from tests.builders import (
+    DECLINED_CARD,
+    GOOD_CARD,
+    AppFactory,
+    Fault,
+    StoppedClock,
+    caller,
+    clock_of,
+    processor_of,
+)
+from tests.unit.arranged import (
+    a_processed,
+    a_refund,
+    a_validated,
+    accepted,
+    balances,
+    current,
+    current_refund,
+    deliver_all,
+    history,
+    queue_of,
+    queued,
+    refused,
+    replayed,
+    store_of,
+    told,
+)
+
+FAULTS: list[Fault] = ["lost", "timeout"]
+
+
+async def an_enqueued(app: App) -> Payment:
+    payment = await a_validated(app)
+    return queued(await enqueue(app, caller(), ProcessRequest(payment.id)))
+
+
+async def test_a_worker_takes_a_queued_payment(in_memory: App) -> None:
+    payment = await an_enqueued(in_memory)
+    assert payment.state is State.VALIDATED
+    assert processor_of(in_memory).answers == {}
+    await deliver_all(in_memory)
+    assert (await current(in_memory, payment)).state is State.CAPTURED
+    assert (queue_of(in_memory).waiting, queue_of(in_memory).dead) == ({}, {})
+    assert await history(in_memory, payment) == [
+        ("validate", "accepted"),
+        ("process", "queued"),
+        ("process", "claimed"),
+        ("process", "done"),
+    ]
+
+
+async def test_queueing_again_under_the_key_says_queued_once_more(in_memory: App) -> None:
+    payment = await a_validated(in_memory)
+    request = ProcessRequest(payment.id)
+    queued(await enqueue(in_memory, caller(), request, "k1"))
+    again = await enqueue(in_memory, caller(), request, "k1")
+    assert replayed(again) == replace(payment, sealed_card=None)
+    work = [m for m in store_of(in_memory).messages.values() if m.topic is Topic.WORK]
+    assert len(work) == 1
+
+
+async def test_a_payment_queued_twice_is_charged_once(in_memory: App) -> None:
+    payment = await an_enqueued(in_memory)
+    queued(await enqueue(in_memory, caller(), ProcessRequest(payment.id)))
+    await deliver_all(in_memory)
+    assert len(processor_of(in_memory).answers) == 1
+    assert balances(in_memory)["test/merchant/acme"] == -10_000
+    answered = await enqueue(in_memory, caller(), ProcessRequest(payment.id))
+    assert replayed(answered).state is State.CAPTURED
+
+
+async def test_a_card_sent_with_the_request_waits_sealed_for_the_worker(in_memory: App) -> None:
+    declined = await a_processed(in_memory, card=DECLINED_CARD)
+    request = ProcessRequest(declined.id, CardInput(GOOD_CARD, 12, 2030))
+    waiting = queued(await enqueue(in_memory, caller(), request, "k1"))
+    assert waiting.sealed_card is not None
+    assert waiting.due_at == clock_of(in_memory).now + in_memory.settings.card_retention
+    [record] = store_of(in_memory).records.values()
+    assert record.payment is not None
+    assert record.payment.sealed_card is None
+    assert await current(in_memory, declined) == waiting
+
+
+async def test_a_worker_tries_the_new_card_of_a_declined_payment(in_memory: App) -> None:
+    declined = await a_processed(in_memory, card=DECLINED_CARD)
+    request = ProcessRequest(declined.id, CardInput(GOOD_CARD, 12, 2030))
+    queued(await enqueue(in_memory, caller(), request))
+    await deliver_all(in_memory)
+    taken = await current(in_memory, declined)
+    assert (taken.state, taken.sealed_card) == (State.CAPTURED, None)
+
+
+async def test_a_card_for_a_payment_that_is_canceled_is_not_queued(in_memory: App) -> None:
+    payment = await a_validated(in_memory)
+    accepted(await cancel(in_memory, caller(), payment.id))
+    request = ProcessRequest(payment.id, GOOD_CARD)
+    assert isinstance(refused(await enqueue(in_memory, caller(), request)), InvalidState)
+    assert [m for m in store_of(in_memory).messages.values() if m.topic is Topic.WORK] == []
+
+
+async def test_work_that_keeps_failing_becomes_a_dead_letter_and_is_redriven_once(
+    new_app: AppFactory,
+) -> None:
+    app = new_app(settings=Settings(work_max_receives=3))
+    payment = await an_enqueued(app)
+    await relay(app)
+    processor_of(app).down = True
+    for receives in (1, 2):
+        assert await work_once(app) == 1
+        [failed] = await app.failed.failed(10)
+        assert (failed.receives, failed.last_error) == (
+            receives,
+            "processor_unavailable: The processor cannot be reached. Try again.",
+        )
+        assert await app.failed.dead_letters(10) == []
+    await work_once(app)
+    assert await work_once(app) == 0
+    [dead] = await app.failed.dead_letters(10)
+    assert dead.message.payment_id == payment.id
+    assert (await current(app, payment)).state is State.VALIDATED
+
+    processor_of(app).down = False
+    assert await app.failed.redrive("no-such-message") == 0
+    assert await app.failed.redrive(dead.message.id) == 1
+    assert await app.failed.redrive(dead.message.id) == 0
+    assert await app.failed.dead_letters(10) == []
+    await deliver_all(app)
+    assert (await current(app, payment)).state is State.CAPTURED
+    assert balances(app)["test/merchant/acme"] == -10_000
+    assert len(processor_of(app).answers) == 1
+
+
+async def test_a_message_delivered_twice_takes_the_step_once(in_memory: App) -> None:
+    payment = await an_enqueued(in_memory)
+    [message] = [m for m in store_of(in_memory).messages.values() if m.topic is Topic.WORK]
+    assert await take_step(in_memory, message) is None
+    assert await take_step(in_memory, message) is None
+    assert len(processor_of(in_memory).answers) == 1
+    assert (await history(in_memory, payment))[-1] == ("process", "replayed")
+
+
+async def test_a_poisonous_message_does_not_stop_the_others(in_memory: App) -> None:
+    payment = await an_enqueued(in_memory)
+    broken = await an_enqueued(in_memory)
+    store_of(in_memory).payments[broken.id] = replace(broken, pending="nonsense")
+    await relay(in_memory)
+    assert await work_once(in_memory) == 2
+    assert (await current(in_memory, payment)).state is State.CAPTURED
+    [failed] = await in_memory.failed.failed(10)
+    assert failed.message.payment_id == broken.id
+
+
+def message(kind: str, payment_id: str | None) -> Message:
+    return Message(
+        id="m1",
+        topic=Topic.WORK,
+        kind=kind,
+        created_at=StoppedClock()(),
+        payment_id=payment_id,
+        merchant_id="acme",
+        mode="test",
+    )
+
+
+async def test_a_step_nobody_knows_is_an_error(in_memory: App) -> None:
+    payment = await a_validated(in_memory)
+    error = await take_step(in_memory, message("dance", payment.id))
+    assert error is not None
+    assert error.message == "No worker knows the step 'dance'."
+    error = await take_step(in_memory, message("process", None))
+    assert error is not None
+    assert error.message == "The message names no payment."
+
+
+async def test_a_refusal_that_no_retry_can_change_is_done(in_memory: App) -> None:
+    payment = await an_enqueued(in_memory)
+    accepted(await cancel(in_memory, caller(), payment.id))
+    await deliver_all(in_memory)
+    assert (queue_of(in_memory).waiting, queue_of(in_memory).dead) == ({}, {})
+    assert (await history(in_memory, payment))[-1] == ("process", "refused")
+
+
+async def test_a_payment_in_progress_is_tried_again_later(in_memory: App) -> None:
+    payment = await an_enqueued(in_memory)
+    await relay(in_memory)
+    processor_of(in_memory).faults.append("timeout")
+    accepted(await process(in_memory, caller(), ProcessRequest(payment.id)))
+    await work_once(in_memory)
+    [failed] = await in_memory.failed.failed(10)
+    assert failed.last_error == "payment_invalid_state: The payment is being processed."
+
+
+async def test_a_processor_that_is_down_leaves_the_work_to_the_queue(in_memory: App) -> None:
+    payment = await a_validated(in_memory)
+    processor_of(in_memory).faults.append("down")
+    refused(await process(in_memory, caller(), ProcessRequest(payment.id)))
+    await deliver_all(in_memory)
+    assert (await current(in_memory, payment)).state is State.CAPTURED
+    assert len(processor_of(in_memory).answers) == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_payment_left_unknown_is_resolved_by_the_sweep(
+    in_memory: App, fault: Fault
+) -> None:
+    processor_of(in_memory).faults.append(fault)
+    unknown = await a_processed(in_memory)
+    assert await sweep(in_memory) == 0
+    clock_of(in_memory).advance(in_memory.settings.processor_timeout_seconds)
+    assert await sweep(in_memory) == 1
+    assert await sweep(in_memory) == 0
+    await deliver_all(in_memory)
+    resolved = await current(in_memory, unknown)
+    assert resolved.state is (State.CAPTURED if fault == "lost" else State.VALIDATED)
+    assert resolved.pending is None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_refund_left_pending_is_resolved_by_the_sweep(in_memory: App, fault: Fault) -> None:
+    payment = await a_processed(in_memory)
+    processor_of(in_memory).faults.append(fault)
+    pending = await a_refund(in_memory, payment, 4_000)
+    assert await sweep(in_memory) == 0
+    clock_of(in_memory).advance(in_memory.settings.processor_timeout_seconds)
+    assert await sweep(in_memory) == 1
+    assert await sweep(in_memory) == 0
+    await deliver_all(in_memory)
+    resolved = await current_refund(in_memory, pending)
+    assert resolved.state is (RefundState.SUCCEEDED if fault == "lost" else RefundState.FAILED)
+    assert (await current(in_memory, payment)).refunded_minor == (4_000 if fault == "lost" else 0)
+
+
+async def test_a_card_kept_long_enough_is_erased(in_memory: App) -> None:
+    payment = await a_validated(in_memory)
+    week = timedelta(days=7).total_seconds()
+    clock_of(in_memory).advance(week - 1)
+    assert await sweep(in_memory) == 0
+    assert (await current(in_memory, payment)).sealed_card is not None
+    clock_of(in_memory).advance(1)
+    assert await sweep(in_memory) == 1
+    erased = await current(in_memory, payment)
+    assert erased == replace(payment, version=2, sealed_card=None, due_at=None)
+    assert (await history(in_memory, payment))[-1] == ("erase_card", "done")
+    assert await sweep(in_memory) == 0
+
+
+async def test_a_card_given_back_by_a_processor_that_was_down_is_erased_in_time(
+    in_memory: App,
+) -> None:
+    payment = await a_validated(in_memory)
+    processor_of(in_memory).faults.append("down")
+    refused(await process(in_memory, caller(), ProcessRequest(payment.id), requeue=False))
+    clock_of(in_memory).advance(timedelta(days=7).total_seconds())
+    await sweep(in_memory)
+    assert (await current(in_memory, payment)).sealed_card is None
+
+
+async def test_each_message_reaches_its_topic_once(in_memory: App) -> None:
+    await a_processed(in_memory)
+    alert = replace(message("ledger.unbalanced", None), topic=Topic.ALERTS, detail="t1")
+    await in_memory.store.commit(Change(audit=(), messages=(alert,)))
+    assert await relay(in_memory) == 3
+    assert await relay(in_memory) == 0
+    assert told(in_memory.notifications) == [
+        ("payment.validated", None),
+        ("payment.captured", None),
+    ]
+    assert told(in_memory.alerts) == [("ledger.unbalanced", "t1")]
+    assert queue_of(in_memory).waiting == {}
+
+
+async def test_every_new_status_is_notified(in_memory: App) -> None:
+    await a_processed(in_memory, card=DECLINED_CARD)
+    payment = await a_processed(in_memory)
+    await a_refund(in_memory, payment)
+    processor_of(in_memory).faults.append("timeout")
+    await a_processed(in_memory)
+    canceled = await a_validated(in_memory)
+    await cancel(in_memory, caller(), canceled.id)
+    await relay(in_memory)
+    assert [kind for kind, _ in told(in_memory.notifications)] == [
+        "payment.validated",
+        "payment.declined",
+        "payment.validated",
+        "payment.captured",
+        "refund.succeeded",
+        "payment.validated",
+        "payment.unknown",
+        "payment.validated",
+        "payment.canceled",
+    ]

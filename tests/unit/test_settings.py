@@ -1,0 +1,130 @@
+"""Settings: what the environment may say, what it may not, and what is never shown."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from remit.settings import Secret, Settings, SettingsError, read_settings
+
+WORD = "hunter2"
+URL = f"postgresql://remit:{WORD}@db.internal/payments"
+
+
+def refusal(environ: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(environ)
+    return str(refused.value)
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert read_settings({}) == Settings()
+    defaults = Settings()
+    assert (defaults.host, defaults.port, defaults.data_dir, defaults.database_url) == (
+        "127.0.0.1",
+        8000,
+        Path(".remit"),
+        None,
+    )
+
+
+def test_every_setting_is_read_from_its_variable() -> None:
+    given = {
+        "REMIT_HOST": "0.0.0.0",
+        "REMIT_PORT": "9000",
+        "REMIT_DATA_DIR": "/var/lib/remit",
+        "REMIT_DATABASE_URL": URL,
+        "REMIT_DEFAULT_CURRENCY": "EUR",
+        "REMIT_MAX_AMOUNT_MINOR": "5000",
+        "REMIT_PROCESSOR_TIMEOUT_SECONDS": "2.5",
+        "REMIT_CLAIM_MARGIN_SECONDS": "0.5",
+        "REMIT_CARD_RETENTION_SECONDS": "60",
+        "REMIT_SIMULATOR_LOST_AT": "13",
+    }
+    assert read_settings(given) == Settings(
+        host="0.0.0.0",
+        port=9000,
+        data_dir=Path("/var/lib/remit"),
+        database_url=Secret(URL),
+        default_currency="EUR",
+        max_amount_minor=5_000,
+        processor_timeout_seconds=2.5,
+        claim_margin_seconds=0.5,
+        card_retention_seconds=60,
+        simulator_lost_at=13,
+    )
+
+
+def test_times_are_derived_from_seconds() -> None:
+    settings = Settings(
+        card_retention_seconds=60, processor_timeout_seconds=2.5, claim_margin_seconds=0.5
+    )
+    assert settings.card_retention == timedelta(seconds=60)
+    assert settings.claim_lease == timedelta(seconds=3)
+
+
+def test_a_claim_outlasts_every_answer_still_waited_for() -> None:
+    for environ in ({}, {"REMIT_CLAIM_MARGIN_SECONDS": "0.001"}):
+        settings = read_settings(environ)
+        assert settings.claim_lease > timedelta(seconds=settings.processor_timeout_seconds)
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert read_settings({"PATH": "/bin", "DATABASE_URL": URL, "HOST": "x"}) == Settings()
+
+
+def test_an_unknown_variable_is_refused_by_name() -> None:
+    assert refusal({"REMIT_DATABSE_URL": URL}) == (
+        "REMIT_DATABSE_URL is not a setting. See `remit settings`."
+    )
+    assert refusal({"REMIT_": "x"}).startswith("REMIT_ is not a setting.")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("REMIT_PORT", "http"),
+        ("REMIT_PORT", "-1"),
+        ("REMIT_PORT", "65536"),
+        ("REMIT_PORT", ""),
+        ("REMIT_RATE_BURST", "0"),
+        ("REMIT_RATE_BURST", "1.5"),
+        ("REMIT_MAX_AMOUNT_MINOR", "-1"),
+        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "0"),
+        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "nan"),
+        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "inf"),
+        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "86401"),
+        ("REMIT_SIMULATOR_LOST_AT", "x"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_variable(variable: str, value: str) -> None:
+    assert refusal({variable: value}).startswith(f"{variable}={value!r}: Expected ")
+
+
+def test_port_is_what_a_platform_sets_and_ours_comes_first() -> None:
+    assert read_settings({"PORT": "9000"}).port == 9000
+    assert read_settings({"PORT": "9000", "REMIT_PORT": "9001"}).port == 9001
+    assert read_settings({"PORT": ""}).port == 8000
+    assert refusal({"PORT": "http"}).startswith("PORT='http': Expected ")
+
+
+def test_the_database_url_is_a_secret_that_no_representation_shows() -> None:
+    settings = read_settings({"REMIT_DATABASE_URL": URL})
+    assert isinstance(settings.database_url, Secret)
+    assert settings.database_url == URL
+    assert "database_url=Secret(…)" in repr(settings)
+    assert not any(WORD in shown for shown in (repr(settings), str(settings), f"{settings}"))
+
+
+def test_every_setting_that_names_a_secret_is_typed_as_one() -> None:
+    telling = ("url", "secret", "password", "token", "key")
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    suspects = {name for name in kinds if name.rsplit("_", 1)[-1] in telling}
+    assert suspects == {"database_url"}
+    assert {kinds[name] for name in suspects} == {Secret | None}
+
+
+def test_settings_cannot_be_altered() -> None:
+    with pytest.raises(AttributeError):
+        Settings().port = 1  # type: ignore[misc]
