@@ -1,0 +1,217 @@
+"""A marked card number and CVC, sent everywhere and into every failure, are found nowhere after.
+
+The one place where the number may be is the vault's ciphertext, which opens to it.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import structlog
+from stdnum import luhn
+
+from remit.adapters.files import FileTopic
+from remit.audit import Sealer
+from remit.deliver import relay, sweep, work_once
+from remit.entrypoints.logs import configure_logs
+from remit.errors import ProcessorTimeout, ProcessorUnavailable
+from remit.payment import Answer, Approved, Declined
+from remit.ports import App, Instruction
+from remit.settings import Settings
+from tests.builders import clock_of, postgres_app
+from tests.integration.served import JSON, Served
+from tests.service import free_port
+
+_STEM = "424242731944608"
+NUMBER = _STEM + luhn.calc_check_digit(_STEM)
+CVC = "917"
+MARKED_CVC = f'"cvc": "{CVC}"'
+GROUPS = " ".join(NUMBER[at : at + 4] for at in range(0, 16, 4))
+CARD = {"number": NUMBER, "exp_month": 12, "exp_year": 2031, "cvc": CVC}
+
+
+class Leaky:
+    """A processor that fails in every way there is, with the card in its errors."""
+
+    name = "leaky"
+
+    def __init__(self) -> None:
+        self.mood = "well"
+        self.answered: dict[str, Answer] = {}
+
+    async def execute(self, instruction: Instruction) -> Answer:
+        assert instruction.card is None or instruction.card.number == NUMBER
+        text = f"{instruction.card and instruction.card.number}"
+        match self.mood:
+            case "declining":
+                return Declined("card_declined", "The card was declined.", "generic_decline")
+            case "silent":
+                raise ProcessorTimeout(f"no answer about {text}")
+            case "down":
+                raise ProcessorUnavailable("The processor cannot be reached. Try again.")
+            case "broken":
+                raise RuntimeError(f"unexpected {text} {instruction!r}")
+            case _:
+                return self.answered.setdefault(instruction.key, Approved("ref"))
+
+    async def find(self, key: str) -> Answer | None:
+        return self.answered.get(key)
+
+    async def balance(self, payment_id: str) -> int | None:
+        return None
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Iterator[Path]:
+    """Where the service writes its logs, at their most talkative."""
+    path = tmp_path / "logs.txt"
+    with path.open("w") as file:
+        configure_logs("debug", file)
+        yield path
+        structlog.reset_defaults()
+
+
+def test_a_marked_card_is_found_nowhere_but_in_the_vault(
+    tmp_path: Path, database_url: str, logged: Path
+) -> None:
+    processor = Leaky()
+    settings = Settings(port=free_port(), work_max_receives=2)
+    app = replace(
+        postgres_app(tmp_path, database_url, settings=settings),
+        processor=processor,
+        notifications=FileTopic(tmp_path / "notifications.jsonl"),
+        alerts=FileTopic(tmp_path / "alerts.jsonl"),
+    )
+    with Served(app) as served:
+        answers = [*misplaced(served), *fail_in_every_way(served, processor)]
+        waiting = served.post("/validate", {"amount": 5, "card": CARD}).body["transaction_id"]
+        sealed = served.run(app.store.payment(waiting))
+        assert sealed is not None
+        assert sealed.sealed_card is not None
+        assert served.run(app.vault.open(sealed.sealed_card, waiting)).number == NUMBER
+        served.run(deliver_everything(app))
+    places = {
+        "answers": "\n".join(answers),
+        "logs": logged.read_text(),
+        "database": asyncio.run(everything_stored(database_url)),
+        "files": everything_written(tmp_path),
+    }
+    assert "request_failed" in places["logs"]
+    assert "payment.captured" in places["files"]
+    assert waiting in places["database"]
+    assert [(place, form) for place in places for form in forms() if form in places[place]] == []
+
+
+def forms() -> list[str]:
+    """How the number could have been written down, and the CVC as nothing else would be."""
+    plain = NUMBER.encode()
+    return [
+        NUMBER,
+        GROUPS,
+        GROUPS.replace(" ", "-"),
+        NUMBER[::-1],
+        NUMBER[:12],
+        NUMBER[4:],
+        plain.hex(),
+        *(base64.b64encode(b" " * pad + plain).decode()[4:-4] for pad in range(3)),
+        MARKED_CVC,
+        MARKED_CVC.replace(" ", ""),
+    ]
+
+
+def misplaced(served: Served) -> list[str]:
+    """What is answered when the card is sent to every wrong place."""
+    body: dict[str, Any] = {"amount": 5, "card": CARD}
+    bodies: list[str] = [
+        json.dumps(body | wrong)
+        for wrong in (
+            {NUMBER: 1},
+            {"number": NUMBER},
+            {"amount": NUMBER},
+            {"amount": int(NUMBER)},
+            {"currency": NUMBER},
+            {"customer_id": NUMBER},
+            {"payment_id": GROUPS},
+            {"metadata": {NUMBER: "x"}},
+            {"metadata": {"x": f"card={NUMBER}"}},
+            {"card": CARD | {NUMBER: CVC}},
+            {"card": CARD | {"exp_year": int(NUMBER)}},
+            {"card": CARD | {"cvc": NUMBER}},
+            {"card": CARD | {"exp_month": 13}},
+            {"card": CARD | {"exp_year": 2020}},
+            {"card": [NUMBER]},
+            {"card": NUMBER[:-1] + "0"},
+        )
+    ]
+    bodies += [f'{{"card": "{NUMBER}"', f'"{NUMBER}"', f'{{"amount": 1, "card": {NUMBER}}}']
+    headers = JSON | {"x-api-key": served.key}
+    answers = [served.send("POST", "/validate", text, headers) for text in bodies]
+    assert {answer.status for answer in answers} == {400}
+    answers += [
+        served.post("/process", {"transaction_id": NUMBER}),
+        served.post("/process", {"transaction_id": "x", "card": CARD | {"pin": NUMBER}}),
+        served.post("/validate", body, idempotency_key=NUMBER),
+        served.post("/validate", body, x_api_key=NUMBER),
+        served.post("/validate", body, x_request_id=NUMBER),
+        served.send("POST", "/validate", NUMBER * 5_000, headers),
+        served.send("POST", "/validate", f"card={NUMBER}", {"x-api-key": served.key}),
+        *(served.get(path) for path in (f"/payments/{NUMBER}", f"/{NUMBER}")),
+        *(served.get(f"/payments?{name}={NUMBER}") for name in ("cursor", "status", NUMBER)),
+    ]
+    return [f"{answer.headers} {json.dumps(answer.body)}" for answer in answers]
+
+
+def fail_in_every_way(served: Served, processor: Leaky) -> list[str]:
+    """What is answered when the card is where it belongs and everything else goes wrong."""
+    answers = []
+    for mood in ("declining", "silent", "down", "broken", "well"):
+        processor.mood = mood
+        for later in ("", "respond-async"):
+            made = served.post("/validate", {"amount": 5, "card": CARD})
+            step = {"transaction_id": made.body["transaction_id"]}
+            answers += [made, served.post("/process", step, prefer=later)]
+            answers += [served.post("/process", step | {"card": CARD}, prefer=later)]
+        served.run(deliver_everything(served.app))
+    assert {answer.status for answer in answers} >= {200, 202, 402, 500, 503}
+    return [f"{answer.headers} {json.dumps(answer.body)}" for answer in answers]
+
+
+async def deliver_everything(app: App) -> None:
+    for _ in range(6):
+        clock_of(app).advance(60)
+        await sweep(app)
+        while await relay(app):
+            pass
+        await work_once(app)
+    while await Sealer(app).seal():
+        pass
+
+
+async def everything_stored(url: str) -> str:
+    """Every row of every table, as text."""
+    connection = await asyncpg.connect(url)
+    try:
+        tables = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        )
+        rows = [
+            row[0]
+            for (table,) in tables
+            for row in await connection.fetch(f'SELECT t::text FROM "{table}" t')
+        ]
+    finally:
+        await connection.close()
+    return "\n".join(rows)
+
+
+def everything_written(folder: Path) -> str:
+    """Every file under the service's folder: topics, audit segments, keys."""
+    return "\n".join(
+        path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()
+    )

@@ -1,0 +1,138 @@
+"""What callers are told when something behind the API fails, and that they can go on after."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from remit.adapters.limiter import LocalLimiter
+from remit.errors import Unavailable
+from remit.settings import Settings
+from tests.builders import DECLINED_CARD, clock_of, memory_app, postgres_app, processor_of
+from tests.integration.served import Served
+from tests.integration.test_http import ORDER, problem, process, validate
+from tests.service import free_port, wait_until
+
+
+def test_a_processor_that_is_down_costs_nothing(on_both: Served) -> None:
+    transaction_id = validate(on_both)
+    processor_of(on_both.app).down = True
+    answer = process(on_both, transaction_id, idempotency_key="k")
+    assert problem(answer) == (503, "api_error", "processor_unavailable")
+    processor_of(on_both.app).down = False
+    assert process(on_both, transaction_id, idempotency_key="k").status == 200
+
+
+@pytest.mark.parametrize("fault", ["timeout", "lost"])
+def test_a_processor_that_does_not_answer_leaves_it_processing(on_both: Served, fault: Any) -> None:
+    transaction_id = validate(on_both)
+    processor_of(on_both.app).faults.append(fault)
+    answer = process(on_both, transaction_id, idempotency_key="k")
+    assert (answer.status, answer.body["status"]) == (202, "processing")
+    early = process(on_both, transaction_id, idempotency_key="k")
+    assert problem(early) == (409, "idempotency_error", "idempotency_key_in_use")
+    assert early.headers["retry-after"] == "1"
+    other = process(on_both, transaction_id)
+    assert problem(other) == (409, "invalid_state_error", "payment_invalid_state")
+    clock_of(on_both.app).advance(60)
+    assert process(on_both, transaction_id, idempotency_key="k").body["status"] == "processed"
+    assert len(processor_of(on_both.app).answers) == 1
+
+
+def test_a_key_over_its_rate_is_told_when_to_come_back(tmp_path: Path) -> None:
+    settings = Settings(port=free_port(), rate_per_second=1, rate_burst=2)
+    app = memory_app(tmp_path, settings=settings)
+    with Served(replace(app, limiter=LocalLimiter(app.clock, per_second=1, burst=2))) as served:
+        assert [served.get("/payments").status for _ in range(2)] == [200, 200]
+        over = served.get("/payments")
+        assert problem(over) == (429, "rate_limit_error", "rate_limit")
+        assert over.headers["retry-after"] == "1"
+        assert served.get("/payments", served.new_key("other")).status == 200
+        clock_of(served.app).advance(1)
+        assert served.get("/payments").status == 200
+
+
+def test_connections_that_the_database_cuts_go_unnoticed(database_url: str, tmp_path: Path) -> None:
+    app = postgres_app(tmp_path, database_url, settings=Settings(port=free_port()))
+    with Served(app) as served:
+        transaction_id = validate(served)
+        asyncio.run(_cut_connections(database_url))
+        wait_until(lambda: process(served, transaction_id).status == 200, 10, "the payment")
+        assert process(served, transaction_id).body["status"] == "processed"
+
+
+async def _cut_connections(url: str) -> None:
+    """What a restarted server does to everyone who was connected."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    finally:
+        await connection.close()
+
+
+def test_a_database_that_cannot_be_reached_is_a_503(tmp_path: Path) -> None:
+    settings = Settings(port=free_port())
+    nowhere = f"postgresql://remit@127.0.0.1:{free_port()}/remit"
+    app = postgres_app(tmp_path, nowhere, settings=settings)
+    with Served(replace(app, keys=memory_app(tmp_path).keys)) as served:
+        for answer in (
+            served.post("/validate", ORDER),
+            served.post("/validate", {}),
+            process(served, served.app.new_id()),
+            served.get("/payments"),
+        ):
+            assert problem(answer) == (503, "api_error", "service_unavailable")
+        health = served.get("/health")
+        assert (health.status, health.body["checks"]["database"]["ok"]) == (503, False)
+
+
+def test_health_says_what_is_wrong(tmp_path: Path) -> None:
+    down = False
+
+    async def ping() -> None:
+        if down:
+            raise Unavailable("The database cannot be reached. Try again.")
+
+    app = replace(memory_app(tmp_path, settings=Settings(port=free_port())), ping=ping)
+    with Served(app) as served:
+        well = served.send("GET", "/health", None, {})
+        assert (well.status, well.body["status"]) == (200, "healthy")
+        assert set(well.body["checks"]) == {"database", "delivery", "dead_letters"}
+        down = True
+        ill = served.send("GET", "/health", None, {})
+        assert (ill.status, ill.body["status"]) == (503, "unhealthy")
+        assert ill.body["checks"]["database"] == {
+            "ok": False,
+            "detail": "The database cannot be reached. Try again.",
+        }
+
+
+def test_what_nobody_foresaw_is_a_500_that_says_nothing(tmp_path: Path) -> None:
+    app = memory_app(tmp_path, settings=Settings(port=free_port()))
+    with Served(replace(app, processor=_Broken())) as served:
+        transaction_id = validate(served)
+        answer = process(served, transaction_id)
+        assert problem(answer) == (500, "api_error", "internal")
+        assert answer.body["error"]["message"] == "Something went wrong on our side."
+        assert served.get("/health").status == 200
+
+
+class _Broken:
+    """A processor with a bug of its own, and card numbers in its errors."""
+
+    name = "broken"
+
+    async def execute(self, instruction: object) -> Any:
+        raise RuntimeError(f"bad card {DECLINED_CARD}")
+
+    async def find(self, key: str) -> Any:
+        raise RuntimeError(key)
+
+    async def balance(self, payment_id: str) -> Any:
+        raise RuntimeError(payment_id)
