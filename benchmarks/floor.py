@@ -1,0 +1,158 @@
+"""What PostgreSQL itself can do: the rows of one payment, written by pgbench with 64 clients.
+
+The same tables, indexes and triggers as the service's, on the same server; one statement after the
+other, as a service written the usual way sends them. There are two floors:
+
+    three commits   validate, claim, outcome: the transactions that the service makes
+    two commits     validate, outcome: no claim, so a crash would forget that a processor was asked
+
+The floor is spared what the service also does: no HTTP, no card is encrypted, no processor is
+asked, nothing is delivered or archived, and the JSON it stores is a constant of the right size.
+"""
+
+import re
+import time
+from pathlib import Path
+
+from benchmarks.database import database
+from benchmarks.figures import CannotMeasure
+from benchmarks.processes import run
+
+_TPS = re.compile(r"^tps = (?P<tps>[0-9.]+) \(without initial connection time\)$", re.MULTILINE)
+_NONE_FAILED = "number of failed transactions: 0 "
+
+
+def _id(number: int) -> str:
+    """An id that rises with time as the service's do, and that no other client or run makes.
+
+    pgbench keeps :n from one payment to the next; it starts at the milliseconds of the clock.
+    """
+    tail = f"lpad(to_hex(:client_id::bigint * 16 + {number}), 12, '0')"
+    return f"(lpad(to_hex(:n::bigint), 12, '0') || '70008000' || {tail})::uuid"
+
+
+def _constant(size: int, **fields: object) -> str:
+    """JSON of about `size` bytes, as an SQL literal."""
+    inside = ", ".join(f'"{name}": "{value}"' for name, value in fields.items())
+    return f"""'{{{inside}, "rest": "{"x" * (size - len(inside) - 14)}"}}'"""
+
+
+PAYMENT, LEDGER = _id(0), _id(1)
+OWNER = "'example', 'test'"
+KEY = ":client_id || '-' || :n"
+MESSAGE = _constant(330, topic="notifications", kind="payment")
+RECORD = _constant(850, fingerprint="f" * 64)
+CLAIM_RECORD = _constant(330, fingerprint="f" * 64)
+
+
+def _audit(number: int, action: str, outcome: str, state: str) -> str:
+    return f"""
+INSERT INTO audit_entries (id, at, merchant_id, mode, actor, request_id, action, outcome,
+                           payment_id, state, amount_minor, currency)
+VALUES ({_id(number)}, now(), {OWNER}, 'key:00000000-0000-7000-8000-000000000000',
+        '00000000-0000-7000-8000-000000000000', '{action}', '{outcome}', {PAYMENT}, '{state}',
+        :amount, 'USD');"""
+
+
+def _message(number: int) -> str:
+    return f"""
+INSERT INTO outbox (id, created_at, message) VALUES ({_id(number)}, now(), {MESSAGE});"""
+
+
+def _record(operation: str, record: str) -> str:
+    return f"""
+INSERT INTO idempotency (merchant_id, mode, operation, key, at, record)
+VALUES ({OWNER}, '{operation}', {KEY}, now(), {record});"""
+
+
+VALIDATE = f"""
+BEGIN;
+{_record("POST /validate", RECORD)}
+INSERT INTO payments (id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state,
+                      version, attempt, customer_id, reference, card, sealed_card,
+                      authorized_minor, captured_minor, refunded_minor, due_at)
+VALUES ({PAYMENT}, {OWNER}, :amount, 'USD', now(), '{"f" * 64}', 'validated', 1, 0,
+        'customer-' || :amount % 1000, 'order-' || {KEY},
+        '{{"brand": "visa", "last4": "4242", "exp_year": 2035, "exp_month": 12}}', '{"s" * 260}',
+        0, 0, 0, now() + interval '7 days');
+{_audit(2, "validate", "accepted", "validated")}
+{_message(3)}
+COMMIT;
+"""
+
+READ = f"SELECT * FROM payments WHERE id = {PAYMENT} FOR UPDATE;"
+
+CLAIM = f"""
+BEGIN;
+{READ}
+UPDATE payments
+SET state = 'unknown', version = 2, due_at = now() + interval '15 seconds',
+    pending = '{{"key": "{"k" * 38}", "until": "{"t" * 32}", "resume": "validated",
+                 "operation": "charge", "amount_minor": 1000}}'
+WHERE id = {PAYMENT};
+{_audit(4, "process", "claimed", "unknown")}
+{_record("POST /process", CLAIM_RECORD)}
+COMMIT;
+"""
+
+_OUTCOME = f"""
+UPDATE payments
+SET state = 'captured', version = version + 1, attempt = 1, pending = NULL, sealed_card = NULL,
+    authorized_minor = :amount, captured_minor = :amount, due_at = NULL, processed_at = now(),
+    processor_reference = '{"p" * 42}'
+WHERE id = {PAYMENT};
+INSERT INTO postings (transaction_id, line, payment_id, account, currency, amount_minor, at)
+VALUES ({LEDGER}, 0, {PAYMENT}, 'test/processor/simulated', 'USD', :amount, now()),
+       ({LEDGER}, 1, {PAYMENT}, 'test/merchant/example', 'USD', - :amount::bigint, now());
+{_audit(5, "process", "done", "captured")}
+{_message(6)}"""
+
+OUTCOME_AFTER_CLAIM = f"""
+BEGIN;
+{_OUTCOME}
+UPDATE idempotency SET record = {RECORD}
+WHERE (merchant_id, mode, operation, key) = ({OWNER}, 'POST /process', {KEY});
+COMMIT;
+"""
+
+OUTCOME_AT_ONCE = f"""
+BEGIN;
+{READ}
+{_OUTCOME}
+{_record("POST /process", RECORD)}
+COMMIT;
+"""
+
+_NEXT = "\\set n :n + 1\n\\set amount random(100, 900000)\n"
+
+THREE_COMMITS = _NEXT + VALIDATE + CLAIM + OUTCOME_AFTER_CLAIM
+TWO_COMMITS = _NEXT + VALIDATE + OUTCOME_AT_ONCE
+
+
+def payments_per_second(
+    script: str, data: Path, *, seconds: int, warm_up_seconds: int, clients: int
+) -> float:
+    """Whole payments that pgbench writes in a second, on the server of the data folder."""
+    written = data / "pgbench.sql"
+    written.write_text(script)
+    with database(data, "floor") as (server, url):
+        for duration in (warm_up_seconds, seconds):
+            printed = run(
+                [
+                    server.programs / "pgbench",
+                    "--no-vacuum",
+                    "--protocol=prepared",
+                    f"--client={clients}",
+                    "--jobs=2",
+                    f"--time={duration}",
+                    f"--define=n={time.time_ns() // 1_000_000}",
+                    f"--file={written}",
+                    url,
+                ],
+                timeout_seconds=duration + 60,
+                output=data / f"pgbench-{time.time_ns()}.txt",
+            )
+    found = _TPS.search(printed)
+    if found is None or _NONE_FAILED not in printed:
+        raise CannotMeasure(f"pgbench failed:\n{printed[-2_000:]}")
+    return float(found["tps"])

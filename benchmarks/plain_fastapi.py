@@ -1,0 +1,313 @@
+"""The same two steps written the usual way: FastAPI, pydantic, a pool, one statement at a time.
+
+Stores what the service stores, in its tables and its three transactions. It is spared what its
+reader would call extras: refusals leave no audit entry, a replay is answered only for a key that
+is found at the start, the API key is looked up once and kept, the processor always approves at
+once, and nothing is delivered or archived. uvicorn runs it, with httptools and uvloop.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import asyncpg
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from pydantic import BaseModel, Field, field_validator
+from stdnum import luhn
+
+from remit.app import new_id
+
+POOL_SIZE = 20
+
+
+class Card(BaseModel):
+    number: str = Field(max_length=19)
+    exp_month: int = Field(ge=1, le=12)
+    exp_year: int = Field(ge=2000, le=2100)
+    cvc: str | None = Field(default=None, max_length=4)
+
+    @field_validator("number")
+    @classmethod
+    def check_digit(cls, number: str) -> str:
+        if not luhn.is_valid(number):
+            raise ValueError("the check digit is wrong")
+        return number
+
+
+class PaymentRequest(BaseModel):
+    amount: Decimal = Field(gt=0, le=999_999, decimal_places=2)
+    currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+    customer_id: str | None = Field(default=None, max_length=255)
+    payment_id: str | None = Field(default=None, max_length=255)
+    card: Card
+
+
+class ProcessRequest(BaseModel):
+    transaction_id: UUID
+
+
+class PaymentAnswer(BaseModel):
+    status: str
+    transaction_id: UUID
+    amount: str
+    currency: str
+    card: dict[str, Any]
+    processed_at: datetime | None = None
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.vault = AESGCM(bytes(32))
+    app.state.known_keys = {os.environ["BENCHMARK_KEY"]}
+    async with asyncpg.create_pool(
+        os.environ["BENCHMARK_DATABASE_URL"], min_size=POOL_SIZE, max_size=POOL_SIZE
+    ) as app.state.pool:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+def pool(request: Request) -> Any:
+    return request.app.state.pool
+
+
+def caller(request: Request, x_api_key: Annotated[str, Header()]) -> str:
+    if x_api_key not in request.app.state.known_keys:
+        raise HTTPException(401)
+    return "example"
+
+
+@app.get("/health")
+async def health(connections: Annotated[Any, Depends(pool)]) -> dict[str, str]:
+    await connections.fetchval("SELECT 1")
+    return {"status": "healthy"}
+
+
+@app.post("/validate")
+async def validate(
+    wanted: PaymentRequest,
+    request: Request,
+    merchant: Annotated[str, Depends(caller)],
+    connections: Annotated[Any, Depends(pool)],
+    idempotency_key: Annotated[str, Header()],
+) -> PaymentAnswer:
+    now = datetime.now(UTC)
+    payment_id = UUID(new_id())
+    amount_minor = int(wanted.amount * 100)
+    card = {"brand": "visa", "last4": wanted.card.number[-4:]}
+    nonce = os.urandom(12)
+    sealed = nonce + request.app.state.vault.encrypt(
+        nonce, wanted.card.model_dump_json(exclude={"cvc"}).encode(), payment_id.bytes
+    )
+    answer = PaymentAnswer(
+        status="validated",
+        transaction_id=payment_id,
+        amount=str(wanted.amount),
+        currency=wanted.currency,
+        card=card,
+    )
+    async with connections.acquire() as connection, connection.transaction():
+        stored = await _claim_key(
+            connection, merchant, "POST /validate", idempotency_key, wanted, answer, now
+        )
+        if stored is not None:
+            return stored
+        await connection.execute(
+            "INSERT INTO payments (id, merchant_id, mode, amount_minor, currency, created_at, "
+            "fingerprint, state, version, attempt, customer_id, reference, card, sealed_card, "
+            "authorized_minor, captured_minor, refunded_minor, due_at) VALUES ($1, $2, 'test', "
+            "$3, $4, $5, $6, 'validated', 1, 0, $7, $8, $9, $10, 0, 0, 0, $11)",
+            payment_id,
+            merchant,
+            amount_minor,
+            wanted.currency,
+            now,
+            _fingerprint(wanted),
+            wanted.customer_id,
+            wanted.payment_id,
+            json.dumps(card),
+            sealed.hex(),
+            now + timedelta(days=7),
+        )
+        await _audit(connection, merchant, "validate", "accepted", payment_id, "validated", now)
+        await _notify(connection, payment_id, "validated", now)
+    return answer
+
+
+@app.post("/process")
+async def process(
+    wanted: ProcessRequest,
+    merchant: Annotated[str, Depends(caller)],
+    connections: Annotated[Any, Depends(pool)],
+    idempotency_key: Annotated[str, Header()],
+) -> PaymentAnswer:
+    now = datetime.now(UTC)
+    payment_id = wanted.transaction_id
+    async with connections.acquire() as connection, connection.transaction():
+        stored = await _claim_key(
+            connection, merchant, "POST /process", idempotency_key, wanted, None, now
+        )
+        if stored is not None:
+            return stored
+        payment = await _claim_payment(connection, merchant, payment_id, now)
+    answer = PaymentAnswer(
+        status="processed",
+        transaction_id=payment_id,
+        amount=str(Decimal(payment["amount_minor"]) / 100),
+        currency=payment["currency"],
+        card=json.loads(payment["card"]),
+        processed_at=now,
+    )
+    async with connections.acquire() as connection, connection.transaction():
+        await _capture(connection, payment_id, payment["amount_minor"], payment["currency"], now)
+        await connection.execute(
+            "UPDATE idempotency SET record = $3 WHERE merchant_id = $1 AND mode = 'test' "
+            "AND operation = 'POST /process' AND key = $2",
+            merchant,
+            idempotency_key,
+            _record(wanted, answer),
+        )
+    return answer
+
+
+async def _claim_payment(connection: Any, merchant: str, payment_id: UUID, now: datetime) -> Any:
+    payment = await connection.fetchrow(
+        "SELECT merchant_id, state, amount_minor, currency, card FROM payments "
+        "WHERE id = $1 FOR UPDATE",
+        payment_id,
+    )
+    if payment is None or payment["merchant_id"] != merchant:
+        raise HTTPException(404)
+    if payment["state"] != "validated":
+        raise HTTPException(409)
+    await connection.execute(
+        "UPDATE payments SET state = 'unknown', version = version + 1, pending = $2, due_at = $3 "
+        "WHERE id = $1",
+        payment_id,
+        json.dumps({"operation": "charge", "key": str(payment_id), "resume": "validated"}),
+        now + timedelta(seconds=15),
+    )
+    await _audit(connection, merchant, "process", "claimed", payment_id, "unknown", now)
+    return payment
+
+
+async def _capture(
+    connection: Any, payment_id: UUID, amount_minor: int, currency: str, now: datetime
+) -> None:
+    await connection.execute(
+        "UPDATE payments SET state = 'captured', version = version + 1, attempt = 1, "
+        "pending = NULL, sealed_card = NULL, due_at = NULL, authorized_minor = $2, "
+        "captured_minor = $2, processed_at = $3, processor_reference = $4 WHERE id = $1",
+        payment_id,
+        amount_minor,
+        now,
+        f"ref_{payment_id}",
+    )
+    await connection.execute(
+        "INSERT INTO postings (transaction_id, line, payment_id, account, currency, "
+        "amount_minor, at) VALUES ($1, 0, $2, 'test/processor/simulated', $3, $4, $6), "
+        "($1, 1, $2, 'test/merchant/example', $3, $5, $6)",
+        UUID(new_id()),
+        payment_id,
+        currency,
+        amount_minor,
+        -amount_minor,
+        now,
+    )
+    await _audit(connection, "example", "process", "done", payment_id, "captured", now)
+    await _notify(connection, payment_id, "captured", now)
+
+
+async def _claim_key(
+    connection: Any,
+    merchant: str,
+    operation: str,
+    key: str,
+    wanted: BaseModel,
+    answer: PaymentAnswer | None,
+    now: datetime,
+) -> PaymentAnswer | None:
+    """None if the key is new and now ours, else the answer that was given under it."""
+    claimed = await connection.execute(
+        "INSERT INTO idempotency (merchant_id, mode, operation, key, at, record) "
+        "VALUES ($1, 'test', $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        merchant,
+        operation,
+        key,
+        now,
+        _record(wanted, answer),
+    )
+    if claimed == "INSERT 0 1":
+        return None
+    record = json.loads(
+        await connection.fetchval(
+            "SELECT record FROM idempotency WHERE merchant_id = $1 AND mode = 'test' "
+            "AND operation = $2 AND key = $3",
+            merchant,
+            operation,
+            key,
+        )
+    )
+    if record["fingerprint"] != _fingerprint(wanted):
+        raise HTTPException(422)
+    if record["answer"] is None:
+        raise HTTPException(409)
+    return PaymentAnswer.model_validate_json(record["answer"])
+
+
+async def _audit(
+    connection: Any,
+    merchant: str,
+    action: str,
+    outcome: str,
+    payment_id: UUID,
+    state: str,
+    now: datetime,
+) -> None:
+    await connection.execute(
+        "INSERT INTO audit_entries (id, at, merchant_id, mode, actor, request_id, action, "
+        "outcome, payment_id, state) VALUES ($1, $2, $3, 'test', 'key', $4, $5, $6, $7, $8)",
+        UUID(new_id()),
+        now,
+        merchant,
+        new_id(),
+        action,
+        outcome,
+        payment_id,
+        state,
+    )
+
+
+async def _notify(connection: Any, payment_id: UUID, state: str, now: datetime) -> None:
+    message_id = new_id()
+    message = {
+        "id": message_id,
+        "topic": "notifications",
+        "kind": f"payment.{state}",
+        "created_at": now.isoformat(),
+        "payment_id": str(payment_id),
+        "mode": "test",
+    }
+    await connection.execute(
+        "INSERT INTO outbox (id, created_at, message) VALUES ($1, $2, $3)",
+        UUID(message_id),
+        now,
+        json.dumps(message),
+    )
+
+
+def _fingerprint(wanted: BaseModel) -> str:
+    return hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
+
+
+def _record(wanted: BaseModel, answer: PaymentAnswer | None) -> str:
+    stored = None if answer is None else answer.model_dump_json()
+    return json.dumps({"fingerprint": _fingerprint(wanted), "answer": stored})
