@@ -74,6 +74,7 @@ def assemble(settings: Settings) -> App:
         keys=PostgresKeys(delivery),
         outbox=outbox,
         audit_log=outbox,
+        retention=outbox,
         queue=queue,
         failed=queue,
         notifications=FileTopic(data / "topics" / "notifications.jsonl"),

@@ -5,6 +5,7 @@ Everything here may happen twice and is safe when it does: messages carry ids, p
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import assert_never
 
 import structlog
@@ -20,6 +21,7 @@ from remit.process import ProcessRequest, process
 from remit.refund import resolve_message, resolve_refund
 
 SWEEP_LIMIT = 500
+FORGET_LIMIT = 5_000
 
 log = structlog.get_logger("deliver")
 
@@ -126,6 +128,12 @@ async def sweep(app: App) -> int:
         message = resolve_message(app, refund)
         await app.store.commit(Change(refund=renewed, audit=(), messages=(message,)))
     return len(payments) + len(refunds)
+
+
+async def forget(app: App) -> int:
+    """Deletes idempotency records that have been kept long enough; how many."""
+    kept = timedelta(seconds=app.settings.idempotency_retention_seconds)
+    return await app.retention.forget_records(app.clock() - kept, FORGET_LIMIT)
 
 
 def _lapsed(app: App, payment: Payment) -> Change:

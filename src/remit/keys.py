@@ -71,11 +71,14 @@ class Authenticator:
         now = self._app.clock()
         key, until = self._known.get(secret, (None, now))
         if key is None or until <= now:
-            self._known.pop(secret, None)
-            key = None
+            if key is not None:
+                # One request asks again. The others go on meanwhile, and do not all ask at once.
+                self._known[secret] = (key, now + self._remember)
+                key = None
             if _KEY.fullmatch(secret):
                 key = await self._app.keys.find(key_hash(secret))
             if key is None or key.revoked_at is not None:
+                self._known.pop(secret, None)
                 raise Unauthenticated("This API key is not valid.")
             self._known[secret] = (key, now + self._remember)
         return key

@@ -157,6 +157,14 @@ class AuditLog(Protocol):
     async def sealed(self, entry_ids: Sequence[str], segment: int) -> None: ...
 
 
+class Retention(Protocol):
+    """What is kept for a time only."""
+
+    async def forget_records(self, before: datetime, limit: int) -> int:
+        """Deletes idempotency records made before then, `limit` at most; says how many."""
+        ...
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """A message received from a queue. `receives` counts this time too."""
 
@@ -281,6 +289,7 @@ class App:
     keys: Keys
     outbox: Outbox
     audit_log: AuditLog
+    retention: Retention
     queue: Queue
     failed: FailedQueue
     notifications: Publisher

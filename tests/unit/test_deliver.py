@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from remit.change import Change, Message, Topic
-from remit.deliver import relay, sweep, take_step, work_once
-from remit.errors import InvalidState
+from remit.deliver import forget, relay, sweep, take_step, work_once
+from remit.errors import InvalidState, KeyReused
 from remit.payment import Payment, RefundState, State
 from remit.ports import App
 from remit.process import ProcessRequest, cancel, enqueue, process
 from remit.settings import Settings
-from remit.validate import CardInput
+from remit.validate import CardInput, validate
 from tests.builders import (
     DECLINED_CARD,
     GOOD_CARD,
@@ -21,6 +21,7 @@ from tests.builders import (
     StoppedClock,
     caller,
     clock_of,
+    order,
     processor_of,
 )
 from tests.unit.arranged import (
@@ -257,6 +258,17 @@ async def test_a_card_kept_long_enough_is_erased(in_memory: App) -> None:
     assert erased == replace(payment, version=2, sealed_card=None, due_at=None)
     assert (await history(in_memory, payment))[-1] == ("erase_card", "done")
     assert await sweep(in_memory) == 0
+
+
+async def test_an_idempotency_key_is_free_again_after_its_time(app: App) -> None:
+    first = accepted(await validate(app, caller(), order("1.00"), "k1"))
+    clock_of(app).advance(timedelta(hours=48).total_seconds())
+    accepted(await validate(app, caller(), order("2.00"), "k2"))
+    assert await forget(app) == 0
+    clock_of(app).advance(1)
+    assert await forget(app) == 1
+    assert isinstance(refused(await validate(app, caller(), order("1.00"), "k2")), KeyReused)
+    assert accepted(await validate(app, caller(), order("1.00"), "k1")).id != first.id
 
 
 async def test_a_card_given_back_by_a_processor_that_was_down_is_erased_in_time(

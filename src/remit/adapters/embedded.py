@@ -79,4 +79,5 @@ class EmbeddedPostgres:
     def _require_answer(self, server: PostgresServer) -> None:
         ready = Path(os.fspath(server.bin_path)) / "pg_isready"
         asked: list[str | Path] = [ready, "--quiet", f"--dbname={server.get_uri()}"]
-        subprocess.run(asked, check=True)  # nosec B603 - the wheel's own program, without a shell
+        # The wheel's own program, without a shell.
+        subprocess.run(asked, check=True)  # nosec B603

@@ -22,7 +22,7 @@ from remit.ports import ApiKey, Delivery, Examined, PageQuery
 
 
 class MemoryStore:
-    """Store, Reader, Books, Keys, Outbox and AuditLog, over dictionaries."""
+    """Store, Reader, Books, Keys, Outbox, AuditLog and Retention, over dictionaries."""
 
     def __init__(self) -> None:
         self.payments: dict[str, Payment] = {}
@@ -144,6 +144,12 @@ class MemoryStore:
 
     async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
         self.segments.update(dict.fromkeys(entry_ids, segment))
+
+    async def forget_records(self, before: datetime, limit: int) -> int:
+        old = [scope for scope, record in self.records.items() if record.at < before][:limit]
+        for scope in old:
+            del self.records[scope]
+        return len(old)
 
     async def unbalanced(self) -> str | None:
         sums: dict[tuple[str, str], int] = defaultdict(int)

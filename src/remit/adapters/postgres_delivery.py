@@ -32,6 +32,12 @@ INSERT INTO audit_segments (segment, entries) VALUES ($2, cardinality($1::uuid[]
 ON CONFLICT (segment) DO NOTHING
 """
 
+FORGET_RECORDS = """
+DELETE FROM idempotency
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2))
+RETURNING 1
+"""
+
 RECEIVE = """
 UPDATE queue_messages q
 SET receives = receives + 1, receipt = $2::uuid, visible_at = now() + $3 * interval '1 second'
@@ -88,7 +94,7 @@ _keys = msgspec.json.Decoder(list[ApiKey])
 
 
 class PostgresOutbox:
-    """Outbox and AuditLog: rows that the store wrote, read in order and then marked done."""
+    """Outbox, AuditLog and Retention: rows that the store wrote, until they are done with."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -108,6 +114,9 @@ class PostgresOutbox:
 
     async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
         await self._connection.rows(SEALED, entry_ids, segment)
+
+    async def forget_records(self, before: datetime, limit: int) -> int:
+        return len(await self._connection.rows(FORGET_RECORDS, before, limit))
 
 
 class PostgresQueue:

@@ -54,6 +54,14 @@ ERRORS: Mapping[type[RemitError], tuple[int, str]] = {
 """The one table. What is not in it is our fault: 500."""
 
 
+class Unreadable(InvalidRequest):
+    """A body that cannot be taken as JSON at all, with the status that says so."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message, param=None, code=code)
+        self.status = status
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A response, before any server has touched it."""
 
@@ -243,6 +251,8 @@ def _replay_headers(outcome: Outcome) -> tuple[tuple[str, str], ...]:
 
 def error_answer(error: RemitError, request_id: str) -> Answer:
     status, kind = ERRORS.get(type(error), (500, "api_error"))
+    if isinstance(error, Unreadable):
+        status, kind = error.status, "invalid_request_error"
     if status == 500:
         return internal_error(request_id)
     code = error.reason if isinstance(error, InvalidRequest) else error.code

@@ -6,6 +6,7 @@ wrong, has the contract's shape and an `X-Request-Id`. Which server runs it is i
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import structlog
 from granian.rsgi import (  # type: ignore[attr-defined]
@@ -19,6 +20,7 @@ from remit.change import Caller
 from remit.entrypoints import openapi, wire
 from remit.entrypoints.answers import (
     Answer,
+    Unreadable,
     error_answer,
     internal_error,
     json_answer,
@@ -35,6 +37,8 @@ from remit.outcome import refuse
 from remit.ports import App, PageQuery, is_id
 from remit.process import enqueue, process
 from remit.validate import validate
+
+T = TypeVar("T")
 
 DRAIN_BYTES = 2**20
 """How much of a body that is too large is read and dropped, so that its sender reads our answer."""
@@ -108,16 +112,6 @@ class Request:
         return b"".join(chunks)
 
 
-class Unreadable(Exception):
-    """A body that cannot be taken as JSON at all, with the status that says so."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-
-
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
@@ -175,45 +169,31 @@ class Api:
         secret = wire.api_key(request.header("x-api-key"), request.header("authorization"))
         return await self._authenticate(secret, request.request_id)
 
-    async def _body(self, request: Request, caller: Caller, action: str) -> bytes | Answer:
-        """The body, or the answer to one that is unreadable, which the audit trail keeps too."""
+    async def _read(
+        self, request: Request, caller: Caller, action: str, decode: Callable[[bytes], T]
+    ) -> tuple[T, str | None]:
+        """What is asked for, and under which key. The audit trail keeps what cannot be read."""
         settings = self._app.settings
         try:
-            return await request.body(
+            body = await request.body(
                 limit_bytes=settings.max_body_bytes, timeout_seconds=settings.body_timeout_seconds
             )
-        except Unreadable as unreadable:
-            error = InvalidRequest(unreadable.message, param=None, code=unreadable.code)
+            key = wire.read_idempotency_key(request.header("idempotency-key"))
+            return decode(body), key
+        except InvalidRequest as error:
             await refuse(self._app, caller, action, error)
-            return _problem(request, unreadable.status, unreadable.code, unreadable.message)
+            raise
 
     async def _validate(self, request: Request) -> Answer:
         caller = await self._caller(request)
-        body = await self._body(request, caller, "validate")
-        if isinstance(body, Answer):
-            return body
-        try:
-            key = wire.read_idempotency_key(request.header("idempotency-key"))
-            wanted = wire.read_payment_request(body)
-        except InvalidRequest as error:
-            await refuse(self._app, caller, "validate", error)
-            raise
+        wanted, key = await self._read(request, caller, "validate", wire.read_payment_request)
         return validated(await validate(self._app, caller, wanted, key), request.request_id)
 
     async def _process(self, request: Request) -> Answer:
         caller = await self._caller(request)
-        body = await self._body(request, caller, "process")
-        if isinstance(body, Answer):
-            return body
-        try:
-            key = wire.read_idempotency_key(request.header("idempotency-key"))
-            wanted = wire.read_process_request(body)
-        except InvalidRequest as error:
-            await refuse(self._app, caller, "process", error)
-            raise
-        later = wire.prefers_async(request.header("prefer"))
-        outcome = await (enqueue if later else process)(self._app, caller, wanted, key)
-        return processed(outcome, request.request_id)
+        wanted, key = await self._read(request, caller, "process", wire.read_process_request)
+        take = enqueue if wire.prefers_async(request.header("prefer")) else process
+        return processed(await take(self._app, caller, wanted, key), request.request_id)
 
     async def _show(self, request: Request) -> Answer:
         caller = await self._caller(request)

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from remit.audit import Sealer
-from remit.deliver import relay, sweep, work_once
+from remit.deliver import forget, relay, sweep, work_once
 from remit.health import Monitor
 from remit.ports import App
 
 MONITOR_INTERVAL_SECONDS = 5.0
+FORGET_INTERVAL_SECONDS = 60.0
 FAILURE_PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger("worker")
@@ -29,6 +30,7 @@ async def run_worker(app: App, stop: asyncio.Event) -> None:
         ("relay", lambda: relay(app), settings.relay_interval_seconds),
         ("work", lambda: work_once(app), settings.relay_interval_seconds),
         ("sweep", lambda: sweep(app), settings.sweep_interval_seconds),
+        ("forget", lambda: forget(app), FORGET_INTERVAL_SECONDS),
         ("seal", Sealer(app).seal, settings.seal_interval_seconds),
         ("monitor", watch, MONITOR_INTERVAL_SECONDS),
     ]

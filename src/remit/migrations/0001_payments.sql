@@ -134,7 +134,7 @@ CREATE TABLE idempotency (
     record      json NOT NULL,
     PRIMARY KEY (merchant_id, mode, operation, key)
 );
-CREATE INDEX idempotency_age ON idempotency USING brin (at);
+CREATE INDEX idempotency_age ON idempotency (at);
 
 CREATE TABLE outbox (
     id         uuid PRIMARY KEY,
