@@ -172,8 +172,13 @@ class SideBySide(RuleBasedStateMachine):
         self.raced = True
         self.on_both(race)
 
-    @rule(job=st.sampled_from(["relay", "work", "sweep", "seal", "forget"]))
-    def deliver(self, job: str) -> None:
+    @rule(
+        job=st.sampled_from(["relay", "work", "sweep", "seal", "forget"]),
+        fault=st.none() | st.tuples(st.sampled_from(PORTS), st.sampled_from(["before", "after"])),
+    )
+    def deliver(self, job: str, fault: tuple[str, Any] | None) -> None:
+        if fault is not None:
+            self.fail_next(*fault)
         self.on_both(lambda side: side.deliver(job))
 
     @rule(seconds=st.sampled_from([1, 11, 16, 61, 700_000]))
@@ -181,7 +186,10 @@ class SideBySide(RuleBasedStateMachine):
         for side in self.sides:
             clock_of(side.app).advance(seconds)
 
-    @rule(port=st.sampled_from(PORTS), when=st.sampled_from(["before", "after"]))
+    @rule(fault=st.tuples(st.sampled_from(PORTS), st.sampled_from(["before", "after"])))
+    def fail(self, fault: tuple[str, Any]) -> None:
+        self.fail_next(*fault)
+
     def fail_next(self, port: str, when: Any) -> None:
         for side in self.sides:
             side.faulty[port].fault = when

@@ -1,0 +1,152 @@
+"""Changes to commit: every type at its fullest, so that what a store loses is seen."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from remit.card import CardSummary
+from remit.change import (
+    AuditEntry,
+    Caller,
+    Change,
+    IdempotencyRecord,
+    KeyScope,
+    Message,
+    Topic,
+)
+from remit.ledger import Posting
+from remit.payment import Declined, Operation, Payment, Pending, Refund, State
+from remit.ports import App
+
+AT = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
+CALLER = Caller("acme", "test", "key:k", "request")
+BIG = 2**53 + 1
+WORDS = 'Grüße "\\ \U0001f600'
+
+
+def a_payment(app: App, **fields: Any) -> Payment:
+    """A new payment with every field set that a new one can have."""
+    given: dict[str, Any] = {
+        "id": app.new_id(),
+        "merchant_id": "acme",
+        "mode": "test",
+        "amount_minor": BIG,
+        "currency": "USD",
+        "created_at": AT,
+        "fingerprint": "f" * 64,
+        "customer_id": WORDS,
+        "metadata": {WORDS: WORDS, "empty": ""},
+        "card": CardSummary("visa", "4242", 12, 2030),
+        "sealed_card": "c2VhbGVk",
+        "due_at": AT + timedelta(days=7),
+    }
+    return Payment(**given | fields)
+
+
+def a_busy_payment(app: App, **fields: Any) -> Payment:
+    """A payment with every field set that one under way can have."""
+    pending = Pending(
+        operation=Operation.CAPTURE,
+        amount_minor=5,
+        key="key",
+        resume=State.AUTHORIZED,
+        until=AT,
+        final=False,
+    )
+    busy: dict[str, Any] = {
+        "state": State.UNKNOWN,
+        "attempt": 3,
+        "pending": pending,
+        "authorized_minor": 100,
+        "captured_minor": 60,
+        "refunded_minor": 20,
+        "failure": Declined("card_declined", WORDS, "generic_decline"),
+        "processor_reference": "ref",
+        "processed_at": AT,
+    }
+    return a_payment(app, **busy | fields)
+
+
+def a_refund(app: App, payment: Payment, **fields: Any) -> Refund:
+    given: dict[str, Any] = {
+        "id": app.new_id(),
+        "payment_id": payment.id,
+        "merchant_id": payment.merchant_id,
+        "mode": payment.mode,
+        "amount_minor": 10,
+        "currency": payment.currency,
+        "created_at": AT,
+        "due_at": AT,
+    }
+    return Refund(**given | fields)
+
+
+def an_entry(app: App, payment: Payment | None = None, **fields: Any) -> AuditEntry:
+    given: dict[str, Any] = {
+        "id": app.new_id(),
+        "at": AT,
+        "merchant_id": "acme",
+        "mode": "test",
+        "actor": "key:k",
+        "request_id": "request",
+        "action": "validate",
+        "outcome": "accepted",
+        "payment_id": payment.id if payment else None,
+        "state": "validated",
+        "amount_minor": BIG,
+        "currency": "USD",
+        "code": "code",
+        "param": "card.number",
+    }
+    return AuditEntry(**given | fields)
+
+
+def a_message(app: App, topic: Topic = Topic.NOTIFICATIONS, **fields: Any) -> Message:
+    given: dict[str, Any] = {
+        "id": app.new_id(),
+        "topic": topic,
+        "kind": "payment.validated",
+        "created_at": AT,
+        "payment_id": app.new_id(),
+        "merchant_id": "acme",
+        "mode": "test",
+        "state": "validated",
+        "amount_minor": BIG,
+        "currency": "USD",
+        "detail": WORDS,
+    }
+    return Message(**given | fields)
+
+
+def a_record(key: str = "k", payment: Payment | None = None, **fields: Any) -> IdempotencyRecord:
+    given: dict[str, Any] = {
+        "scope": KeyScope("acme", "test", "POST /process", key),
+        "fingerprint": "f" * 64,
+        "at": AT,
+        "payment_id": payment.id if payment else None,
+        "payment": payment,
+    }
+    return IdempotencyRecord(**given | fields)
+
+
+def postings_of(app: App, payment: Payment, amount_minor: int) -> tuple[Posting, Posting]:
+    transaction_id = app.new_id()
+
+    def line(number: int, account: str, amount: int) -> Posting:
+        return Posting(transaction_id, number, payment.id, account, payment.currency, amount, AT)
+
+    return (
+        line(0, "test/processor/scripted", amount_minor),
+        line(1, "test/merchant/acme", -amount_minor),
+    )
+
+
+def new(app: App, **fields: Any) -> Change:
+    """The change that makes a new payment, with its entry."""
+    payment = fields.pop("payment", None) or a_payment(app)
+    return Change(payment=payment, audit=(an_entry(app, payment),), **fields)
+
+
+def next_version(payment: Payment | Refund, **fields: Any) -> Any:
+    return replace(payment, version=payment.version + 1, **fields)
