@@ -19,6 +19,9 @@ from remit.adapters.vault import FileVault
 from remit.ports import App
 from remit.settings import Settings, SettingsError
 
+AUDIT_TIMEOUT_SECONDS = 3_600.0
+"""For one question about the whole of the books."""
+
 
 def now() -> datetime:
     return datetime.now(UTC)
@@ -47,7 +50,7 @@ def assemble(settings: Settings) -> App:
     (data / "topics").mkdir(parents=True, exist_ok=True)
     store = PostgresStore(settings.database_url)
     delivery = Connection(settings.database_url, by_index=True)
-    auditing = Connection(settings.database_url)
+    auditing = Connection(settings.database_url, timeout_seconds=AUDIT_TIMEOUT_SECONDS)
     outbox = PostgresOutbox(delivery)
     queue = PostgresQueue(
         delivery,

@@ -9,6 +9,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.service import Service, wait_until
@@ -158,3 +159,16 @@ def _workers(service: Service) -> list[int]:
                 found.append(pid)
     assert found
     return found
+
+
+async def test_what_is_acknowledged_is_on_the_disk(tmp_path: Path) -> None:
+    # A killed process proves no durability: the kernel still has what was never flushed.
+    with Service(tmp_path) as service:
+        service.start()
+        host = (service.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
+        connection = await asyncpg.connect(host=host, user="postgres", database="postgres")
+        try:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                assert (setting, await connection.fetchval(f"SHOW {setting}")) == (setting, "on")
+        finally:
+            await connection.close()

@@ -28,8 +28,11 @@ _BY_INDEX = {
 class Connection:
     """Raises Unavailable when the database cannot be reached or does not answer in time."""
 
-    def __init__(self, url: str, *, by_index: bool = False) -> None:
+    def __init__(
+        self, url: str, *, by_index: bool = False, timeout_seconds: float = CALL_TIMEOUT_SECONDS
+    ) -> None:
         self._url = url
+        self._timeout_seconds = timeout_seconds
         self._settings = {"timezone": "UTC", "application_name": "remit"}
         if by_index:
             self._settings |= _BY_INDEX
@@ -45,7 +48,7 @@ class Connection:
         async with self._turn:
             try:
                 connection = await self._open()
-                return await connection.fetch(query, *args, timeout=CALL_TIMEOUT_SECONDS)
+                return await connection.fetch(query, *args, timeout=self._timeout_seconds)
             except (
                 OSError,
                 TimeoutError,
@@ -69,7 +72,6 @@ class Connection:
                 self._url,
                 server_settings=self._settings,
                 timeout=CALL_TIMEOUT_SECONDS,
-                command_timeout=CALL_TIMEOUT_SECONDS,
             )
         return self._connection
 
