@@ -46,7 +46,7 @@ lint: .venv/.dev
 lock: .venv/.uv ## Write requirements/*.lock from pyproject.toml (UPGRADE=1 for the newest versions)
 	@$(COMPILE) --group bootstrap -o requirements/uv.lock
 	@$(COMPILE) pyproject.toml --extra local --group build -o requirements/run.lock
-	@$(COMPILE) pyproject.toml --extra local --group dev -c requirements/run.lock -o requirements/dev.lock
+	@$(COMPILE) pyproject.toml --extra local --extra aws --group dev -c requirements/run.lock -o requirements/dev.lock
 	@$(COMPILE) --group bench -c requirements/dev.lock -o requirements/bench.lock
 
 clean: ## Remove what was installed, built and cached; your data in .remit stays

@@ -9,8 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from threading import Lock
+from typing import Any, Literal
 
+from remit.adapters.dynamodb import DynamoStore
+from remit.adapters.dynamodb_books import DynamoBooks
+from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox
+from remit.adapters.dynamodb_table import INDEXES, PARTITION_KEY, Table
 from remit.adapters.files import FolderBucket
 from remit.adapters.limiter import LocalLimiter
 from remit.adapters.memory import MemoryBucket, MemoryPublisher, MemoryQueue, MemoryStore
@@ -161,6 +166,62 @@ def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) ->
         bucket=FolderBucket(folder / "bucket"),
         ping=store.ping,
         close=close,
+    )
+
+
+class InTurn:
+    """A client whose calls take turns, for an AWS in memory that cannot take two at once."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._turn = Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(**asked: Any) -> Any:
+            with self._turn:
+                return method(**asked)
+
+        return call
+
+
+def dynamodb_app(folder: Path, client: Any, *, settings: Settings | None = None) -> App:
+    """The same service over a DynamoDB table of its own."""
+    base = memory_app(folder, settings=settings)
+    table = Table(InTurn(client), "transactions-test")
+    client.create_table(
+        TableName=table.name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": PARTITION_KEY, "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"}
+            for name in sorted({PARTITION_KEY, *(key for keys in INDEXES.values() for key in keys)})
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": index,
+                "KeySchema": [
+                    {"AttributeName": partition, "KeyType": "HASH"},
+                    {"AttributeName": sort, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index, (partition, sort) in INDEXES.items()
+        ],
+    )
+    store = DynamoStore(table, kept=timedelta(hours=48))
+    outbox = DynamoOutbox(table)
+    return replace(
+        base,
+        store=store,
+        reader=store,
+        books=DynamoBooks(table),
+        keys=DynamoKeys(table),
+        outbox=outbox,
+        audit_log=outbox,
+        retention=outbox,
+        ping=store.ping,
     )
 
 

@@ -7,12 +7,14 @@ from itertools import count
 from pathlib import Path
 
 import asyncpg
+import boto3
 import pytest
+from moto import mock_aws
 
 from remit.adapters.embedded import EmbeddedPostgres
 from remit.migrations import migrate
 from remit.ports import App
-from tests.builders import AppFactory, memory_app, postgres_app
+from tests.builders import AppFactory, dynamodb_app, memory_app, postgres_app
 
 TEMPLATE = "remit_template"
 
@@ -61,7 +63,15 @@ async def on_postgres(database_url: str, tmp_path: Path) -> AsyncIterator[App]:
     await made.close()
 
 
-@pytest.fixture(params=["in_memory", "on_postgres"])
+@pytest.fixture
+def on_dynamodb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield dynamodb_app(tmp_path, boto3.client("dynamodb", region_name="us-east-1"))
+
+
+@pytest.fixture(params=["in_memory", "on_postgres", "on_dynamodb"])
 def app(request: pytest.FixtureRequest) -> App:
     """The service, once over each store."""
     made: App = request.getfixturevalue(request.param)

@@ -98,7 +98,7 @@ class Books(Protocol):
         ...
 
     def examine(self) -> AsyncIterator[Examined]:
-        """Every payment, oldest first."""
+        """Every payment, in no particular order."""
         ...
 
     async def count(self) -> int:

@@ -76,7 +76,7 @@ async def test_the_books_are_read_as_an_auditor_does(app: App) -> None:
     found = [
         (one.payment, one.booked_minor, one.refunds_minor) async for one in app.books.examine()
     ]
-    assert found == [(taken, 65, 10), (plain, 0, 0)]
+    assert sorted(found, key=lambda one: one[0].id) == [(taken, 65, 10), (plain, 0, 0)]
     assert await app.books.count() == 2
     assert (await app.books.unbalanced(), await app.books.orphaned()) == (None, None)
 
