@@ -10,15 +10,12 @@ it (`refund#…`, `audit#…`). Three sparse indexes lead to items by something 
 Indexes are eventually consistent, so nothing that decides about money reads one.
 """
 
-import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import BotoCoreError, ClientError
 
-from remit.errors import Unavailable
+from remit.adapters.aws import call
 
 SHARDS = 8
 BY_OWNER, BY_PAYMENT, BY_TASK = "by_owner", "by_payment", "by_task"
@@ -36,17 +33,6 @@ Item = dict[str, Any]
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
-
-_UNAVAILABLE = frozenset(
-    {
-        "InternalServerError",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionInProgressException",
-    }
-)
 
 
 def shard(id_: str) -> int:
@@ -119,15 +105,7 @@ class Table:
             asked = asked | {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     async def call(self, operation: str, **asked: Any) -> Any:
-        method: Callable[..., Any] = getattr(self._client, operation)
-        try:
-            return await asyncio.to_thread(functools.partial(method, **asked))
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _UNAVAILABLE:
-                raise Unavailable("The database is too busy. Try again.") from error
-            raise
-        except BotoCoreError as error:
-            raise Unavailable("The database cannot be reached. Try again.") from error
+        return await call(getattr(self._client, operation), **asked)
 
     def key(self, key: str) -> Item:
         return encode({"transaction_id": key})

@@ -1,8 +1,8 @@
-"""The local vault: envelope encryption of card numbers under a key file, and keyed digests.
+"""The vault: envelope encryption of card numbers, and keyed digests.
 
-A data key encrypts cards with AES-256-GCM; the master key, which never touches a card, wraps the
-data key. What is stored carries its wrapped data key, so it opens wherever the master key is. In
-AWS the master key is KMS's; the shape of what is stored is the same.
+A data key encrypts cards with AES-256-GCM; a master key, which never touches a card, wraps the data
+key. What is stored carries its wrapped data key, so it opens wherever the master key is: in a file
+on a laptop, in KMS in AWS (`kms.py`).
 """
 
 import base64
@@ -12,6 +12,7 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -29,6 +30,10 @@ SEALS_PER_DATA_KEY = 2**24
 """Far below the 2^32 messages that NIST SP 800-38D allows one key with random nonces."""
 
 
+MAX_DATA_KEYS = 1_000
+"""How many unwrapped data keys are remembered."""
+
+
 class VaultError(RemitError):
     """The key file cannot be used. The message says what to do."""
 
@@ -39,29 +44,40 @@ class _Sealed(msgspec.Struct, frozen=True):
     ciphertext: bytes
 
 
-class FileVault:
-    """Seals under the master key in `key_file`: made on first use, readable by its owner alone."""
+class MasterKey(Protocol):
+    """What makes and unwraps data keys."""
 
-    def __init__(self, key_file: Path) -> None:
-        master = _read_or_make(key_file)
-        self._wrapping = AESGCM(_derived(master, b"remit wrapping key"))
-        self._digest_key = _derived(master, b"remit fingerprint key")
+    async def new_data_key(self) -> tuple[bytes, bytes]:
+        """32 random bytes, plain and wrapped."""
+        ...
+
+    async def unwrap(self, wrapped: bytes) -> bytes:
+        """The plain data key. Raises CardUnreadable where another master key wrapped it."""
+        ...
+
+
+class EnvelopeVault:
+    """Seals under data keys of `master`; each is used for a bounded number of cards."""
+
+    def __init__(self, master: MasterKey, digest_key: bytes) -> None:
+        self._master = master
+        self._digest_key = digest_key
         self._unwrapped: dict[bytes, AESGCM] = {}
-        self._new_data_key()
+        self._data_key: AESGCM | None = None
+        self._wrapped_key = b""
+        self._seals_left = 0
 
     async def seal(self, card: Card, context: str) -> str:
-        if self._seals_left == 0:
-            self._new_data_key()
-        self._seals_left -= 1
+        data_key, wrapped_key = await self._sealing_key()
         nonce = os.urandom(NONCE_BYTES)
-        ciphertext = self._data_key.encrypt(nonce, msgspec.json.encode(card), context.encode())
-        sealed = _Sealed(self._wrapped_key, nonce, ciphertext)
+        ciphertext = data_key.encrypt(nonce, msgspec.json.encode(card), context.encode())
+        sealed = _Sealed(wrapped_key, nonce, ciphertext)
         return base64.b64encode(msgspec.msgpack.encode(sealed)).decode()
 
     async def open(self, sealed: str, context: str) -> Card:
         try:
             parts = msgspec.msgpack.decode(base64.b64decode(sealed, validate=True), type=_Sealed)
-            data_key = self._unwrap(parts.wrapped_key)
+            data_key = await self._opening_key(parts.wrapped_key)
             plain = data_key.decrypt(parts.nonce, parts.ciphertext, context.encode())
         except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
             raise CardUnreadable(f"The sealed card of {context} does not open.") from error
@@ -70,22 +86,53 @@ class FileVault:
     def fingerprint(self, data: bytes) -> str:
         return hmac.digest(self._digest_key, data, "sha256").hex()
 
-    def _new_data_key(self) -> None:
-        key = AESGCM.generate_key(KEY_BYTES * 8)
-        nonce = os.urandom(NONCE_BYTES)
-        self._wrapped_key = nonce + self._wrapping.encrypt(nonce, key, b"data key")
-        self._data_key = AESGCM(key)
-        self._seals_left = SEALS_PER_DATA_KEY
+    async def _sealing_key(self) -> tuple[AESGCM, bytes]:
+        if self._data_key is None or self._seals_left == 0:
+            key, self._wrapped_key = await self._master.new_data_key()
+            self._data_key = AESGCM(key)
+            self._seals_left = SEALS_PER_DATA_KEY
+        self._seals_left -= 1
+        return self._data_key, self._wrapped_key
 
-    def _unwrap(self, wrapped: bytes) -> AESGCM:
-        if wrapped == self._wrapped_key:
+    async def _opening_key(self, wrapped: bytes) -> AESGCM:
+        if self._data_key is not None and wrapped == self._wrapped_key:
             return self._data_key
         if wrapped not in self._unwrapped:
-            nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
-            if len(self._unwrapped) >= 1_000:
+            key = AESGCM(await self._master.unwrap(wrapped))
+            if len(self._unwrapped) >= MAX_DATA_KEYS:
                 self._unwrapped.clear()
-            self._unwrapped[wrapped] = AESGCM(self._wrapping.decrypt(nonce, sealed, b"data key"))
+            self._unwrapped[wrapped] = key
         return self._unwrapped[wrapped]
+
+
+class FileKey:
+    """A master key in memory. Data keys are wrapped with AES-256-GCM."""
+
+    def __init__(self, key: bytes) -> None:
+        self._wrapping = AESGCM(key)
+
+    async def new_data_key(self) -> tuple[bytes, bytes]:
+        key = AESGCM.generate_key(KEY_BYTES * 8)
+        nonce = os.urandom(NONCE_BYTES)
+        return key, nonce + self._wrapping.encrypt(nonce, key, b"data key")
+
+    async def unwrap(self, wrapped: bytes) -> bytes:
+        nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+        try:
+            return self._wrapping.decrypt(nonce, sealed, b"data key")
+        except (InvalidTag, ValueError) as error:
+            raise CardUnreadable("The data key was wrapped by another master key.") from error
+
+
+class FileVault(EnvelopeVault):
+    """Under the master key in `key_file`: made on first use, readable by its owner alone."""
+
+    def __init__(self, key_file: Path) -> None:
+        master = _read_or_make(key_file)
+        super().__init__(
+            FileKey(_derived(master, b"remit wrapping key")),
+            _derived(master, b"remit fingerprint key"),
+        )
 
 
 def _derived(master: bytes, purpose: bytes) -> bytes:

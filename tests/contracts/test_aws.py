@@ -1,0 +1,181 @@
+"""Queue, topic, bucket and vault on AWS keep their ports' promises."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from remit.adapters.kms import KmsKey, kms_vault
+from remit.adapters.s3 import S3Bucket
+from remit.adapters.sns import SnsTopic
+from remit.adapters.sqs import SqsQueue
+from remit.audit import Sealer, Verified, verify
+from remit.change import Message, Topic
+from remit.deliver import relay, work_once
+from remit.errors import CardUnreadable, Unavailable
+from remit.payment import State
+from remit.ports import App
+from remit.process import ProcessRequest, enqueue
+from tests.builders import caller, plain_card, processor_of
+from tests.contracts.changes import a_message
+from tests.unit.arranged import a_processed, a_validated, current
+
+MAX_RECEIVES = 3
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def queue() -> SqsQueue:
+    client = boto3.client("sqs")
+    dead = client.create_queue(QueueName="failed-transactions-dlq-test")["QueueUrl"]
+    arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
+    redrive = {"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
+    url = client.create_queue(
+        QueueName="failed-transactions-test",
+        Attributes={"VisibilityTimeout": "0", "RedrivePolicy": json.dumps(redrive)},
+    )["QueueUrl"]
+    return SqsQueue(client, url, dead, retry_seconds=0.0)
+
+
+@pytest.fixture
+def bucket() -> S3Bucket:
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="audit-test")
+    return S3Bucket(client, "audit-test")
+
+
+async def test_a_message_is_received_until_it_is_deleted(in_memory: App, queue: SqsQueue) -> None:
+    messages = [a_message(in_memory, Topic.WORK) for _ in range(25)]
+    await queue.send(messages)
+    received: dict[str, Message] = {}
+    while found := await queue.receive(100):
+        for delivery in found:
+            received[delivery.message.id] = delivery.message
+            assert delivery.receives == 1
+            await queue.delete(delivery)
+    assert received == {message.id: message for message in messages}
+
+
+async def test_work_that_keeps_failing_is_a_dead_letter_and_is_redriven(
+    in_memory: App, queue: SqsQueue
+) -> None:
+    messages = [a_message(in_memory, Topic.WORK) for _ in range(2)]
+    await queue.send(messages)
+    for _ in range(MAX_RECEIVES):
+        for delivery in await queue.receive(10):
+            await queue.retry(delivery, "error")
+    assert await queue.receive(10) == []
+    dead = await queue.dead_letters(10)
+    assert {delivery.message.id for delivery in dead} == {message.id for message in messages}
+
+
+async def test_dead_letters_go_back_to_work_one_or_all(
+    in_memory: App, queue: SqsQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("remit.adapters.sqs.PEEK_SECONDS", 0)
+    messages = [a_message(in_memory, Topic.WORK) for _ in range(3)]
+    await queue.send(messages)
+    for _ in range(MAX_RECEIVES + 1):
+        await queue.receive(10)
+    assert await queue.redrive(in_memory.new_id()) == 0
+    assert await queue.redrive(messages[1].id) == 1
+    [back] = await queue.receive(10)
+    assert back.message == messages[1]
+    assert await queue.redrive(None) == 2
+    assert await queue.dead_letters(10) == []
+
+
+async def test_queued_payments_are_taken_through_sqs(in_memory: App, queue: SqsQueue) -> None:
+    app = replace(in_memory, queue=queue, failed=queue)
+    payment = await a_validated(app)
+    await enqueue(app, caller(), ProcessRequest(payment.id))
+    processor_of(app).faults.append("down")
+    await relay(app)
+    assert await work_once(app) == 1
+    assert (await current(app, payment)).state is State.VALIDATED
+    assert await work_once(app) == 1
+    assert (await current(app, payment)).state is State.CAPTURED
+    assert await work_once(app) == 0
+
+
+async def test_a_topic_delivers_every_message_whole(in_memory: App) -> None:
+    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    arn = sns.create_topic(Name="payment-notifications-test")["TopicArn"]
+    url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
+    sns.subscribe(
+        TopicArn=arn,
+        Protocol="sqs",
+        Endpoint="arn:aws:sqs:us-east-1:123456789012:subscriber",
+        Attributes={"RawMessageDelivery": "true"},
+    )
+    messages = [a_message(in_memory) for _ in range(12)]
+    await SnsTopic(sns, arn).publish(messages)
+    told: dict[str, Any] = {}
+    while found := sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["kind"]
+    ).get("Messages"):
+        for one in found:
+            body = json.loads(one["Body"])
+            told[body["id"]] = body["detail"]
+            assert one["MessageAttributes"]["kind"]["StringValue"] == "payment.validated"
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
+    assert told == {message.id: message.detail for message in messages}
+
+
+async def test_a_key_in_a_bucket_is_written_once(bucket: S3Bucket) -> None:
+    assert await bucket.put_new("a/1", b"first") is True
+    assert await bucket.put_new("a/1", b"second") is False
+    assert await bucket.get("a/1") == b"first"
+    assert await bucket.get("a/2") is None
+    for key in ("a/3", "a/2", "b/1"):
+        await bucket.put_new(key, b"")
+    assert await bucket.list("a/", "", 10) == ["a/1", "a/2", "a/3"]
+    assert await bucket.list("a/", "a/1", 1) == ["a/2"]
+
+
+async def test_the_audit_trail_holds_in_a_bucket(in_memory: App, bucket: S3Bucket) -> None:
+    app = replace(in_memory, bucket=bucket)
+    await a_processed(app)
+    assert await Sealer(app).seal() == 3
+    verified = await verify(bucket)
+    assert isinstance(verified, Verified)
+    assert (verified.segments, verified.entries) == (1, 3)
+
+
+async def test_a_card_opens_under_its_kms_key_and_its_own_payment() -> None:
+    kms = boto3.client("kms")
+
+    def key(**more: Any) -> str:
+        made: str = kms.create_key(**more)["KeyMetadata"]["KeyId"]
+        return made
+
+    mac = key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+    ours = key()
+    vault = kms_vault(kms, key_id=ours, mac_key_id=mac)
+    sealed = await vault.seal(plain_card(), "payment-1")
+    again = kms_vault(kms, key_id=ours, mac_key_id=mac)
+    assert await again.open(sealed, "payment-1") == plain_card()
+    assert again.fingerprint(b"x") == vault.fingerprint(b"x")
+    with pytest.raises(CardUnreadable):
+        await again.open(sealed, "payment-2")
+    with pytest.raises(CardUnreadable):
+        await KmsKey(kms, ours).unwrap(b"not wrapped by KMS")
+
+
+async def test_aws_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None:
+    client = boto3.client("s3", endpoint_url="http://127.0.0.1:9", region_name="us-east-1")
+    with pytest.raises(Unavailable):
+        await S3Bucket(client, "b").get("k")
