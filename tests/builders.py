@@ -186,17 +186,17 @@ class InTurn:
         return call
 
 
-def dynamodb_app(folder: Path, client: Any, *, settings: Settings | None = None) -> App:
-    """The same service over a DynamoDB table of its own."""
-    base = memory_app(folder, settings=settings)
-    table = Table(InTurn(client), "transactions-test")
+def make_table(client: Any, name: str) -> None:
+    """The table as every deployment has it."""
     client.create_table(
-        TableName=table.name,
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[{"AttributeName": PARTITION_KEY, "KeyType": "HASH"}],
         AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"}
-            for name in sorted({PARTITION_KEY, *(key for keys in INDEXES.values() for key in keys)})
+            {"AttributeName": attribute, "AttributeType": "S"}
+            for attribute in sorted(
+                {PARTITION_KEY, *(key for keys in INDEXES.values() for key in keys)}
+            )
         ],
         GlobalSecondaryIndexes=[
             {
@@ -210,6 +210,13 @@ def dynamodb_app(folder: Path, client: Any, *, settings: Settings | None = None)
             for index, (partition, sort) in INDEXES.items()
         ],
     )
+
+
+def dynamodb_app(folder: Path, client: Any, *, settings: Settings | None = None) -> App:
+    """The same service over a DynamoDB table of its own."""
+    base = memory_app(folder, settings=settings)
+    table = Table(InTurn(client), "transactions-test")
+    make_table(client, table.name)
     store = DynamoStore(table, kept=timedelta(hours=48))
     outbox = DynamoOutbox(table)
     return replace(

@@ -5,17 +5,11 @@ Also the only one that knows the real clock, ids and randomness.
 
 import os
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import time_ns
 
-from remit.adapters.files import FileTopic, FolderBucket
 from remit.adapters.limiter import LocalLimiter
-from remit.adapters.postgres import PostgresStore
-from remit.adapters.postgres_books import PostgresBooks
-from remit.adapters.postgres_connection import Connection
-from remit.adapters.postgres_delivery import PostgresKeys, PostgresOutbox, PostgresQueue
 from remit.adapters.processors.simulated import SimulatedProcessor
-from remit.adapters.vault import FileVault
 from remit.ports import App
 from remit.settings import Settings, SettingsError
 
@@ -43,14 +37,29 @@ def new_secret() -> str:
 
 
 def assemble(settings: Settings) -> App:
-    """The service on PostgreSQL and the data folder, as on a laptop. Opens nothing until used."""
-    if settings.database_url is None:
-        raise SettingsError("REMIT_DATABASE_URL is not set; `remit up` starts a database itself.")
+    """The service over what the settings name. Only what is used is imported; nothing is opened."""
+    if settings.transactions_table is not None:
+        return _on_dynamodb(settings, settings.transactions_table)
+    if settings.database_url is not None:
+        return _on_postgres(settings, settings.database_url)
+    raise SettingsError("REMIT_DATABASE_URL is not set; `remit up` starts a database itself.")
+
+
+def _on_postgres(settings: Settings, url: str) -> App:
+    """PostgreSQL, and files in the data folder for everything else."""
+    from remit.adapters.files import FileTopic, FolderBucket
+    from remit.adapters.postgres import PostgresStore
+    from remit.adapters.postgres_books import PostgresBooks
+    from remit.adapters.postgres_connection import Connection
+    from remit.adapters.postgres_delivery import PostgresKeys, PostgresOutbox, PostgresQueue
+    from remit.adapters.processors.sqlite_memory import SqliteMemory
+    from remit.adapters.vault import FileVault
+
     data = settings.data_dir
     (data / "topics").mkdir(parents=True, exist_ok=True)
-    store = PostgresStore(settings.database_url)
-    delivery = Connection(settings.database_url, by_index=True)
-    auditing = Connection(settings.database_url, timeout_seconds=AUDIT_TIMEOUT_SECONDS)
+    store = PostgresStore(url)
+    delivery = Connection(url, by_index=True)
+    auditing = Connection(url, timeout_seconds=AUDIT_TIMEOUT_SECONDS)
     outbox = PostgresOutbox(delivery)
     queue = PostgresQueue(
         delivery,
@@ -59,10 +68,10 @@ def assemble(settings: Settings) -> App:
         visibility_seconds=settings.work_visibility_seconds,
         retry_seconds=settings.work_retry_seconds,
     )
-    processor = SimulatedProcessor(data / "processor.sqlite", settings)
+    memory = SqliteMemory(data / "processor.sqlite")
 
     async def close() -> None:
-        processor.close()
+        memory.close()
         await store.close()
         await delivery.close()
         await auditing.close()
@@ -83,8 +92,64 @@ def assemble(settings: Settings) -> App:
         notifications=FileTopic(data / "topics" / "notifications.jsonl"),
         alerts=FileTopic(data / "topics" / "alerts.jsonl"),
         bucket=FolderBucket(data / "bucket"),
-        processor=processor,
+        processor=SimulatedProcessor(memory, settings),
         vault=FileVault(data / "vault.key"),
+        limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
+        ping=store.ping,
+        close=close,
+    )
+
+
+def _on_dynamodb(settings: Settings, table_name: str) -> App:
+    """DynamoDB, SQS, SNS, S3 and KMS, as the settings name them."""
+    from remit.adapters.aws import client
+    from remit.adapters.dynamodb import DynamoStore
+    from remit.adapters.dynamodb_books import DynamoBooks
+    from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox
+    from remit.adapters.dynamodb_table import Table
+    from remit.adapters.kms import kms_vault
+    from remit.adapters.processors.dynamodb_memory import DynamoMemory
+    from remit.adapters.s3 import S3Bucket
+    from remit.adapters.sns import SnsTopic
+    from remit.adapters.sqs import SqsQueue
+
+    table = Table(client("dynamodb"), table_name)
+    kept = timedelta(seconds=settings.idempotency_retention_seconds)
+    store = DynamoStore(table, kept=kept)
+    outbox = DynamoOutbox(table)
+    queue = SqsQueue(
+        client("sqs"),
+        settings.needed("failed_queue_url"),
+        settings.needed("failed_dead_letter_url"),
+        retry_seconds=settings.work_retry_seconds,
+    )
+    sns = client("sns")
+
+    async def close() -> None:
+        return None
+
+    return App(
+        settings=settings,
+        clock=now,
+        new_id=new_id,
+        store=store,
+        reader=store,
+        books=DynamoBooks(table),
+        keys=DynamoKeys(table),
+        outbox=outbox,
+        audit_log=outbox,
+        retention=outbox,
+        queue=queue,
+        failed=queue,
+        notifications=SnsTopic(sns, settings.needed("notification_topic_arn")),
+        alerts=SnsTopic(sns, settings.needed("alarm_topic_arn")),
+        bucket=S3Bucket(client("s3"), settings.needed("audit_bucket")),
+        processor=SimulatedProcessor(DynamoMemory(table), settings),
+        vault=kms_vault(
+            client("kms"),
+            key_id=settings.needed("card_key_id"),
+            mac_key_id=settings.needed("fingerprint_key_id"),
+        ),
         limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
         ping=store.ping,
         close=close,

@@ -47,6 +47,19 @@ if set(TRANSITIONS) != set(State):
     raise AssertionError("every state needs its row in TRANSITIONS")
 
 
+STATUS_NAMES: Mapping[State, str] = {
+    State.VALIDATED: "validated",
+    State.AUTHORIZED: "authorized",
+    State.CAPTURED: "processed",
+    State.DECLINED: "declined",
+    State.UNKNOWN: "processing",
+    State.CANCELED: "canceled",
+}
+"""What callers, and whoever looks into a table, read for each state."""
+if set(STATUS_NAMES) != set(State):
+    raise AssertionError("every state needs its name in STATUS_NAMES")
+
+
 class Operation(StrEnum):
     """What a processor can be asked to do with a payment."""
 

@@ -39,6 +39,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Secret | None = None
     log_level: str = "info"
 
+    transactions_table: str | None = None
+    failed_queue_url: str | None = None
+    failed_dead_letter_url: str | None = None
+    notification_topic_arn: str | None = None
+    alarm_topic_arn: str | None = None
+    audit_bucket: str | None = None
+    card_key_id: str | None = None
+    fingerprint_key_id: str | None = None
+
     default_currency: str = "USD"
     max_amount_minor: Count = 99_999_999
     max_body_bytes: Count = 65_536
@@ -68,6 +77,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_lost_at: int | None = None
     simulator_down_at: int | None = None
     simulator_late_seconds: Seconds = 2.0
+
+    def needed(self, name: str) -> str:
+        """The text of a setting that this topology cannot do without. Raises SettingsError."""
+        value: str | None = getattr(self, name)
+        if value is None:
+            raise SettingsError(f"{PREFIX}{name.upper()} is not set.")
+        return value
 
     @property
     def card_retention(self) -> timedelta:

@@ -9,19 +9,23 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from msgspec import structs
 
 from remit.adapters.kms import KmsKey, kms_vault
 from remit.adapters.s3 import S3Bucket
 from remit.adapters.sns import SnsTopic
 from remit.adapters.sqs import SqsQueue
+from remit.app import assemble
 from remit.audit import Sealer, Verified, verify
 from remit.change import Message, Topic
 from remit.deliver import relay, work_once
+from remit.doctor import examine
 from remit.errors import CardUnreadable, Unavailable
 from remit.payment import State
 from remit.ports import App
 from remit.process import ProcessRequest, enqueue
-from tests.builders import caller, plain_card, processor_of
+from remit.settings import Settings, SettingsError
+from tests.builders import DECLINED_CARD, GOOD_CARD, caller, make_table, plain_card, processor_of
 from tests.contracts.changes import a_message
 from tests.unit.arranged import a_processed, a_validated, current
 
@@ -179,3 +183,49 @@ async def test_aws_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None
     client = boto3.client("s3", endpoint_url="http://127.0.0.1:9", region_name="us-east-1")
     with pytest.raises(Unavailable):
         await S3Bucket(client, "b").get("k")
+
+
+def settings_of_a_deployment() -> Settings:
+    """Everything that the service on DynamoDB needs, made as a deployment makes it."""
+    make_table(boto3.client("dynamodb"), "transactions-test")
+    sqs, sns, kms = boto3.client("sqs"), boto3.client("sns"), boto3.client("kms")
+    boto3.client("s3").create_bucket(Bucket="audit-test")
+    mac = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+    return Settings(
+        transactions_table="transactions-test",
+        failed_queue_url=sqs.create_queue(QueueName="failed")["QueueUrl"],
+        failed_dead_letter_url=sqs.create_queue(QueueName="dead")["QueueUrl"],
+        notification_topic_arn=sns.create_topic(Name="notifications")["TopicArn"],
+        alarm_topic_arn=sns.create_topic(Name="alarms")["TopicArn"],
+        audit_bucket="audit-test",
+        card_key_id=kms.create_key()["KeyMetadata"]["KeyId"],
+        fingerprint_key_id=mac["KeyMetadata"]["KeyId"],
+    )
+
+
+async def test_a_payment_is_taken_and_proven_on_aws_alone() -> None:
+    app = assemble(settings_of_a_deployment())
+    payment = await a_processed(app)
+    assert payment.state is State.CAPTURED
+    declined = await a_processed(app, card=DECLINED_CARD)
+    assert declined.state is State.DECLINED
+    await app.ping()
+    while await relay(app) or await Sealer(app).seal():
+        pass
+    assert [found async for found in examine(app)] == []
+    [item] = boto3.client("dynamodb").scan(
+        TableName="transactions-test",
+        FilterExpression="transaction_id = :id",
+        ExpressionAttributeValues={":id": {"S": payment.id}},
+    )["Items"]
+    shown = {name: value["S"] for name, value in item.items() if "S" in value}
+    assert (shown["status"], shown["amount"], shown["currency"]) == ("processed", "100.00", "USD")
+    assert shown["created_at"] < shown["processed_at"]
+    assert GOOD_CARD not in str(item)
+
+
+async def test_a_deployment_that_lacks_a_setting_names_it() -> None:
+    whole = settings_of_a_deployment()
+    for name in ("failed_queue_url", "audit_bucket", "card_key_id"):
+        with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
+            assemble(structs.replace(whole, **{name: None}))

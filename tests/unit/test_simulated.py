@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from remit.adapters.processors.simulated import SimulatedProcessor
+from remit.adapters.processors.sqlite_memory import SqliteMemory
 from remit.card import Card
 from remit.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.payment import Answer, Approved, Declined, Operation
@@ -39,9 +40,9 @@ def opened(tmp_path: Path) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def make(**settings: Any) -> SimulatedProcessor:
-            processor = SimulatedProcessor(tmp_path / "processor.sqlite", Settings(**settings))
-            stack.callback(processor.close)
-            return processor
+            memory = SqliteMemory(tmp_path / "processor.sqlite")
+            stack.callback(memory.close)
+            return SimulatedProcessor(memory, Settings(**settings))
 
         yield make
 
@@ -93,7 +94,6 @@ async def test_its_memory_outlives_a_restart(opened: Open) -> None:
     before = opened()
     declined = await before.execute(asked("p1-1", card=DECLINED_CARD))
     approved = await before.execute(asked("p1-2"))
-    before.close()
     after = opened()
     assert await after.find("p1-1") == declined
     assert await after.find("p1-2") == approved
@@ -180,7 +180,8 @@ async def test_other_amounts_and_moduli_are_not_touched(opened: Open) -> None:
 
 def ask_much(path: Path, worker: int) -> list[tuple[str, Answer]]:
     """What one process was answered: keys of its own, and keys that every process asks."""
-    processor = SimulatedProcessor(path, Settings())
+    memory = SqliteMemory(path)
+    processor = SimulatedProcessor(memory, Settings())
     try:
         return [
             (key, asyncio.run(processor.execute(asked(key, card=card, amount_minor=100))))
@@ -191,7 +192,7 @@ def ask_much(path: Path, worker: int) -> list[tuple[str, Answer]]:
             )
         ]
     finally:
-        processor.close()
+        memory.close()
 
 
 async def test_processes_on_one_file_agree_on_every_answer(opened: Open, tmp_path: Path) -> None:

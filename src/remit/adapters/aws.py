@@ -1,6 +1,6 @@
 """Calls to AWS from an event loop: boto3 in a thread, and its failures in the service's words.
 
-A client is made once per process by `app.py`; boto3 clients may be shared by threads.
+Clients may be shared by threads.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from remit.errors import Unavailable
@@ -27,6 +28,11 @@ _UNAVAILABLE = frozenset(
         "TransactionInProgressException",
     }
 )
+
+
+def client(service: str) -> Any:
+    """A client with the region and credentials of where this runs. Made once per process."""
+    return boto3.client(service)  # type: ignore[call-overload]
 
 
 async def call(method: Callable[..., Any], **asked: Any) -> Any:

@@ -26,7 +26,7 @@ from remit.change import AuditEntry, Change, Conflict, IdempotencyRecord, KeySco
 from remit.errors import Unavailable
 from remit.ledger import Posting
 from remit.money import major_units
-from remit.payment import Mode, Payment, Refund
+from remit.payment import STATUS_NAMES, Mode, Payment, Refund
 from remit.ports import PageQuery
 
 MAX_TRIES = 6
@@ -191,7 +191,7 @@ def payment_item(payment: Payment) -> Item:
         "transaction_id": payment.id,
         "kind": "payment",
         "version": payment.version,
-        "status": payment.state.value,
+        "status": STATUS_NAMES[payment.state],
         "amount": major_units(payment.amount_minor, payment.currency),
         "currency": payment.currency,
         "customer_id": payment.customer_id,

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
 
 from remit.adapters.aws import call
 
@@ -65,6 +66,21 @@ class Table:
 
     async def put(self, item: Item) -> None:
         await self.call("put_item", TableName=self.name, Item=encode(item))
+
+    async def put_new(self, item: Item) -> bool:
+        """False, and nothing is written, if there is such an item already."""
+        try:
+            await self.call(
+                "put_item",
+                TableName=self.name,
+                Item=encode(item),
+                ConditionExpression=f"attribute_not_exists({PARTITION_KEY})",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
 
     async def delete(self, key: str) -> None:
         await self.call("delete_item", TableName=self.name, Key=self.key(key))

@@ -25,18 +25,8 @@ from remit.errors import (
 )
 from remit.money import major_units
 from remit.outcome import Accepted, Outcome, Queued, Refused, Replayed
-from remit.payment import Declined, Payment, State
+from remit.payment import STATUS_NAMES, Declined, Payment, State
 
-STATUS_NAMES: Mapping[State, str] = {
-    State.VALIDATED: "validated",
-    State.AUTHORIZED: "authorized",
-    State.CAPTURED: "processed",
-    State.DECLINED: "declined",
-    State.UNKNOWN: "processing",
-    State.CANCELED: "canceled",
-}
-if set(STATUS_NAMES) != set(State):
-    raise AssertionError("every state needs its name in STATUS_NAMES")
 STATES = {name: state for state, name in STATUS_NAMES.items()}
 
 ERRORS: Mapping[type[RemitError], tuple[int, str]] = {
@@ -69,6 +59,26 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = "application/json"
+
+
+HEADERS = (
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+)
+"""What every answer says."""
+
+
+def headers_of(answer: Answer, request_id: str) -> list[tuple[str, str]]:
+    return [
+        ("content-type", answer.media_type),
+        ("x-request-id", request_id),
+        *HEADERS,
+        *answer.headers,
+    ]
+
+
+def too_large(limit_bytes: int) -> Unreadable:
+    return Unreadable(413, "body_too_large", f"The body is larger than {limit_bytes} bytes.")
 
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):

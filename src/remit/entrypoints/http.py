@@ -1,14 +1,7 @@
-"""The HTTP API as one RSGI application, without a web framework on the path of a payment.
-
-Routes are a table; bodies are decoded straight into typed requests; every answer, whatever goes
-wrong, has the contract's shape and an `X-Request-Id`. Which server runs it is in `serve.py`.
-"""
+"""The API over HTTP, as an RSGI application for Granian. Which server runs it is in `serve.py`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
 
-import structlog
 from granian.rsgi import (  # type: ignore[attr-defined]
     HTTPProtocol,
     ProtocolClosed,
@@ -16,29 +9,9 @@ from granian.rsgi import (  # type: ignore[attr-defined]
     Scope,
 )
 
-from remit.change import Caller
-from remit.entrypoints import openapi, wire
-from remit.entrypoints.answers import (
-    Answer,
-    Unreadable,
-    error_answer,
-    internal_error,
-    json_answer,
-    page_answer,
-    payment_answer,
-    plain_error,
-    processed,
-    validated,
-)
-from remit.errors import InvalidRequest, NotFound, RemitError
-from remit.health import health
-from remit.keys import Authenticator
-from remit.outcome import refuse
-from remit.ports import App, PageQuery, is_id
-from remit.process import enqueue, process
-from remit.validate import validate
-
-T = TypeVar("T")
+from remit.entrypoints.answers import Unreadable, headers_of, too_large
+from remit.entrypoints.api import Api, ClientGone
+from remit.ports import App
 
 DRAIN_BYTES = 2**20
 """How much of a body that is too large is read and dropped, so that its sender reads our answer."""
@@ -46,23 +19,8 @@ DRAIN_BYTES = 2**20
 NO_TEXT = "\ufffd"
 """Stands for a header's value that is no ASCII text: right for nothing, and refused as wrong."""
 
-HEADERS = (
-    ("cache-control", "no-store"),
-    ("x-content-type-options", "nosniff"),
-)
-"""What every answer says."""
 
-PAGE_FIELDS = frozenset({"limit", "cursor", "status", "customer_id", "payment_id"})
-DEFAULT_PAGE, MAX_PAGE = 20, 100
-
-log = structlog.get_logger("http")
-
-
-class ClientGone(Exception):
-    """The caller hung up before its request was whole: nobody is left to answer."""
-
-
-class Request:
+class HttpRequest:
     """One request: its head, and its body when asked for."""
 
     __slots__ = ("_headers", "_protocol", "method", "path", "query", "request_id")
@@ -81,10 +39,6 @@ class Request:
         return NO_TEXT if value is None and name in self._headers else value
 
     async def body(self, *, limit_bytes: int, timeout_seconds: float) -> bytes:
-        """The whole body. Raises Unreadable when it is too large, too slow or not JSON."""
-        media = (self.header("content-type") or "").partition(";")[0].strip().lower()
-        if media != "application/json":
-            raise Unreadable(415, "content_type", "Send JSON with Content-Type: application/json.")
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await self._read(limit_bytes)
@@ -108,137 +62,21 @@ class Request:
             if size <= limit_bytes:
                 chunks.append(chunk)
         if size > limit_bytes:
-            raise Unreadable(413, "body_too_large", f"The body is larger than {limit_bytes} bytes.")
+            raise too_large(limit_bytes)
         return b"".join(chunks)
 
 
-Handler = Callable[[Request], Awaitable[Answer]]
-
-
-class Api:
+class HttpApi:
     """The RSGI application over one `App`."""
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._authenticate = Authenticator(app)
-        self._document = openapi.document(app.settings)
-        self._routes: Mapping[str, Mapping[str, Handler]] = {
-            "/validate": {"POST": self._validate},
-            "/process": {"POST": self._process},
-            "/payments": {"GET": self._list},
-            "/health": {"GET": self._health},
-            "/openapi.json": {"GET": self._openapi},
-            "/docs": {"GET": self._docs},
-        }
+        self._api = Api(app)
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
-        request = Request(scope, protocol, self._app.new_id())
+        request = HttpRequest(scope, protocol, self._app.new_id())
         try:
-            answer = await self._answer(request)
+            answer = await self._api.answer(request)
         except ClientGone:
             return
-        headers = [
-            ("content-type", answer.media_type),
-            ("x-request-id", request.request_id),
-            *HEADERS,
-            *answer.headers,
-        ]
-        protocol.response_bytes(answer.status, headers, answer.body)
-
-    async def _answer(self, request: Request) -> Answer:
-        """The answer to any request: the one place that catches what nobody foresaw."""
-        try:
-            methods = self._routes.get(request.path)
-            if methods is None and request.path.startswith("/payments/"):
-                methods = {"GET": self._show}
-            if methods is None:
-                return _problem(request, 404, "route_unknown", "There is nothing at this path.")
-            handler = methods.get(request.method)
-            if handler is None:
-                return _not_allowed(request, methods)
-            return await handler(request)
-        except RemitError as error:
-            return error_answer(error, request.request_id)
-        except ClientGone:
-            raise
-        except Exception:
-            log.exception("request_failed", request_id=request.request_id, path=request.path)
-            return internal_error(request.request_id)
-
-    async def _caller(self, request: Request) -> Caller:
-        secret = wire.api_key(request.header("x-api-key"), request.header("authorization"))
-        return await self._authenticate(secret, request.request_id)
-
-    async def _read(
-        self, request: Request, caller: Caller, action: str, decode: Callable[[bytes], T]
-    ) -> tuple[T, str | None]:
-        """What is asked for, and under which key. The audit trail keeps what cannot be read."""
-        settings = self._app.settings
-        try:
-            body = await request.body(
-                limit_bytes=settings.max_body_bytes, timeout_seconds=settings.body_timeout_seconds
-            )
-            key = wire.read_idempotency_key(request.header("idempotency-key"))
-            return decode(body), key
-        except InvalidRequest as error:
-            await refuse(self._app, caller, action, error)
-            raise
-
-    async def _validate(self, request: Request) -> Answer:
-        caller = await self._caller(request)
-        wanted, key = await self._read(request, caller, "validate", wire.read_payment_request)
-        return validated(await validate(self._app, caller, wanted, key), request.request_id)
-
-    async def _process(self, request: Request) -> Answer:
-        caller = await self._caller(request)
-        wanted, key = await self._read(request, caller, "process", wire.read_process_request)
-        take = enqueue if wire.prefers_async(request.header("prefer")) else process
-        return processed(await take(self._app, caller, wanted, key), request.request_id)
-
-    async def _show(self, request: Request) -> Answer:
-        caller = await self._caller(request)
-        payment_id = request.path.removeprefix("/payments/")
-        payment = await self._app.store.payment(payment_id) if is_id(payment_id) else None
-        if payment is None or (payment.merchant_id, payment.mode) != (
-            caller.merchant_id,
-            caller.mode,
-        ):
-            raise NotFound("payment", param="transaction_id")
-        return payment_answer(payment)
-
-    async def _list(self, request: Request) -> Answer:
-        caller = await self._caller(request)
-        fields = wire.read_query(request.query, PAGE_FIELDS)
-        limit = wire.read_limit(fields.get("limit"), default=DEFAULT_PAGE, maximum=MAX_PAGE)
-        query = PageQuery(
-            merchant_id=caller.merchant_id,
-            mode=caller.mode,
-            limit=limit + 1,
-            cursor=wire.read_cursor(fields.get("cursor")),
-            state=wire.read_status(fields.get("status")),
-            customer_id=fields.get("customer_id"),
-            reference=fields.get("payment_id"),
-        )
-        return page_answer(await self._app.reader.page(query), limit)
-
-    async def _health(self, request: Request) -> Answer:
-        seen = await health(self._app)
-        return json_answer(seen, 200 if seen.status == "healthy" else 503)
-
-    async def _openapi(self, request: Request) -> Answer:
-        return json_answer(self._document)
-
-    async def _docs(self, request: Request) -> Answer:
-        page = openapi.page(self._document).encode()
-        policy = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
-        return Answer(200, page, (policy,), media_type="text/html; charset=utf-8")
-
-
-def _problem(request: Request, status: int, code: str, message: str) -> Answer:
-    return plain_error(status, "invalid_request_error", code, message, request.request_id)
-
-
-def _not_allowed(request: Request, methods: Mapping[str, Handler]) -> Answer:
-    allowed = ", ".join(methods)
-    problem = _problem(request, 405, "method_not_allowed", f"This path takes {allowed}.")
-    return Answer(problem.status, problem.body, (("allow", allowed),))
+        protocol.response_bytes(answer.status, headers_of(answer, request.request_id), answer.body)

@@ -17,7 +17,7 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from remit.entrypoints.http import Api
+from remit.entrypoints.http import HttpApi
 from remit.ports import App
 
 GARBAGE_THRESHOLD = 10_000
@@ -34,7 +34,7 @@ class PortTaken(Exception):
 async def serve(app: App, stop: asyncio.Event) -> None:
     """Answers requests until `stop` is set; those under way are finished first."""
     server = Server(
-        Api(app),
+        HttpApi(app),
         address=app.settings.host,
         port=app.settings.port,
         interface=Interfaces.RSGI,

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from remit.card import holds_card_number
-from remit.entrypoints.answers import STATES
+from remit.entrypoints.answers import STATES, Unreadable
 from remit.errors import InvalidRequest
 from remit.payment import State
 from remit.ports import is_id
@@ -37,6 +37,13 @@ def _amount(kind: type, written: object) -> object:
 
 _validate = msgspec.json.Decoder(PaymentRequest, dec_hook=_amount, float_hook=Decimal)
 _process = msgspec.json.Decoder(ProcessRequest)
+
+
+def require_json(content_type: str | None) -> None:
+    """Raises Unreadable unless a body is declared as JSON."""
+    media = (content_type or "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise Unreadable(415, "content_type", "Send JSON with Content-Type: application/json.")
 
 
 def read_payment_request(body: bytes) -> PaymentRequest:

@@ -1,7 +1,7 @@
 """The simulated processor: an outside party with a memory of its own, for laptops and tests.
 
-It keeps its own books in an SQLite file, so that a crash of the service leaves it knowing what it
-did, as a real processor would. CONTRACT: the test card's number decides the answer, and amounts
+It has a memory of its own, so that a crash of the service leaves it knowing what it did, as a real
+processor would. CONTRACT: the test card's number decides the answer, and amounts
 whose remainder is configured (`simulator_*_at`) fail in the four ways a network can:
 
     timeout   nothing is done and no answer comes
@@ -11,8 +11,7 @@ whose remainder is configured (`simulator_*_at`) fail in the four ways a network
 """
 
 import asyncio
-import sqlite3
-from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -36,28 +35,27 @@ _DECLINES = {
     "4100000000000019": Declined("card_declined", "The card was declined.", "fraudulent"),
 }
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
-    key          TEXT PRIMARY KEY,
-    payment_id   TEXT NOT NULL,
-    operation    TEXT NOT NULL,
-    amount_minor INTEGER NOT NULL,
-    answer       TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS refunds_of_payment ON answers (payment_id) WHERE operation = 'refund';
-"""
-
-# The key of every question about a payment but a refund begins with the payment's id.
-_OF_PAYMENT = """
-SELECT operation, amount_minor, answer FROM answers WHERE key >= :id || '-' AND key < :id || '.'
-UNION ALL
-SELECT operation, amount_minor, answer FROM answers
-WHERE operation = 'refund' AND payment_id = :id
-"""
-
 _SIGN = {Operation.CHARGE: 1, Operation.CAPTURE: 1, Operation.REFUND: -1}
 
-_answer = msgspec.json.Decoder(Answer)
+
+class Asked(msgspec.Struct, frozen=True):
+    """One question of the past, and what was answered."""
+
+    operation: Operation
+    amount_minor: int
+    answer: Answer
+
+
+class Memory(Protocol):
+    """What the processor did, kept apart from the service's own store."""
+
+    async def remember(self, instruction: Instruction, answer: Answer) -> Answer:
+        """The answer that was given first under the instruction's key: this one, or an earlier."""
+        ...
+
+    async def find(self, key: str) -> Answer | None: ...
+
+    async def of_payment(self, payment_id: str) -> list[Asked]: ...
 
 
 class SimulatedProcessor:
@@ -65,16 +63,9 @@ class SimulatedProcessor:
 
     name = "simulated"
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, memory: Memory, settings: Settings) -> None:
+        self._memory = memory
         self._settings = settings
-        self._books = sqlite3.connect(path, isolation_level=None, timeout=10)
-        # Its books must survive a killed process, which needs no flush to disk.
-        self._books.execute("PRAGMA journal_mode = WAL")
-        self._books.execute("PRAGMA synchronous = OFF")
-        self._books.executescript(_SCHEMA)
-
-    def close(self) -> None:
-        self._books.close()
 
     async def execute(self, instruction: Instruction) -> Answer:
         settings = self._settings
@@ -83,46 +74,27 @@ class SimulatedProcessor:
             raise ProcessorUnavailable("The processor cannot be reached. Try again.")
         if remainder == settings.simulator_timeout_at:
             raise ProcessorTimeout("The processor did not answer in time.")
-        answer = self._do_once(instruction)
+        answer = await self._do_once(instruction)
         if remainder == settings.simulator_lost_at:
             raise ProcessorTimeout("The processor did not answer in time.")
         if remainder == settings.simulator_late_at:
             await asyncio.sleep(settings.simulator_late_seconds)
         return answer
 
-    def _do_once(self, instruction: Instruction) -> Answer:
+    async def _do_once(self, instruction: Instruction) -> Answer:
         declined = _DECLINES.get(instruction.card.number) if instruction.card else None
         answer = declined or Approved(f"sim_{instruction.key}")
-        try:
-            self._books.execute(
-                "INSERT INTO answers (key, payment_id, operation, amount_minor, answer) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (
-                    instruction.key,
-                    instruction.payment_id,
-                    instruction.operation.value,
-                    instruction.amount_minor,
-                    msgspec.json.encode(answer).decode(),
-                ),
-            )
-        except sqlite3.IntegrityError:
-            return self._recorded(instruction.key) or answer
-        return answer
+        return await self._memory.remember(instruction, answer)
 
     async def find(self, key: str) -> Answer | None:
-        return self._recorded(key)
-
-    def _recorded(self, key: str) -> Answer | None:
-        row = self._books.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _answer.decode(row[0])
+        return await self._memory.find(key)
 
     async def balance(self, payment_id: str) -> int | None:
-        rows = self._books.execute(_OF_PAYMENT, {"id": payment_id}).fetchall()
-        if not rows:
+        asked = await self._memory.of_payment(payment_id)
+        if not asked:
             return None
-        balance_minor: int = sum(
-            _SIGN.get(Operation(operation), 0) * amount_minor
-            for operation, amount_minor, answer in rows
-            if isinstance(_answer.decode(answer), Approved)
+        return sum(
+            _SIGN.get(one.operation, 0) * one.amount_minor
+            for one in asked
+            if isinstance(one.answer, Approved)
         )
-        return balance_minor
