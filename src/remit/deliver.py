@@ -31,13 +31,13 @@ async def relay(app: App) -> int:
     messages = await app.outbox.pending(app.settings.relay_batch)
     for topic in Topic:
         if chosen := [message for message in messages if message.topic is topic]:
-            await _send(app, topic, chosen)
+            await send(app, topic, chosen)
     if messages:
         await app.outbox.sent([message.id for message in messages])
     return len(messages)
 
 
-async def _send(app: App, topic: Topic, messages: Sequence[Message]) -> None:
+async def send(app: App, topic: Topic, messages: Sequence[Message]) -> None:
     match topic:
         case Topic.WORK:
             await app.queue.send(messages)

@@ -1,0 +1,244 @@
+"""The functions on AWS Lambda: the same answers as the server's, whoever carries the request."""
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+from moto import mock_aws
+
+from remit.app import new_secret
+from remit.audit import Verified, verify
+from remit.entrypoints import lambdas
+from remit.entrypoints.lambdas import Functions
+from remit.keys import create_key
+from remit.payment import State
+from remit.ports import App
+from remit.process import ProcessRequest, enqueue
+from tests.builders import GOOD_CARD, caller, clock_of, processor_of
+from tests.contracts.test_aws import settings_of_a_deployment
+from tests.integration.test_http_bad_input import FINE, PROCESS_REFUSED, REFUSED, refusal_of
+from tests.unit.arranged import a_processed, a_validated, current, store_of, told
+
+CARRIERS = ("API Gateway", "load balancer", "load balancer with many values")
+
+
+@pytest.fixture
+async def key(in_memory: App) -> str:
+    made = await create_key(
+        in_memory, merchant_id="acme", mode="test", label="", random=new_secret()
+    )
+    return made.secret
+
+
+def proxied(
+    carrier: str, method: str, path: str, body: str | bytes | None, headers: dict[str, str]
+) -> dict[str, Any]:
+    """A request as the carrier hands it to a function."""
+    path, _, query = path.partition("?")
+    pairs = [pair.split("=") for pair in query.split("&")] if query else []
+    event: dict[str, Any] = {
+        "httpMethod": method,
+        "path": path,
+        "headers": {name.title(): value for name, value in headers.items()},
+        "queryStringParameters": dict(pairs) or None,
+        "body": body,
+        "isBase64Encoded": False,
+        "requestContext": {},
+    }
+    if isinstance(body, bytes):
+        event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+    if carrier != "API Gateway":
+        event["requestContext"] = {"elb": {"targetGroupArn": "arn"}}
+    if carrier == "load balancer with many values":
+        event["multiValueHeaders"] = {n: [v] for n, v in event.pop("headers").items()}
+        event["multiValueQueryStringParameters"] = {
+            name: [value] for name, value in (event.pop("queryStringParameters") or {}).items()
+        }
+    return event
+
+
+async def ask(
+    app: App, carrier: str, path: str, body: str | bytes | None, **headers: str
+) -> tuple[int, Any, dict[str, str]]:
+    """Status, body and headers of one answer."""
+    method = "GET" if body is None else "POST"
+    sent = {"content-type": "application/json"} | headers
+    answer = await Functions(app).http(proxied(carrier, method, path, body, sent))
+    many = answer.get("multiValueHeaders")
+    found = {name: values[0] for name, values in many.items()} if many else answer["headers"]
+    assert (many is not None) == carrier.endswith("many values")
+    return answer["statusCode"], json.loads(answer["body"]), found
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_a_payment_is_taken_whoever_carries_it(
+    in_memory: App, key: str, carrier: str
+) -> None:
+    sent = {"x-api-key": key, "idempotency-key": "k1"}
+    status, validated, headers = await ask(
+        in_memory, carrier, "/validate", json.dumps(FINE), **sent
+    )
+    assert (status, validated["status"]) == (200, "validated")
+    assert len(headers["x-request-id"]) == 36
+    step = json.dumps({"transaction_id": validated["transaction_id"]})
+    status, processed, _ = await ask(in_memory, carrier, "/process", step, **sent)
+    assert (status, processed["status"]) == (200, "processed")
+    status, again, headers = await ask(in_memory, carrier, "/process", step, **sent)
+    assert (status, again, headers["idempotent-replayed"]) == (200, processed, "true")
+    path = "/payments?status=processed&limit=5"
+    status, page, _ = await ask(in_memory, carrier, path, None, **sent)
+    assert (status, page["data"]) == (200, [processed])
+    assert (await ask(in_memory, carrier, "/health", None))[1]["status"] == "healthy"
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_wrong_body_gets_the_same_answer_as_from_the_server(
+    in_memory: App, key: str, carrier: str, name: str
+) -> None:
+    body, error = REFUSED[name]
+    status, answer, _ = await ask(in_memory, carrier, "/validate", body, **{"x-api-key": key})
+    assert (status, answer["error"]) == (400, error)
+    assert refusal_of(in_memory) == ("validate", error["code"])
+
+
+@pytest.mark.parametrize("name", PROCESS_REFUSED)
+async def test_a_wrong_step_gets_the_same_answer_as_from_the_server(
+    in_memory: App, key: str, name: str
+) -> None:
+    body, error = PROCESS_REFUSED[name]
+    status, answer, _ = await ask(in_memory, CARRIERS[0], "/process", body, **{"x-api-key": key})
+    assert (status, answer["error"]) == (400, error)
+
+
+async def test_what_has_no_key_or_no_body_or_too_much_of_it_is_refused(
+    in_memory: App, key: str
+) -> None:
+    async def status(body: str | bytes | None, **headers: str) -> int:
+        return (await ask(in_memory, CARRIERS[0], "/validate", body, **headers))[0]
+
+    assert await status(json.dumps(FINE)) == 401
+    assert await status(json.dumps(FINE).ljust(65_537), **{"x-api-key": key}) == 413
+    assert await status("a=b", **{"x-api-key": key, "content-type": "text/plain"}) == 415
+    event = proxied(CARRIERS[0], "POST", "/validate", None, {"x-api-key": key})
+    event |= {"headers": None, "queryStringParameters": None}
+    assert (await Functions(in_memory).http(event))["statusCode"] == 401
+
+
+def inserted(app: App) -> dict[str, Any]:
+    """The stream's event for every message that waits."""
+    return {
+        "Records": [
+            {"eventName": "REMOVE", "dynamodb": {"SequenceNumber": "0"}},
+            *(
+                {
+                    "eventName": "INSERT",
+                    "dynamodb": {
+                        "SequenceNumber": message.id,
+                        "NewImage": {
+                            "kind": {"S": "message"},
+                            "data": {"S": json.dumps(_plain(message))},
+                        },
+                    },
+                }
+                for message in store_of(app).messages.values()
+            ),
+        ]
+    }
+
+
+def _plain(message: Any) -> Any:
+    return msgspec.to_builtins(message)
+
+
+async def test_the_stream_delivers_each_message_once(in_memory: App) -> None:
+    await a_processed(in_memory)
+    event = inserted(in_memory)
+    functions = Functions(in_memory)
+    assert await functions.deliver(event) == {"batchItemFailures": []}
+    kinds = [kind for kind, _ in told(in_memory.notifications)]
+    assert kinds == ["payment.validated", "payment.captured"]
+    assert store_of(in_memory).messages == {}
+
+
+async def test_the_stream_comes_again_from_the_first_that_failed(in_memory: App) -> None:
+    await a_processed(in_memory)
+    event = inserted(in_memory)
+    event["Records"][2]["dynamodb"]["NewImage"]["data"] = {
+        "S": event["Records"][2]["dynamodb"]["NewImage"]["data"]["S"].replace(
+            "notifications", "alerts"
+        )
+    }
+
+    class Down:
+        async def publish(self, messages: object) -> None:
+            raise OSError("down")
+
+    functions = Functions(replace(in_memory, alerts=Down()))
+    failed = event["Records"][2]["dynamodb"]["SequenceNumber"]
+    assert await functions.deliver(event) == {"batchItemFailures": [{"itemIdentifier": failed}]}
+    assert len(store_of(in_memory).messages) == 1
+
+
+async def test_failed_work_stays_in_its_queue_and_is_done_in_the_end(in_memory: App) -> None:
+    good, bad = await a_validated(in_memory), await a_validated(in_memory)
+    for payment in (good, bad):
+        await enqueue(in_memory, caller(), ProcessRequest(payment.id))
+    work = [m for m in store_of(in_memory).messages.values() if m.topic == "work"]
+    records = [
+        {"messageId": f"m{n}", "body": json.dumps(_plain(message))}
+        for n, message in enumerate(work)
+    ]
+    functions = Functions(in_memory)
+    processor_of(in_memory).faults.extend([None, "down"])
+    assert await functions.failed({"Records": records}) == {
+        "batchItemFailures": [{"itemIdentifier": "m1"}]
+    }
+    assert (await current(in_memory, good)).state is State.CAPTURED
+    assert (await current(in_memory, bad)).state is State.VALIDATED
+    assert await functions.failed({"Records": records[1:]}) == {"batchItemFailures": []}
+    assert (await current(in_memory, bad)).state is State.CAPTURED
+
+
+async def test_the_clock_sweeps_relays_and_seals(in_memory: App) -> None:
+    processor_of(in_memory).faults.append("lost")
+    await a_processed(in_memory)
+    clock_of(in_memory).advance(60)
+    found = await Functions(in_memory).tick({})
+    assert found == {"swept": 1, "relayed": 3, "sealed": 3, "forgotten": 0}
+    assert isinstance(await verify(in_memory.bucket), Verified)
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment of a function, with everything in it made."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        settings = settings_of_a_deployment()
+        for name in (f for f in settings.__struct_fields__ if getattr(settings, f) is not None):
+            if name in ("data_dir", "host", "port"):
+                continue
+            monkeypatch.setenv(f"REMIT_{name.upper()}", str(getattr(settings, name)))
+        lambdas._functions.cache_clear()
+        yield
+        lambdas._functions.cache_clear()
+
+
+def test_a_function_assembles_itself_from_its_environment(deployed: None) -> None:
+    event = proxied(CARRIERS[0], "GET", "/health", None, {})
+    answer = lambdas.http(event, None)
+    assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (200, "healthy")
+    body = json.dumps({"amount": 1, "card": GOOD_CARD})
+    event = proxied(CARRIERS[0], "POST", "/validate", body, {"content-type": "application/json"})
+    assert lambdas.http(event, None)["statusCode"] == 401
+    assert lambdas.deliver({"Records": []}, None) == {"batchItemFailures": []}
+    assert lambdas.failed({"Records": []}, None) == {"batchItemFailures": []}
+    assert lambdas.tick({}, None)["sealed"] == 0
+    assert boto3.client("dynamodb").scan(TableName="transactions-test")["Count"] == 0
