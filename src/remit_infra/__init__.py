@@ -1,0 +1,1 @@
+"""The infrastructure that runs Remit in AWS, as programs that share one vocabulary."""
