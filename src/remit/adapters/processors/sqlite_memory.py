@@ -1,5 +1,6 @@
 """The simulated processor's memory in an SQLite file, for the laptop: shared by processes."""
 
+import fcntl
 import sqlite3
 from pathlib import Path
 
@@ -35,10 +36,13 @@ class SqliteMemory:
     """Survives a killed process, which needs no flush to disk."""
 
     def __init__(self, path: Path) -> None:
-        self._books = sqlite3.connect(path, isolation_level=None, timeout=10)
-        self._books.execute("PRAGMA journal_mode = WAL")
-        self._books.execute("PRAGMA synchronous = OFF")
-        self._books.executescript(_SCHEMA)
+        with path.with_suffix(".lock").open("a") as lock:
+            # SQLite does not wait while another process sets the same new file up: take turns.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._books = sqlite3.connect(path, isolation_level=None, timeout=10)
+            self._books.execute("PRAGMA journal_mode = WAL")
+            self._books.execute("PRAGMA synchronous = OFF")
+            self._books.executescript(_SCHEMA)
 
     def close(self) -> None:
         self._books.close()
