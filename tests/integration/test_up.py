@@ -34,6 +34,7 @@ def test_a_payment_is_taken_and_everything_stops(tmp_path: Path) -> None:
         processed = service.call("POST", "/process", {"transaction_id": payment_id})
         assert (processed.status, processed.body["status"]) == (200, "processed")
 
+        wait_until(lambda: "Stop: Ctrl-C" in service.output.read_text(), 15, "the example payment")
         assert service.stop() == 0
         assert service.processes() == []
         output = service.output.read_text()
