@@ -7,7 +7,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from remit.app import assemble, new_id, now
+from remit.app import Ids, assemble, new_id, now
 from remit.ports import is_id
 from remit.settings import Settings, SettingsError
 
@@ -22,11 +22,19 @@ def test_an_id_is_a_uuid_of_version_7_that_holds_the_time() -> None:
     assert is_id(made)
 
 
-def test_ids_differ_and_later_ones_sort_after_earlier_ones() -> None:
-    made = [new_id() for _ in range(2_000)]
-    assert len(set(made)) == 2_000
-    milliseconds = [UUID(one).int >> 80 for one in made]
-    assert milliseconds == sorted(milliseconds)
+def test_ids_made_in_a_row_sort_in_that_row() -> None:
+    made = [new_id() for _ in range(20_000)]
+    assert made == sorted(set(made))
+    assert all(is_id(one) for one in made)
+
+
+def test_ids_keep_their_order_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([2_000_000_999_999, 2_000_000_999_999, 1_000_000_000_000, 2_000_001_000_001])
+    monkeypatch.setattr("remit.app.time_ns", lambda: next(times))
+    ids = Ids()
+    made = [ids() for _ in range(4)]
+    assert made == sorted(set(made))
+    assert [UUID(one).int >> 80 for one in made] == [2_000_000, 2_000_001, 2_000_001, 2_000_001]
 
 
 @pytest.mark.parametrize(
