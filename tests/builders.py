@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -14,16 +15,28 @@ from typing import Any, Literal
 
 from remit.adapters.dynamodb import DynamoStore
 from remit.adapters.dynamodb_books import DynamoBooks
-from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox
+from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox, DynamoVerdicts
 from remit.adapters.dynamodb_table import INDEXES, PARTITION_KEY, Table
 from remit.adapters.files import FolderBucket
 from remit.adapters.limiter import LocalLimiter
-from remit.adapters.memory import MemoryBucket, MemoryPublisher, MemoryQueue, MemoryStore
+from remit.adapters.memory import (
+    MemoryBucket,
+    MemoryPublisher,
+    MemoryQueue,
+    MemoryStore,
+    MemoryVerdicts,
+)
 from remit.adapters.postgres import PostgresStore
 from remit.adapters.postgres_books import PostgresBooks
 from remit.adapters.postgres_connection import Connection
-from remit.adapters.postgres_delivery import PostgresKeys, PostgresOutbox, PostgresQueue
+from remit.adapters.postgres_delivery import (
+    PostgresKeys,
+    PostgresOutbox,
+    PostgresQueue,
+    PostgresVerdicts,
+)
 from remit.adapters.vault import FileVault
+from remit.app import nothing_measured
 from remit.card import Card
 from remit.change import Caller
 from remit.errors import ProcessorTimeout, ProcessorUnavailable
@@ -119,6 +132,7 @@ def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
         outbox=store,
         audit_log=store,
         retention=store,
+        verdicts=MemoryVerdicts(),
         queue=queue,
         failed=queue,
         notifications=MemoryPublisher(),
@@ -128,6 +142,7 @@ def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
         vault=FileVault(folder / "vault.key"),
         limiter=LocalLimiter(clock, per_second=settings.rate_per_second, burst=settings.rate_burst),
         ping=nothing,
+        measures=nothing_measured,
         close=nothing,
     )
 
@@ -161,6 +176,7 @@ def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) ->
         outbox=outbox,
         audit_log=outbox,
         retention=outbox,
+        verdicts=PostgresVerdicts(delivery),
         queue=queue,
         failed=queue,
         bucket=FolderBucket(folder / "bucket"),
@@ -179,10 +195,12 @@ class InTurn:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
 
+        @wraps(method)
         def call(**asked: Any) -> Any:
             with self._turn:
                 return method(**asked)
 
+        vars(call)["__self__"] = self._client
         return call
 
 
@@ -228,6 +246,7 @@ def dynamodb_app(folder: Path, client: Any, *, settings: Settings | None = None)
         outbox=outbox,
         audit_log=outbox,
         retention=outbox,
+        verdicts=DynamoVerdicts(table),
         ping=store.ping,
     )
 

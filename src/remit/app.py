@@ -10,7 +10,7 @@ from time import time_ns
 
 from remit.adapters.limiter import LocalLimiter
 from remit.adapters.processors.simulated import SimulatedProcessor
-from remit.ports import App
+from remit.ports import App, Check
 from remit.settings import Settings, SettingsError
 
 AUDIT_TIMEOUT_SECONDS = 3_600.0
@@ -48,6 +48,11 @@ def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
+async def nothing_measured() -> dict[str, Check]:
+    """On a laptop nobody counts what is not a dependency."""
+    return {}
+
+
 def assemble(settings: Settings) -> App:
     """The service over what the settings name. Only what is used is imported; nothing is opened."""
     if settings.transactions_table is not None:
@@ -63,7 +68,12 @@ def _on_postgres(settings: Settings, url: str) -> App:
     from remit.adapters.postgres import PostgresStore
     from remit.adapters.postgres_books import PostgresBooks
     from remit.adapters.postgres_connection import Connection
-    from remit.adapters.postgres_delivery import PostgresKeys, PostgresOutbox, PostgresQueue
+    from remit.adapters.postgres_delivery import (
+        PostgresKeys,
+        PostgresOutbox,
+        PostgresQueue,
+        PostgresVerdicts,
+    )
     from remit.adapters.processors.sqlite_memory import SqliteMemory
     from remit.adapters.vault import FileVault
 
@@ -99,6 +109,7 @@ def _on_postgres(settings: Settings, url: str) -> App:
         outbox=outbox,
         audit_log=outbox,
         retention=outbox,
+        verdicts=PostgresVerdicts(delivery),
         queue=queue,
         failed=queue,
         notifications=FileTopic(data / "topics" / "notifications.jsonl"),
@@ -108,16 +119,18 @@ def _on_postgres(settings: Settings, url: str) -> App:
         vault=FileVault(data / "vault.key"),
         limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
         ping=store.ping,
+        measures=nothing_measured,
         close=close,
     )
 
 
 def _on_dynamodb(settings: Settings, table_name: str) -> App:
     """DynamoDB, SQS, SNS, S3 and KMS, as the settings name them."""
-    from remit.adapters.aws import client
+    from remit.adapters.aws import Client
+    from remit.adapters.cloudwatch import CloudWatchMeasures
     from remit.adapters.dynamodb import DynamoStore
     from remit.adapters.dynamodb_books import DynamoBooks
-    from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox
+    from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox, DynamoVerdicts
     from remit.adapters.dynamodb_table import Table
     from remit.adapters.kms import kms_vault
     from remit.adapters.processors.dynamodb_memory import DynamoMemory
@@ -125,17 +138,17 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
     from remit.adapters.sns import SnsTopic
     from remit.adapters.sqs import SqsQueue
 
-    table = Table(client("dynamodb"), table_name)
+    table = Table(Client("dynamodb"), table_name)
     kept = timedelta(seconds=settings.idempotency_retention_seconds)
     store = DynamoStore(table, kept=kept)
     outbox = DynamoOutbox(table)
     queue = SqsQueue(
-        client("sqs"),
+        Client("sqs"),
         settings.needed("failed_queue_url"),
         settings.needed("failed_dead_letter_url"),
         retry_seconds=settings.work_retry_seconds,
     )
-    sns = client("sns")
+    sns = Client("sns")
 
     async def close() -> None:
         return None
@@ -151,18 +164,20 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
         outbox=outbox,
         audit_log=outbox,
         retention=outbox,
+        verdicts=DynamoVerdicts(table),
         queue=queue,
         failed=queue,
         notifications=SnsTopic(sns, settings.needed("notification_topic_arn")),
         alerts=SnsTopic(sns, settings.needed("alarm_topic_arn")),
-        bucket=S3Bucket(client("s3"), settings.needed("audit_bucket")),
+        bucket=S3Bucket(Client("s3"), settings.needed("audit_bucket")),
         processor=SimulatedProcessor(DynamoMemory(table), settings),
         vault=kms_vault(
-            client("kms"),
+            Client("kms"),
             key_id=settings.needed("card_key_id"),
             mac_key_id=settings.needed("fingerprint_key_id"),
         ),
         limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
         ping=store.ping,
+        measures=CloudWatchMeasures(Client("cloudwatch"), settings.watched_metrics, now),
         close=close,
     )

@@ -1,26 +1,25 @@
 """Is the service well: the answer of `/health`, and the monitor that alerts when it changes.
 
-The monitor runs in the worker, `/health` is answered by the API; both look with the same checks.
+The monitor runs in the worker or as a function; `/health` is answered by the API. Both look at the
+dependencies with the same checks; metrics are the monitor's alone, and `/health` has its verdict.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 
 import msgspec
+from msgspec.structs import replace
 
 from remit.change import Message, Topic
 from remit.errors import Unavailable
-from remit.ports import App
+from remit.ports import App, Check, Verdict
 
 CHECK_TIMEOUT_SECONDS = 2.0
 MAX_OUTBOX_AGE_SECONDS = 60.0
-
-
-class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One dependency or measure: well or not, and what was seen."""
-
-    ok: bool
-    detail: str | None = None
+VERDICT_HOLDS_SECONDS = 300.0
+TELLING = timedelta(seconds=30)
+"""How long a monitor has to tell what it recorded, before another one does."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -30,24 +29,31 @@ class Health(msgspec.Struct, frozen=True):
     checks: dict[str, Check]
 
 
+ADVISORY = frozenset({"dead_letters"})
+"""What wants an operator while payments can be taken all the same."""
+
+Probe = Callable[[App], Awaitable[Check]]
+
+
 async def health(app: App) -> Health:
-    """Asks each dependency, for two seconds at most."""
-    probes: dict[str, Callable[[], Awaitable[Check]]] = {
-        "database": lambda: _database(app),
-        "delivery": lambda: _delivery(app),
-        "dead_letters": lambda: _dead_letters(app),
-    }
-    checks = await asyncio.gather(*(_probe(probe) for probe in probes.values()))
-    found = dict(zip(probes, checks, strict=True))
-    # Dead letters want an operator, but the service can take payments all the same.
-    well = all(check.ok for name, check in found.items() if name != "dead_letters")
-    return Health("healthy" if well else "unhealthy", found)
+    """Asks each dependency, for two seconds at most, and what the monitor saw last."""
+    return _health(await _look(app, {**DEPENDENCIES, "monitor": _monitor}))
 
 
-async def _probe(probe: Callable[[], Awaitable[Check]]) -> Check:
+def _health(checks: dict[str, Check]) -> Health:
+    well = all(check.ok for name, check in checks.items() if name not in ADVISORY)
+    return Health("healthy" if well else "unhealthy", checks)
+
+
+async def _look(app: App, probes: Mapping[str, Probe]) -> dict[str, Check]:
+    checks = await asyncio.gather(*(_probe(probe(app)) for probe in probes.values()))
+    return dict(zip(probes, checks, strict=True))
+
+
+async def _probe(probe: Awaitable[Check]) -> Check:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            return await probe()
+            return await probe
     except TimeoutError:
         return Check(ok=False, detail="no answer in time")
     except Unavailable as error:
@@ -73,30 +79,92 @@ async def _dead_letters(app: App) -> Check:
     return Check(ok=dead == 0, detail=f"{dead}{'+' if dead == 100 else ''} dead letters")
 
 
+async def _monitor(app: App) -> Check:
+    """The measures that only the monitor takes. A verdict of long ago says nothing of today."""
+    verdict = await app.verdicts.latest()
+    if verdict.at is None:
+        return Check(ok=True, detail="has not looked yet")
+    age_seconds = max(0.0, (app.clock() - verdict.at).total_seconds())
+    if age_seconds > VERDICT_HOLDS_SECONDS:
+        return Check(ok=True, detail=f"has not looked for {age_seconds:.0f} s")
+    measured = {name: why for name, why in verdict.failing.items() if name not in DEPENDENCIES}
+    if measured:
+        return Check(ok=False, detail="; ".join(f"{n}: {why}" for n, why in measured.items()))
+    return Check(ok=True, detail=f"looked {age_seconds:.0f} s ago")
+
+
+DEPENDENCIES: Mapping[str, Probe] = {
+    "database": _database,
+    "delivery": _delivery,
+    "dead_letters": _dead_letters,
+}
+
+
 class Monitor:
-    """Watches health and alerts the operators' topic once per change of state."""
+    """Watches the dependencies and the topology's metrics, and alerts the operators' topic once
+    per change of state, however many monitors there are and however often they start.
+
+    A change is recorded before it is told: of two monitors one records it. Alerts that a monitor
+    left untold, because it died or the topic was down, are told by the next look.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._failing: frozenset[str] = frozenset()
+        self._unrecorded: Verdict | None = None
 
     async def watch(self) -> Health:
         """One look. The first look alerts only if something is wrong."""
-        seen = await health(self._app)
-        failing = frozenset(name for name, check in seen.checks.items() if not check.ok)
-        for name in sorted(failing - self._failing):
-            await self._alert("health.failing", name, seen.checks[name].detail)
-        for name in sorted(self._failing - failing):
-            await self._alert("health.recovered", name, seen.checks[name].detail)
-        self._failing = failing
-        return seen
+        app = self._app
+        checks = await _look(app, DEPENDENCIES) | await self._measures()
+        before = await self._before()
+        now = app.clock()
+        if before.owed and before.at and now - before.at < TELLING:
+            return _health(checks)
+        failing = {name: check.detail or "" for name, check in checks.items() if not check.ok}
+        began = sorted(failing.keys() - before.failing.keys())
+        ended = sorted(before.failing.keys() - failing.keys())
+        owed = (
+            *before.owed,
+            *(self._alert("health.failing", name, failing[name]) for name in began),
+            *(self._alert("health.recovered", name, "") for name in ended),
+        )
+        verdict = Verdict(version=before.version + 1, at=now, failing=failing, owed=owed)
+        if await self._record(verdict) and owed:
+            await app.alerts.publish(owed)
+            await self._record(replace(verdict, version=verdict.version + 1, owed=()))
+        return _health(checks)
 
-    async def _alert(self, kind: str, check: str, detail: str | None) -> None:
-        message = Message(
+    async def _measures(self) -> dict[str, Check]:
+        try:
+            return dict(await self._app.measures())
+        except Unavailable as error:
+            return {"metrics": Check(ok=False, detail=error.message)}
+
+    async def _before(self) -> Verdict:
+        """The verdict before this one. While the store is down, this monitor's own memory."""
+        try:
+            stored = await self._app.verdicts.latest()
+        except Unavailable:
+            return self._unrecorded or Verdict()
+        if self._unrecorded is None:
+            return stored
+        return replace(self._unrecorded, version=stored.version)
+
+    async def _record(self, verdict: Verdict) -> bool:
+        """Whether this monitor is the one to tell it."""
+        try:
+            recorded = await self._app.verdicts.record(verdict)
+        except Unavailable:
+            self._unrecorded = verdict
+            return True
+        self._unrecorded = None
+        return recorded
+
+    def _alert(self, kind: str, check: str, detail: str) -> Message:
+        return Message(
             id=self._app.new_id(),
             topic=Topic.ALERTS,
             kind=kind,
             created_at=self._app.clock(),
             detail=f"{check}: {detail}" if detail else check,
         )
-        await self._app.alerts.publish([message])

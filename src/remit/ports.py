@@ -4,7 +4,7 @@ An adapter that fails because its dependency is down raises `errors.Unavailable`
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -165,6 +165,34 @@ class Retention(Protocol):
         ...
 
 
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One dependency or measure: well or not, and what was seen."""
+
+    ok: bool
+    detail: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What the health monitor saw last: each failing check with its detail, and the alerts that
+    were decided on but perhaps not sent. `version` counts the looks.
+    """
+
+    version: int = 0
+    at: datetime | None = None
+    failing: dict[str, str] = {}
+    owed: tuple[Message, ...] = ()
+
+
+class Verdicts(Protocol):
+    """The monitor's memory, so that an alert is sent once however often the monitor starts."""
+
+    async def latest(self) -> Verdict: ...
+
+    async def record(self, verdict: Verdict) -> bool:
+        """False, and nothing is written, unless the latest has the version before this one."""
+        ...
+
+
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """A message received from a queue. `receives` counts this time too."""
 
@@ -290,6 +318,7 @@ class App:
     outbox: Outbox
     audit_log: AuditLog
     retention: Retention
+    verdicts: Verdicts
     queue: Queue
     failed: FailedQueue
     notifications: Publisher
@@ -299,4 +328,5 @@ class App:
     vault: Vault
     limiter: Limiter
     ping: Callable[[], Awaitable[None]]
+    measures: Callable[[], Awaitable[Mapping[str, Check]]]
     close: Callable[[], Awaitable[None]]

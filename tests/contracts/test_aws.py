@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from moto import mock_aws
 from msgspec import structs
 
+from remit.adapters.cloudwatch import CloudWatchMeasures
 from remit.adapters.kms import KmsKey, kms_vault
 from remit.adapters.s3 import S3Bucket
 from remit.adapters.sns import SnsTopic
@@ -22,7 +24,7 @@ from remit.deliver import relay, work_once
 from remit.doctor import examine
 from remit.errors import CardUnreadable, Unavailable
 from remit.payment import State
-from remit.ports import App
+from remit.ports import App, Check
 from remit.process import ProcessRequest, enqueue
 from remit.settings import Settings, SettingsError
 from tests.builders import DECLINED_CARD, GOOD_CARD, caller, make_table, plain_card, processor_of
@@ -183,6 +185,33 @@ async def test_aws_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None
     client = boto3.client("s3", endpoint_url="http://127.0.0.1:9", region_name="us-east-1")
     with pytest.raises(Unavailable):
         await S3Bucket(client, "b").get("k")
+
+
+WATCHED = """[{"name": "api-5xx", "namespace": "AWS/ApiGateway", "metric": "5XXError",
+    "dimensions": {"ApiName": "payment-api-test"}, "statistic": "Sum", "period_seconds": 60,
+    "periods": 2, "threshold": 10}]"""
+
+
+async def test_a_metric_fails_when_all_its_newest_periods_are_above_the_threshold() -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+    measures = CloudWatchMeasures(cloudwatch, WATCHED, lambda: now)
+
+    def put(value: float, minutes_ago: int) -> None:
+        datum = {
+            "MetricName": "5XXError",
+            "Dimensions": [{"Name": "ApiName", "Value": "payment-api-test"}],
+            "Timestamp": now - timedelta(minutes=minutes_ago),
+            "Value": value,
+        }
+        cloudwatch.put_metric_data(Namespace="AWS/ApiGateway", MetricData=[datum])
+
+    assert await measures() == {"api-5xx": Check(ok=True)}
+    put(11, minutes_ago=2)
+    assert await measures() == {"api-5xx": Check(ok=True)}
+    put(12, minutes_ago=1)
+    assert await measures() == {"api-5xx": Check(ok=False, detail="12, and 10 is the most")}
+    assert await CloudWatchMeasures(cloudwatch, None, lambda: now)() == {}
 
 
 def settings_of_a_deployment() -> Settings:

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -13,8 +14,10 @@ from moto import mock_aws
 
 from remit.app import new_secret
 from remit.audit import Verified, verify
-from remit.entrypoints import lambdas
-from remit.entrypoints.lambdas import Functions
+from remit.entrypoints.lambdas import delivery, health, processing, validation
+from remit.entrypoints.lambdas.delivery import Delivery
+from remit.entrypoints.lambdas.processing import Processing
+from remit.entrypoints.lambdas.proxy import Http
 from remit.keys import create_key
 from remit.payment import State
 from remit.ports import App
@@ -24,6 +27,12 @@ from tests.contracts.test_aws import settings_of_a_deployment
 from tests.integration.test_http_bad_input import FINE, PROCESS_REFUSED, REFUSED, refusal_of
 from tests.unit.arranged import a_processed, a_validated, current, store_of, told
 
+CONTEXT: Any = SimpleNamespace(
+    function_name="payment-validation-test",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:payment-validation-test",
+    aws_request_id="request-1",
+)
 CARRIERS = ("API Gateway", "load balancer", "load balancer with many values")
 
 
@@ -68,7 +77,7 @@ async def ask(
     """Status, body and headers of one answer."""
     method = "GET" if body is None else "POST"
     sent = {"content-type": "application/json"} | headers
-    answer = await Functions(app).http(proxied(carrier, method, path, body, sent))
+    answer = await Http(app)(proxied(carrier, method, path, body, sent))
     many = answer.get("multiValueHeaders")
     found = {name: values[0] for name, values in many.items()} if many else answer["headers"]
     assert (many is not None) == carrier.endswith("many values")
@@ -127,7 +136,7 @@ async def test_what_has_no_key_or_no_body_or_too_much_of_it_is_refused(
     assert await status("a=b", **{"x-api-key": key, "content-type": "text/plain"}) == 415
     event = proxied(CARRIERS[0], "POST", "/validate", None, {"x-api-key": key})
     event |= {"headers": None, "queryStringParameters": None}
-    assert (await Functions(in_memory).http(event))["statusCode"] == 401
+    assert (await Http(in_memory)(event))["statusCode"] == 401
 
 
 def inserted(app: App) -> dict[str, Any]:
@@ -159,8 +168,8 @@ def _plain(message: Any) -> Any:
 async def test_the_stream_delivers_each_message_once(in_memory: App) -> None:
     await a_processed(in_memory)
     event = inserted(in_memory)
-    functions = Functions(in_memory)
-    assert await functions.deliver(event) == {"batchItemFailures": []}
+    function = Delivery(in_memory)
+    assert await function(event) == {"batchItemFailures": []}
     kinds = [kind for kind, _ in told(in_memory.notifications)]
     assert kinds == ["payment.validated", "payment.captured"]
     assert store_of(in_memory).messages == {}
@@ -179,9 +188,9 @@ async def test_the_stream_comes_again_from_the_first_that_failed(in_memory: App)
         async def publish(self, messages: object) -> None:
             raise OSError("down")
 
-    functions = Functions(replace(in_memory, alerts=Down()))
+    function = Delivery(replace(in_memory, alerts=Down()))
     failed = event["Records"][2]["dynamodb"]["SequenceNumber"]
-    assert await functions.deliver(event) == {"batchItemFailures": [{"itemIdentifier": failed}]}
+    assert await function(event) == {"batchItemFailures": [{"itemIdentifier": failed}]}
     assert len(store_of(in_memory).messages) == 1
 
 
@@ -194,14 +203,12 @@ async def test_failed_work_stays_in_its_queue_and_is_done_in_the_end(in_memory: 
         {"messageId": f"m{n}", "body": json.dumps(_plain(message))}
         for n, message in enumerate(work)
     ]
-    functions = Functions(in_memory)
+    function = Processing(in_memory)
     processor_of(in_memory).faults.extend([None, "down"])
-    assert await functions.failed({"Records": records}) == {
-        "batchItemFailures": [{"itemIdentifier": "m1"}]
-    }
+    assert await function({"Records": records}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert (await current(in_memory, good)).state is State.CAPTURED
     assert (await current(in_memory, bad)).state is State.VALIDATED
-    assert await functions.failed({"Records": records[1:]}) == {"batchItemFailures": []}
+    assert await function({"Records": records[1:]}) == {"batchItemFailures": []}
     assert (await current(in_memory, bad)).state is State.CAPTURED
 
 
@@ -209,7 +216,7 @@ async def test_the_clock_sweeps_relays_and_seals(in_memory: App) -> None:
     processor_of(in_memory).faults.append("lost")
     await a_processed(in_memory)
     clock_of(in_memory).advance(60)
-    found = await Functions(in_memory).tick({})
+    found = await Delivery(in_memory)({"job": "tick"})
     assert found == {"swept": 1, "relayed": 3, "sealed": 3, "forgotten": 0}
     assert isinstance(await verify(in_memory.bucket), Verified)
 
@@ -226,19 +233,20 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             if name in ("data_dir", "host", "port"):
                 continue
             monkeypatch.setenv(f"REMIT_{name.upper()}", str(getattr(settings, name)))
-        lambdas._functions.cache_clear()
         yield
-        lambdas._functions.cache_clear()
 
 
-def test_a_function_assembles_itself_from_its_environment(deployed: None) -> None:
+def test_every_function_assembles_itself_from_its_environment(deployed: None) -> None:
     event = proxied(CARRIERS[0], "GET", "/health", None, {})
-    answer = lambdas.http(event, None)
+    answer = health.handler(event, CONTEXT)
     assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (200, "healthy")
+    assert health.handler({"source": "aws.events"}, CONTEXT)["status"] == "healthy"
     body = json.dumps({"amount": 1, "card": GOOD_CARD})
     event = proxied(CARRIERS[0], "POST", "/validate", body, {"content-type": "application/json"})
-    assert lambdas.http(event, None)["statusCode"] == 401
-    assert lambdas.deliver({"Records": []}, None) == {"batchItemFailures": []}
-    assert lambdas.failed({"Records": []}, None) == {"batchItemFailures": []}
-    assert lambdas.tick({}, None)["sealed"] == 0
-    assert boto3.client("dynamodb").scan(TableName="transactions-test")["Count"] == 0
+    assert validation.handler(event, CONTEXT)["statusCode"] == 401
+    assert processing.handler({"Records": []}, CONTEXT) == {"batchItemFailures": []}
+    assert delivery.handler({"Records": []}, CONTEXT) == {"batchItemFailures": []}
+    assert delivery.handler({"job": "tick"}, CONTEXT)["sealed"] == 0
+    assert set(delivery.handler({"job": "prove"}, CONTEXT).values()) == {0}
+    [kept] = boto3.client("dynamodb").scan(TableName="transactions-test")["Items"]
+    assert kept["kind"] == {"S": "verdict"}

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from remit.adapters.memory import MemoryVerdicts
 from remit.deliver import relay, work_once
 from remit.errors import Unavailable
 from remit.health import Monitor, health
-from remit.ports import App
+from remit.ports import App, Check, Verdict
 from remit.process import ProcessRequest, enqueue
 from remit.settings import Settings
 from tests.builders import AppFactory, caller, clock_of, processor_of
@@ -46,7 +47,8 @@ async def failing(app: App) -> dict[str, str | None]:
 async def test_all_is_well(app: App) -> None:
     await a_processed(app)
     seen = await health(app)
-    assert (seen.status, set(seen.checks)) == ("healthy", {"database", "delivery", "dead_letters"})
+    checks = {"database", "delivery", "dead_letters", "monitor"}
+    assert (seen.status, set(seen.checks)) == ("healthy", checks)
     assert await failing(app) == {}
 
 
@@ -113,3 +115,86 @@ async def test_what_is_wrong_at_the_start_is_alerted(app: App, database: Databas
     database.mood = "down"
     await Monitor(app).watch()
     assert [kind for kind, _ in told(app.alerts)] == ["health.failing"]
+
+
+async def test_an_alert_is_sent_once_however_often_the_monitor_starts(
+    app: App, database: Database
+) -> None:
+    for mood in ("down", "down", "well", "well"):
+        database.mood = mood
+        await Monitor(app).watch()
+        clock_of(app).advance(60)
+    kinds = [kind for kind, _ in told(app.alerts)]
+    assert kinds == ["health.failing", "health.recovered"]
+
+
+async def test_two_monitors_at_once_alert_once(app: App, database: Database) -> None:
+    database.mood = "down"
+    await asyncio.gather(*(Monitor(app).watch() for _ in range(5)))
+    assert len(told(app.alerts)) == 1
+
+
+async def test_an_alert_that_was_not_sent_is_sent_by_the_next_monitor(
+    app: App, database: Database
+) -> None:
+    class Down:
+        async def publish(self, messages: object) -> None:
+            raise Unavailable("The topic cannot be reached. Try again.")
+
+    database.mood = "down"
+    with pytest.raises(Unavailable):
+        await Monitor(replace(app, alerts=Down())).watch()
+    await Monitor(app).watch()
+    assert told(app.alerts) == []
+    clock_of(app).advance(31)
+    for _ in range(2):
+        await Monitor(app).watch()
+    assert [kind for kind, _ in told(app.alerts)] == ["health.failing"]
+
+
+async def test_a_store_that_is_down_is_alerted_once_and_its_return_too(
+    app: App, database: Database
+) -> None:
+    class Forgetful(MemoryVerdicts):
+        async def latest(self) -> Verdict:
+            await database()
+            return await super().latest()
+
+        async def record(self, verdict: Verdict) -> bool:
+            await database()
+            return await super().record(verdict)
+
+    app = replace(app, verdicts=Forgetful())
+    monitor = Monitor(app)
+    for mood in ("well", "down", "down", "well", "well"):
+        database.mood = mood
+        await monitor.watch()
+        clock_of(app).advance(5)
+    assert [kind for kind, _ in told(app.alerts)] == ["health.failing", "health.recovered"]
+
+
+async def test_what_the_monitor_measures_is_in_the_answer_until_it_is_old(app: App) -> None:
+    errors = Check(ok=False, detail="12, and 10 is the most")
+
+    async def measures() -> dict[str, Check]:
+        return {"api-errors": errors, "api-latency": Check(ok=True)}
+
+    app = replace(app, measures=measures)
+    assert (await health(app)).checks["monitor"].detail == "has not looked yet"
+    assert (await Monitor(app).watch()).status == "unhealthy"
+    assert await failing(app) == {"monitor": "api-errors: 12, and 10 is the most"}
+    assert (await health(app)).status == "unhealthy"
+    clock_of(app).advance(301)
+    assert (await health(app)).checks["monitor"].detail == "has not looked for 301 s"
+    errors = Check(ok=True)
+    await Monitor(app).watch()
+    assert (await health(app)).checks["monitor"] == Check(ok=True, detail="looked 0 s ago")
+    assert [kind for kind, _ in told(app.alerts)] == ["health.failing", "health.recovered"]
+
+
+async def test_metrics_that_cannot_be_read_are_a_failure_of_their_own(app: App) -> None:
+    async def measures() -> dict[str, Check]:
+        raise Unavailable("AWS cannot be reached. Try again.")
+
+    seen = await Monitor(replace(app, measures=measures)).watch()
+    assert seen.checks["metrics"] == Check(ok=False, detail="AWS cannot be reached. Try again.")

@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
-from remit.adapters.dynamodb_table import BY_OWNER, BY_TASK, SHARDS, Item, Table, encode
+from remit.adapters.dynamodb_table import BY_OWNER, BY_TASK, SHARDS, Item, Table
 from remit.change import AuditEntry, Message
-from remit.ports import ApiKey
+from remit.ports import ApiKey, Verdict
 
 KEY_OWNER = "api keys"
 SEGMENTS = "segments"
+VERDICT = "health"
 
 _json = msgspec.json.Encoder().encode
 _message = msgspec.json.Decoder(Message)
 _entry = msgspec.json.Decoder(AuditEntry)
 _key = msgspec.json.Decoder(ApiKey)
+_verdict = msgspec.json.Decoder(Verdict)
 
 
 class DynamoOutbox:
@@ -52,18 +53,11 @@ class DynamoOutbox:
                 Key=self._table.key(f"audit#{entry_id}"),
                 UpdateExpression="REMOVE task, task_at",
             )
-        try:
-            await self._table.call(
-                "put_item",
-                TableName=self._table.name,
-                Item=encode({"transaction_id": SEGMENTS, "kind": "segments", "newest": segment}),
-                ConditionExpression="attribute_not_exists(newest) OR newest < :segment",
-                ExpressionAttributeValues=encode({":segment": segment}),
-            )
-        except ClientError as error:
-            # A later segment is on record already.
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
+        await self._table.put_if(
+            {"transaction_id": SEGMENTS, "kind": "segments", "newest": segment},
+            "attribute_not_exists(newest) OR newest < :segment",
+            {":segment": segment},
+        )
 
     async def forget_records(self, before: datetime, limit: int) -> int:
         """Nothing to do: the table's time to live deletes them."""
@@ -121,3 +115,23 @@ class DynamoKeys:
                     await self.add(replace(key, revoked_at=at))
                 return True
         return False
+
+
+class DynamoVerdicts:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def latest(self) -> Verdict:
+        item = await self._table.get(VERDICT)
+        return Verdict() if item is None else _verdict.decode(item["data"])
+
+    async def record(self, verdict: Verdict) -> bool:
+        item = {
+            "transaction_id": VERDICT,
+            "kind": "verdict",
+            "version": verdict.version,
+            "data": _json(verdict).decode(),
+        }
+        if verdict.version == 1:
+            return await self._table.put_new(item)
+        return await self._table.put_if(item, "version = :before", {":before": verdict.version - 1})

@@ -69,13 +69,15 @@ class Table:
 
     async def put_new(self, item: Item) -> bool:
         """False, and nothing is written, if there is such an item already."""
+        return await self.put_if(item, f"attribute_not_exists({PARTITION_KEY})")
+
+    async def put_if(self, item: Item, condition: str, values: Item | None = None) -> bool:
+        """False, and nothing is written, if the item that is there does not meet the condition."""
+        asked: Item = {"TableName": self.name, "Item": encode(item)}
+        if values:
+            asked["ExpressionAttributeValues"] = encode(values)
         try:
-            await self.call(
-                "put_item",
-                TableName=self.name,
-                Item=encode(item),
-                ConditionExpression=f"attribute_not_exists({PARTITION_KEY})",
-            )
+            await self.call("put_item", **asked, ConditionExpression=condition)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
                 return False

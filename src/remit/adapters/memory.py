@@ -18,7 +18,7 @@ from remit.change import (
 )
 from remit.ledger import Posting, merchant_account
 from remit.payment import Mode, Payment, Refund, RefundState
-from remit.ports import ApiKey, Delivery, Examined, PageQuery
+from remit.ports import ApiKey, Delivery, Examined, PageQuery, Verdict
 
 
 class MemoryStore:
@@ -239,6 +239,20 @@ class MemoryQueue:
         for dead_id in chosen:
             await self.send([self.dead.pop(dead_id).message])
         return len(chosen)
+
+
+class MemoryVerdicts:
+    def __init__(self) -> None:
+        self.verdict = Verdict()
+
+    async def latest(self) -> Verdict:
+        return self.verdict
+
+    async def record(self, verdict: Verdict) -> bool:
+        if verdict.version != self.verdict.version + 1:
+            return False
+        self.verdict = verdict
+        return True
 
 
 class MemoryPublisher:

@@ -11,7 +11,7 @@ import msgspec
 
 from remit.adapters.postgres_connection import Connection
 from remit.change import AuditEntry, Message
-from remit.ports import ApiKey, Delivery, NewId, is_id
+from remit.ports import ApiKey, Delivery, NewId, Verdict, is_id
 
 OUTBOX_PENDING = """
 SELECT coalesce(json_agg(found.message ORDER BY found.id), '[]')::text FROM (
@@ -87,10 +87,17 @@ REVOKE_KEY = """
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1::uuid RETURNING id
 """
 
+RECORD_VERDICT = """
+INSERT INTO health_verdicts AS v (monitor, version, verdict) VALUES ('health', $1, $2::json)
+ON CONFLICT (monitor) DO UPDATE SET version = excluded.version, verdict = excluded.verdict
+WHERE v.version = excluded.version - 1 RETURNING version
+"""
+
 _messages = msgspec.json.Decoder(list[Message])
 _message = msgspec.json.Decoder(Message)
 _entries = msgspec.json.Decoder(list[AuditEntry])
 _keys = msgspec.json.Decoder(list[ApiKey])
+_verdict = msgspec.json.Decoder(Verdict)
 
 
 class PostgresOutbox:
@@ -194,6 +201,19 @@ class PostgresKeys:
         if not is_id(key_id):
             return False
         return bool(await self._connection.rows(REVOKE_KEY, key_id, at))
+
+
+class PostgresVerdicts:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def latest(self) -> Verdict:
+        found = await self._connection.value("SELECT verdict::text FROM health_verdicts")
+        return _verdict.decode(found) if found else Verdict()
+
+    async def record(self, verdict: Verdict) -> bool:
+        data = msgspec.json.encode(verdict).decode()
+        return bool(await self._connection.rows(RECORD_VERDICT, verdict.version, data))
 
 
 def _deliveries(rows: Sequence[tuple[str, str, int, str | None]]) -> list[Delivery]:

@@ -1,0 +1,44 @@
+"""The payment-processing function: requests to /process and /payments, and the failure queue.
+
+A step that fails stays in the queue, which counts its receives and buries it after the last.
+"""
+
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools.utilities.data_classes import SQSEvent
+
+from remit.change import Message
+from remit.deliver import take_step
+from remit.entrypoints.lambdas.batch import Counter, Failures, failures, took
+from remit.entrypoints.lambdas.proxy import Http
+from remit.entrypoints.lambdas.runtime import Event, make_handler
+from remit.ports import App
+
+_message = msgspec.json.Decoder(Message)
+
+
+class Processing:
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._http = Http(app)
+        self._counter = Counter()
+
+    async def __call__(self, event: Event) -> dict[str, Any]:
+        return await (self.steps(SQSEvent(event)) if "Records" in event else self._http(event))
+
+    async def steps(self, event: SQSEvent) -> Failures:
+        failed = []
+        for record in event.records:
+            message = _message.decode(record.body)
+            if not await took(self._step(message), message, self._counter):
+                failed.append(record.message_id)
+        self._counter.write()
+        return failures(failed)
+
+    async def _step(self, message: Message) -> None:
+        if (failure := await take_step(self._app, message)) is not None:
+            raise failure
+
+
+handler = make_handler(Processing, Processing.__call__)
