@@ -22,7 +22,7 @@ help: ## Show this list
 run: .venv/.run ## Start Remit on http://127.0.0.1:8000 (PORT=9000 for another port)
 	@$(BIN)/remit up
 
-test: lint ## Run every check and every test that CI runs
+test: lint .venv/.emulator .venv/.scan ## Run every check and every test that CI runs
 	@$(BIN)/pytest -n 2 --dist loadgroup
 
 check: lint ## Run the fast part: format, lint, types, import rules, unit tests
@@ -86,6 +86,19 @@ export python_is_ready
 .venv/.dev: .venv/.run requirements/dev.lock
 	@echo 'Installing what the checks and tests need'
 	@$(INSTALL) --no-build --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# Two environments of their own within it: what is in them pins what the rest needs newer.
+
+.venv/.emulator: .venv/.dev requirements/emulator.lock
+	@echo 'Installing the emulator of AWS'
+	@$(BIN)/remit emulate --install
+	@touch $@
+
+.venv/.scan: .venv/.uv requirements/scan.lock
+	@echo 'Installing the scanners'
+	@$(BIN)/uv venv --quiet --clear .venv/scan
+	@$(BIN)/uv pip install --quiet --python .venv/scan/bin/python --require-hashes -r requirements/scan.lock
 	@touch $@
 
 .venv/.bench: .venv/.run requirements/bench.lock

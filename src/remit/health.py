@@ -75,8 +75,8 @@ async def _delivery(app: App) -> Check:
 
 
 async def _dead_letters(app: App) -> Check:
-    dead = len(await app.failed.dead_letters(100))
-    return Check(ok=dead == 0, detail=f"{dead}{'+' if dead == 100 else ''} dead letters")
+    dead = await app.failed.dead()
+    return Check(ok=dead == 0, detail=f"{dead} dead letters")
 
 
 async def _monitor(app: App) -> Check:

@@ -223,6 +223,10 @@ class FailedQueue(Protocol):
 
     async def dead_letters(self, limit: int) -> list[Delivery]: ...
 
+    async def dead(self) -> int:
+        """How many dead letters there are, about."""
+        ...
+
     async def redrive(self, message_id: str | None) -> int:
         """Moves one dead letter, or all, back to work with a fresh count; says how many."""
         ...

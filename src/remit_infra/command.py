@@ -1,13 +1,20 @@
 """`remit`, whole: the service's commands and those that build and run its infrastructure."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from remit.entrypoints.cli import cli
 from remit.entrypoints.cli import main as run
-from remit.entrypoints.console import Json, fail, print_json
+from remit.entrypoints.console import Json, fail, print_json, print_table
+from remit_infra.environments import MIGRATION_DATE
+
+if TYPE_CHECKING:
+    from remit_infra.deployment import Deployment
+
+Topology = Literal["lambda-dynamodb"]
+Environment = Annotated[str, Parameter(name="--env")]
 
 
 def main() -> None:
@@ -48,3 +55,172 @@ def package(
         print_json(made)
     else:
         print(f"{made.path}: {made.bytes / 1e6:.1f} MB, {made.files} files, sha256 {made.sha256}")
+
+
+@cli.command
+def emulate(
+    topology: Topology = "lambda-dynamodb",
+    /,
+    *,
+    port: int = 0,
+    install: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Run a whole topology on this machine, in an emulated AWS that enforces permissions.
+
+    Example: `remit emulate lambda-dynamodb`
+
+    Parameters
+    ----------
+    topology
+        lambda-dynamodb.
+    port
+        The emulator's; without it, a free one.
+    install
+        Only install the emulator.
+    """
+    from remit.entrypoints.example import NotPaid
+    from remit_infra import emulated, emulator
+    from remit_infra.deployment import DeployError
+
+    try:
+        command = emulator.install()
+        if not install:
+            emulated.run(command, port)
+    except (emulator.EmulatorError, DeployError, NotPaid) as error:
+        fail(str(error))
+
+
+@cli.command
+def deploy(
+    topology: Topology,
+    /,
+    *,
+    env: Environment = "dev",
+    migration_date: str = MIGRATION_DATE,
+    alarm_email: str | None = None,
+    architecture: Annotated[str, Parameter(name="--arch")] = "arm64",
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Deploy a topology to your AWS account: look first, show the plan, then make or change it.
+
+    Example: `AWS_REGION=us-east-1 remit deploy lambda-dynamodb --env staging-001`
+
+    Parameters
+    ----------
+    topology
+        lambda-dynamodb.
+    env
+        The environment suffix: dev, staging or prod, alone or followed by a dash and more.
+    migration_date
+        The date in the MigrationDate tag.
+    alarm_email
+        Who gets the alarms; SNS asks for a confirmation first.
+    architecture
+        arm64 or x86_64.
+    yes
+        Do not ask.
+    json
+        Print the outputs as JSON, for pipes.
+    """
+    from remit_infra import deploying
+    from remit_infra.deployment import DeployError
+    from remit_infra.environments import Refused
+    from remit_infra.package import PackageError
+
+    try:
+        outputs = deploying.deploy(
+            env,
+            migration_date=migration_date,
+            alarm_email=alarm_email,
+            architecture=architecture,
+            ask=not yes,
+        )
+    except (DeployError, PackageError, Refused) as error:
+        fail(str(error))
+    _print_outputs(outputs, json=json)
+
+
+@cli.command
+def destroy(
+    topology: Topology,
+    /,
+    *,
+    env: Environment = "dev",
+    yes: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Delete a deployment with everything in it: payments, keys and the audit trail.
+
+    Example: `remit destroy lambda-dynamodb --env dev-test-001`
+
+    Parameters
+    ----------
+    topology
+        lambda-dynamodb.
+    env
+        The environment suffix that it was deployed with.
+    yes
+        Do not ask.
+    """
+    from remit_infra import deploying
+    from remit_infra.deployment import DeployError
+    from remit_infra.environments import Refused
+
+    try:
+        deploying.destroy(env, ask=not yes)
+    except (DeployError, Refused) as error:
+        fail(str(error))
+
+
+@cli.command
+def outputs(
+    topology: Topology,
+    /,
+    *,
+    env: Environment = "dev",
+    shell: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Show where a deployment is, or give your shell its settings.
+
+    Example: `eval "$(remit outputs lambda-dynamodb --env dev --shell)" && remit keys list`
+
+    Parameters
+    ----------
+    topology
+        lambda-dynamodb.
+    env
+        The environment suffix that it was deployed with.
+    shell
+        Print the service's settings as `export` lines, for `remit` to work on the deployment.
+    json
+        Print JSON, for pipes.
+    """
+    deployment = _deployment(env)
+    from remit_infra.deployment import DeployError
+
+    try:
+        if shell:
+            print(deployment.exports("payment-delivery"))
+        else:
+            _print_outputs(deployment.outputs(), json=json)
+    except DeployError as error:
+        fail(str(error))
+
+
+def _deployment(env: str) -> "Deployment":
+    from remit_infra.deploying import deployment_of
+    from remit_infra.deployment import DeployError
+    from remit_infra.environments import Refused
+
+    try:
+        return deployment_of(env)
+    except (DeployError, Refused) as error:
+        fail(str(error))
+
+
+def _print_outputs(found: dict[str, str], *, json: bool) -> None:
+    if json:
+        print_json(found)
+    else:
+        print_table(("output", "value"), sorted(found.items()))

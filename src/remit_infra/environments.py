@@ -12,6 +12,9 @@ from types import MappingProxyType
 import msgspec
 
 PROJECT = "payment-processing"
+MIGRATION_DATE = "2026-11-20"
+"""Unless configuration says another. Never today's, so that two previews are the same."""
+
 MAX_SUFFIX = 24
 
 
@@ -25,9 +28,19 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     log_retention_days: int
     deletion_protection: bool
-    validation_concurrency: int
-    processing_concurrency: int
-    monitor_concurrency: int
+    concurrency: Mapping[str, int]
+
+
+def _concurrency(requests: int) -> Mapping[str, int]:
+    """By function. One monitor at a time sends one alert; two deliverers take stream and clock."""
+    return MappingProxyType(
+        {
+            "payment-validation": requests,
+            "payment-processing": requests,
+            "payment-delivery": 2,
+            "health-monitor": 1,
+        }
+    )
 
 
 ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
@@ -36,25 +49,19 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             name="dev",
             log_retention_days=7,
             deletion_protection=False,
-            validation_concurrency=10,
-            processing_concurrency=10,
-            monitor_concurrency=1,
+            concurrency=_concurrency(10),
         ),
         "staging": Environment(
             name="staging",
             log_retention_days=30,
             deletion_protection=False,
-            validation_concurrency=50,
-            processing_concurrency=50,
-            monitor_concurrency=1,
+            concurrency=_concurrency(50),
         ),
         "prod": Environment(
             name="prod",
             log_retention_days=365,
             deletion_protection=True,
-            validation_concurrency=200,
-            processing_concurrency=200,
-            monitor_concurrency=2,
+            concurrency=_concurrency(200),
         ),
     }
 )
@@ -87,6 +94,7 @@ def require_suffix(suffix: str) -> None:
 LIMITS: Mapping[str, int] = MappingProxyType(
     {
         "alarm": 255,
+        "api": 128,
         "bucket": 63,
         "cache": 40,
         "dashboard": 255,
@@ -98,6 +106,7 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         "queue": 80,
         "role": 64,
         "rule": 64,
+        "stack": 128,
         "table": 255,
         "target group": 32,
         "topic": 256,
@@ -119,16 +128,31 @@ def named(kind: str, resource: str, suffix: str) -> str:
     return name
 
 
-def bucket_named(resource: str, suffix: str, account: str, region: str) -> str:
-    """A bucket's name is unique in all of AWS, so it holds the account and the region too."""
-    return named("bucket", resource, f"{suffix}-{account}-{region}")
+class Names:
+    """Names every resource of one deployment. Raises Refused where a name would be too long."""
+
+    def __init__(self, suffix: str) -> None:
+        self.environment = environment_of(suffix)
+        self.suffix = suffix
+
+    def __call__(self, kind: str, resource: str) -> str:
+        return named(kind, resource, self.suffix)
+
+    def bucket(self, resource: str, account: str, region: str) -> str:
+        """A bucket's name is unique in all of AWS, so it holds the account and the region too.
+
+        Both may be placeholders that are known when it is made: the length is that of the longest.
+        """
+        named("bucket", f"{resource}-{_LONGEST_PLACE}", self.suffix)
+        return f"{resource}-{self.suffix}-{account}-{region}"
+
+    def require(self, names: Iterable[tuple[str, str]]) -> None:
+        """Checks every (kind, resource) of a topology, before anything is built."""
+        for kind, resource in names:
+            self(kind, resource)
 
 
-def require_names(names: Iterable[tuple[str, str]], suffix: str) -> None:
-    """Checks every (kind, resource) of a topology, before anything is built. Raises Refused."""
-    require_suffix(suffix)
-    for kind, resource in names:
-        named(kind, resource, suffix)
+_LONGEST_PLACE = f"{'0' * 12}-ap-southeast-1"
 
 
 def require_date(text: str) -> str:

@@ -86,6 +86,7 @@ async def test_work_that_keeps_failing_is_a_dead_letter_and_is_redriven(
     assert await queue.receive(10) == []
     dead = await queue.dead_letters(10)
     assert {delivery.message.id for delivery in dead} == {message.id for message in messages}
+    assert await queue.dead() == 2
 
 
 async def test_dead_letters_go_back_to_work_one_or_all(

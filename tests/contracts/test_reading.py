@@ -137,6 +137,7 @@ async def test_work_comes_back_with_its_error_until_it_is_a_dead_letter(app: App
     assert await app.queue.receive(10) == []
     assert await app.failed.failed(10) == []
     [dead] = await app.failed.dead_letters(10)
+    assert await app.failed.dead() == 1
     assert (dead.message, dead.receives, dead.last_error) == (message, 5, "error 5")
     assert await app.failed.redrive(app.new_id()) == 0
     assert await app.failed.redrive(message.id) == 1

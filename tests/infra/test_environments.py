@@ -7,12 +7,11 @@ from remit_infra.environments import (
     ENVIRONMENTS,
     LIMITS,
     MAX_SUFFIX,
+    Names,
     Refused,
-    bucket_named,
     environment_of,
     named,
     require_date,
-    require_names,
     tags,
 )
 
@@ -61,12 +60,14 @@ def test_every_kind_takes_its_limit_and_no_more(kind: str) -> None:
     resource = "r" * (LIMITS[kind] - len("-dev"))
     assert len(named(kind, resource, "dev")) == LIMITS[kind]
     with pytest.raises(Refused):
-        require_names([("topic", "short"), (kind, resource + "r")], "dev")
+        Names("dev").require([("topic", "short"), (kind, resource + "r")])
 
 
 def test_a_bucket_holds_its_account_and_region() -> None:
-    name = bucket_named("payment-audit-logs", "dev", "123456789012", "us-east-1")
+    name = Names("dev").bucket("payment-audit-logs", "123456789012", "us-east-1")
     assert name == "payment-audit-logs-dev-123456789012-us-east-1"
+    with pytest.raises(Refused, match="the environment suffix can have 16 here"):
+        Names("staging-of-the-north").bucket("payment-audit-logs", "${account}", "${region}")
 
 
 def test_environments_differ_in_values_alone() -> None:

@@ -56,7 +56,7 @@ async def test_a_worker_takes_a_queued_payment(in_memory: App) -> None:
     assert processor_of(in_memory).answers == {}
     await deliver_all(in_memory)
     assert (await current(in_memory, payment)).state is State.CAPTURED
-    assert (queue_of(in_memory).waiting, queue_of(in_memory).dead) == ({}, {})
+    assert (queue_of(in_memory).waiting, queue_of(in_memory).buried) == ({}, {})
     assert await history(in_memory, payment) == [
         ("validate", "accepted"),
         ("process", "queued"),
@@ -192,7 +192,7 @@ async def test_a_refusal_that_no_retry_can_change_is_done(in_memory: App) -> Non
     payment = await an_enqueued(in_memory)
     accepted(await cancel(in_memory, caller(), payment.id))
     await deliver_all(in_memory)
-    assert (queue_of(in_memory).waiting, queue_of(in_memory).dead) == ({}, {})
+    assert (queue_of(in_memory).waiting, queue_of(in_memory).buried) == ({}, {})
     assert (await history(in_memory, payment))[-1] == ("process", "refused")
 
 

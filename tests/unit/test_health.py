@@ -89,7 +89,7 @@ async def a_dead_letter(app: App) -> None:
     processor_of(app).down = True
     await relay(app)
     await work_once(app)
-    assert len(queue_of(app).dead) == 1
+    assert len(queue_of(app).buried) == 1
 
 
 async def test_each_change_is_alerted_once(app: App, database: Database) -> None:

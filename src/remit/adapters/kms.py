@@ -52,7 +52,13 @@ class KmsKey:
 
 def kms_vault(client: Any, *, key_id: str, mac_key_id: str) -> EnvelopeVault:
     """A vault under `key_id`. Its digest key is what `mac_key_id` says to a fixed message: the
-    same in every process, asked for once, and stored nowhere.
+    same in every process, asked for once by those that need it, and stored nowhere.
     """
-    mac = client.generate_mac(KeyId=mac_key_id, MacAlgorithm="HMAC_SHA_256", Message=FINGERPRINTS)
-    return EnvelopeVault(KmsKey(client, key_id), mac["Mac"])
+
+    def digest_key() -> bytes:
+        mac: bytes = client.generate_mac(
+            KeyId=mac_key_id, MacAlgorithm="HMAC_SHA_256", Message=FINGERPRINTS
+        )["Mac"]
+        return mac
+
+    return EnvelopeVault(KmsKey(client, key_id), digest_key)

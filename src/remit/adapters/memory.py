@@ -192,7 +192,7 @@ class MemoryQueue:
     def __init__(self, max_receives: int) -> None:
         self.max_receives = max_receives
         self.waiting: dict[str, Delivery] = {}
-        self.dead: dict[str, Delivery] = {}
+        self.buried: dict[str, Delivery] = {}
 
     async def send(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -224,7 +224,7 @@ class MemoryQueue:
         )
         if delivery.receives >= self.max_receives:
             self.waiting.pop(delivery.message.id, None)
-            self.dead[delivery.message.id] = failed
+            self.buried[delivery.message.id] = failed
         else:
             self.waiting[delivery.message.id] = failed
 
@@ -232,12 +232,15 @@ class MemoryQueue:
         return [delivery for delivery in self.waiting.values() if delivery.last_error][:limit]
 
     async def dead_letters(self, limit: int) -> list[Delivery]:
-        return list(self.dead.values())[:limit]
+        return list(self.buried.values())[:limit]
+
+    async def dead(self) -> int:
+        return len(self.buried)
 
     async def redrive(self, message_id: str | None) -> int:
-        chosen = [m for m in self.dead if message_id in (None, m)]
+        chosen = [m for m in self.buried if message_id in (None, m)]
         for dead_id in chosen:
-            await self.send([self.dead.pop(dead_id).message])
+            await self.send([self.buried.pop(dead_id).message])
         return len(chosen)
 
 

@@ -72,6 +72,8 @@ SELECT message::text, '' AS receipt, receives, last_error FROM queue_messages
 WHERE dead_at IS NOT NULL ORDER BY dead_at LIMIT $1
 """
 
+COUNT_DEAD = "SELECT count(*) FROM queue_messages WHERE dead_at IS NOT NULL"
+
 REDRIVE = """
 UPDATE queue_messages SET dead_at = NULL, receives = 0, visible_at = now(), last_error = NULL
 WHERE dead_at IS NOT NULL AND ($1::uuid IS NULL OR id = $1) RETURNING id
@@ -176,6 +178,10 @@ class PostgresQueue:
 
     async def dead_letters(self, limit: int) -> list[Delivery]:
         return _deliveries(await self._connection.rows(DEAD_LETTERS, limit))
+
+    async def dead(self) -> int:
+        dead: int = await self._connection.value(COUNT_DEAD)
+        return dead
 
     async def redrive(self, message_id: str | None) -> int:
         if message_id is not None and not is_id(message_id):

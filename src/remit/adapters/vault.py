@@ -10,7 +10,9 @@ import hmac
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -59,9 +61,9 @@ class MasterKey(Protocol):
 class EnvelopeVault:
     """Seals under data keys of `master`; each is used for a bounded number of cards."""
 
-    def __init__(self, master: MasterKey, digest_key: bytes) -> None:
+    def __init__(self, master: MasterKey, digest_key: Callable[[], bytes]) -> None:
         self._master = master
-        self._digest_key = digest_key
+        self._digest_key = cache(digest_key)
         self._unwrapped: dict[bytes, AESGCM] = {}
         self._data_key: AESGCM | None = None
         self._wrapped_key = b""
@@ -84,7 +86,7 @@ class EnvelopeVault:
         return msgspec.json.decode(plain, type=Card)
 
     def fingerprint(self, data: bytes) -> str:
-        return hmac.digest(self._digest_key, data, "sha256").hex()
+        return hmac.digest(self._digest_key(), data, "sha256").hex()
 
     async def _sealing_key(self) -> tuple[AESGCM, bytes]:
         if self._data_key is None or self._seals_left == 0:
@@ -131,7 +133,7 @@ class FileVault(EnvelopeVault):
         master = _read_or_make(key_file)
         super().__init__(
             FileKey(_derived(master, b"remit wrapping key")),
-            _derived(master, b"remit fingerprint key"),
+            lambda: _derived(master, b"remit fingerprint key"),
         )
 
 

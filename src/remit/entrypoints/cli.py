@@ -163,6 +163,7 @@ def pay(
     card: str = "4242424242424242",
     reference: str | None = None,
     key: str | None = None,
+    url: str | None = None,
     json: Json = False,
 ) -> None:
     """Take one payment through the running service, step by step.
@@ -181,19 +182,22 @@ def pay(
         Your own name for the payment.
     key
         An API key; without it, the one that `remit up` made.
+    url
+        Where the service is; without it, on this machine.
     json
         Print JSON, for pipes.
     """
     from remit.entrypoints import example
 
     try:
+        found = settings()
         paid = example.pay(
-            settings(),
+            example.Service(url or example.address_of(found)),
             amount=amount,
             currency=currency,
             card=card,
             reference=reference,
-            key=key,
+            key=key or example.own_key(found),
             say=(lambda line: None) if json else print,
         )
     except example.NotPaid as error:

@@ -1,11 +1,15 @@
 """One payment taken over HTTP, as a caller would: for `remit pay`, and once `remit up` runs."""
 
-import http.client
 import json
+import ssl
 import sys
 import time
 from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from remit.entrypoints.console import print_error
 from remit.settings import Settings
@@ -13,6 +17,7 @@ from remit.settings import Settings
 EXAMPLE_KEY = "example.key"
 """The file that keeps the laptop's own test key, so that a second start can show it again."""
 
+CARD = "4242424242424242"
 START_TIMEOUT_SECONDS = 15.0
 
 
@@ -20,49 +25,84 @@ class NotPaid(Exception):
     """The payment was refused or declined, or nobody answered: in one sentence."""
 
 
+class Service:
+    """Where the service is asked: a base address, and whose certificate it shows if it is HTTPS."""
+
+    def __init__(self, address: str, certificate: Path | None = None) -> None:
+        self.address = address.rstrip("/")
+        self._trusted = None
+        if address.startswith("https:"):
+            self._trusted = ssl.create_default_context(
+                cafile=str(certificate) if certificate else None
+            )
+
+    def ask(
+        self, method: str, path: str, body: str | None = None, **headers: str
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and body of one answer. Raises NotPaid if nobody answers."""
+        request = Request(
+            self.address + path,
+            method=method,
+            data=None if body is None else body.encode(),
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+        try:
+            try:
+                answer = urlopen(request, timeout=30, context=self._trusted)  # nosec B310
+            except HTTPError as error:
+                answer = error
+            with answer:
+                return answer.status, json.loads(answer.read())
+        except (OSError, ValueError, HTTPException) as error:
+            raise NotPaid(
+                f"Nothing answers at {self.address}. Start it with `remit up`."
+            ) from error
+
+
+def address_of(settings: Settings) -> str:
+    return f"http://{settings.host}:{settings.port}"
+
+
 def show(settings: Settings, key: str) -> None:
     """Waits until the service answers, takes the example payment and says how to repeat it."""
-    address = f"http://{settings.host}:{settings.port}"
+    service = Service(address_of(settings))
     try:
-        _wait(settings)
-        pay(
-            settings,
-            amount="19.99",
-            currency="USD",
-            card="4242424242424242",
-            reference=None,
-            key=key,
-            say=_say,
-        )
+        _wait(service)
+        show_payment(service, key)
     except NotPaid as error:
         print_error(str(error))
         return
-    _say(
+    say(f"Documentation: {service.address}/docs   Stop: Ctrl-C")
+
+
+def show_payment(service: Service, key: str, curl: str = "curl") -> None:
+    """Takes the example payment and says how to repeat it. Raises NotPaid."""
+    pay(service, amount="19.99", currency="USD", card=CARD, reference=None, key=key, say=say)
+    say(
         f"\nYour test key: {key}\n\n"
-        f"curl {address}/validate -H 'x-api-key: {key}' -H 'content-type: application/json' \\\n"
-        """  -d '{"amount": 19.99, "currency": "USD", "card": {"number": "4242424242424242", """
-        """"exp_month": 12, "exp_year": 2030, "cvc": "123"}}'\n\n"""
-        f"Documentation: {address}/docs   Stop: Ctrl-C"
+        f"{curl} {service.address}/validate -H 'x-api-key: {key}' "
+        "-H 'content-type: application/json' \\\n"
+        f"""  -d '{{"amount": 19.99, "currency": "USD", "card": {{"number": "{CARD}", """
+        """"exp_month": 12, "exp_year": 2030, "cvc": "123"}}'\n"""
     )
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def pay(
-    settings: Settings,
+    service: Service,
     *,
     amount: str,
     currency: str,
     card: str,
     reference: str | None,
-    key: str | None,
+    key: str,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Validates and processes one payment, saying each step. Raises NotPaid."""
-    secret = key or _own_key(settings)
     body: dict[str, Any] = {
         "amount": amount,
         "currency": currency,
@@ -70,43 +110,28 @@ def pay(
     }
     if reference is not None:
         body["payment_id"] = reference
-    validated = _post(settings, "/validate", body, secret)
+    validated = _post(service, "/validate", body, key)
     say(f"validated  {validated['transaction_id']}  {validated['amount']} {validated['currency']}")
     step = {"transaction_id": validated["transaction_id"]}
-    processed = _post(settings, "/process", step, secret)
+    processed = _post(service, "/process", step, key)
     say(f"{processed['status']:<10} {json.dumps(processed, indent=2)}")
     return processed
 
 
-def _post(settings: Settings, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
-    headers = {"x-api-key": key, "content-type": "application/json"}
-    status, answer = _call(settings, "POST", path, json.dumps(body), headers)
+def _post(service: Service, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
+    status, answer = service.ask(
+        "POST", path, json.dumps(body), x_api_key=key, content_type="application/json"
+    )
     if status >= 300:
         raise NotPaid(f"{path} answered {status}: {answer['error']['message']}")
     return answer
 
 
-def _call(
-    settings: Settings, method: str, path: str, body: str | None, headers: dict[str, str]
-) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection(settings.host, settings.port, timeout=30)
-    try:
-        connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise NotPaid(
-            f"Nothing answers at http://{settings.host}:{settings.port}. Start it with `remit up`."
-        ) from error
-    finally:
-        connection.close()
-
-
-def _wait(settings: Settings) -> None:
+def _wait(service: Service) -> None:
     attempts = int(START_TIMEOUT_SECONDS / 0.05)
     for attempt in range(attempts):
         try:
-            _call(settings, "GET", "/health", None, {})
+            service.ask("GET", "/health")
         except NotPaid:
             if attempt == attempts - 1:
                 raise
@@ -115,7 +140,8 @@ def _wait(settings: Settings) -> None:
             return
 
 
-def _own_key(settings: Settings) -> str:
+def own_key(settings: Settings) -> str:
+    """The laptop's own test key. Raises NotPaid if there is none."""
     try:
         return (settings.data_dir / EXAMPLE_KEY).read_text().strip()
     except OSError as error:

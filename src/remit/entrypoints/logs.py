@@ -29,4 +29,4 @@ def configure_logs(level: str, file: TextIO | None = None) -> None:
 
 def masked_json(event: object, **options: Any) -> str:
     """One line. What an exception of somebody else's code says can hold anything."""
-    return mask_card_numbers(json.dumps(event, **options))
+    return mask_card_numbers(json.dumps(event, **{"default": str, **options}))

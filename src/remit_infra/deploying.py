@@ -1,0 +1,110 @@
+"""`remit deploy` and `remit destroy`: what they look at, say and ask before they act."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from remit.entrypoints.console import print_table
+from remit_infra.deployment import DeployError, Deployment, Template, aws_clients
+from remit_infra.deployment import Progress as Told
+from remit_infra.environments import Names, named
+from remit_infra.package import PYTHON, build
+from remit_infra.topologies.lambda_dynamodb import STACK, synthesised
+
+OUTPUTS = Path("cfn-outputs/flat-outputs.json")
+CODE = Path("dist/function.zip")
+
+
+def deployment_of(suffix: str) -> Deployment:
+    """The deployment in the account and region that the environment names."""
+    names = Names(suffix)
+    return Deployment(named("stack", STACK, suffix), names, *aws_clients())
+
+
+def deploy(suffix: str, *, architecture: str, ask: bool, **options: Any) -> dict[str, str]:
+    """Looks, packages, shows the plan, asks, deploys. The outputs are answered and written."""
+    # First what needs no account: a name that does not fit, a date that is none.
+    _, template = synthesised(suffix=suffix, architecture=architecture, **options)
+    deployment = deployment_of(suffix)
+    if problems := list(deployment.problems()):
+        raise DeployError("\n".join(f"{one.check}: {one.problem}" for one in problems))
+    code = build(CODE, python=PYTHON, architecture=architecture)
+    _say(f"account {deployment.account}, region {deployment.region}, stack {deployment.stack}")
+    _say(f"functions: {code.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
+    _plan(template)
+    _confirm(f"Deploy to {deployment.account}?", ask=ask)
+    with _Bar("deploying") as told:
+        outputs = deployment.deploy(template, CODE, told)
+    OUTPUTS.parent.mkdir(exist_ok=True)
+    OUTPUTS.write_text(json.dumps(outputs, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return outputs
+
+
+def destroy(suffix: str, *, ask: bool) -> None:
+    deployment = deployment_of(suffix)
+    if deployment.status() is None:
+        raise DeployError(f"There is no stack {deployment.stack} in {deployment.region}.")
+    if deployment.names.environment.deletion_protection:
+        raise DeployError(
+            f"{suffix} is protected from deletion: deploy it with deletion_protection=False in "
+            "src/remit_infra/environments.py first."
+        )
+    _confirm(
+        f"Delete {deployment.stack} in {deployment.account}, with every payment in it?", ask=ask
+    )
+    with _Bar("destroying") as told:
+        deployment.destroy(told)
+    _say(f"{deployment.stack} is gone")
+
+
+def _plan(template: Template) -> None:
+    services = Counter(
+        resource["Type"].split("::")[1] for resource in template["Resources"].values()
+    )
+    print_table(("service", "resources"), [(name, str(n)) for name, n in sorted(services.items())])
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+def _confirm(question: str, *, ask: bool) -> None:
+    """Raises DeployError unless the answer is yes. Nobody is asked where nobody can answer."""
+    if not ask:
+        return
+    if not sys.stdin.isatty():
+        raise DeployError(f"{question} Say so with --yes.")
+    sys.stderr.write(f"{question} [y/N] ")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise DeployError("Nothing was done.")
+
+
+class _Bar:
+    """Resources done of all, with the one that changed last. Lines where there is no terminal."""
+
+    def __init__(self, what: str) -> None:
+        columns = (
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}"),
+        )
+        self._bar = Progress(*columns, transient=True)
+
+    def __enter__(self) -> Told:
+        self._bar.start()
+        task = self._bar.add_task("", total=None, now="")
+
+        def told(now: str, done: int, total: int) -> None:
+            self._bar.update(task, completed=done, total=total, now=now)
+            if not self._bar.console.is_terminal:
+                _say(f"{done}/{total} {now}")
+
+        return told
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

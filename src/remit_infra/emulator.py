@@ -1,0 +1,253 @@
+"""AWS on this machine: ministack, in an environment of its own, with permissions enforced.
+
+What it lacks is left out of a template by `without_gaps`, and each such gap has its reason here.
+"""
+
+import copy
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import boto3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+REQUIREMENTS = Path("requirements/emulator.lock")
+ENVIRONMENT = Path(".venv/emulator")
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+CREDENTIALS = "test"
+"""The access key and secret that the emulator takes for its account's root user."""
+
+START_SECONDS = 30.0
+STOP_SECONDS = 2.0
+PAUSE_SECONDS = 0.05
+FROM, VALID = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=36_500)
+"""When the emulator's certificate is valid: always, for it never leaves this machine."""
+
+Resource = Mapping[str, Any]
+
+GAPS: Mapping[str, Callable[[Resource], bool]] = MappingProxyType(
+    {
+        "AWS::WAFv2::WebACLAssociation": lambda _: True,
+        "AWS::WAFv2::LoggingConfiguration": lambda _: True,
+        "AWS::CloudWatch::Alarm": lambda resource: "Metrics" in resource["Properties"],
+    }
+)
+"""By type, what the emulator's CloudFormation refuses: what a web firewall is attached to and where
+it logs, and alarms on an expression over several metrics.
+"""
+
+
+def _with_batches(resource: Resource) -> Resource:
+    if resource["Type"] != "AWS::IAM::ManagedPolicy":
+        return resource
+    made = copy.deepcopy(dict(resource))
+    for statement in made["Properties"]["PolicyDocument"]["Statement"]:
+        actions = statement["Action"]
+        actions = [actions] if isinstance(actions, str) else actions
+        statement["Action"] = [*actions, *(BATCHES[one] for one in actions if one in BATCHES)]
+    return made
+
+
+def _is_gap(resource: Resource) -> bool:
+    gap = GAPS.get(resource["Type"])
+    return gap is not None and gap(resource)
+
+
+BATCHES: Mapping[str, str] = MappingProxyType(
+    {"sns:Publish": "sns:PublishBatch", "sqs:SendMessage": "sqs:SendMessageBatch"}
+)
+"""Calls for several messages at once, which AWS allows with the permission for one, and which the
+emulator takes for actions of their own.
+"""
+
+
+class EmulatorError(Exception):
+    """The emulator cannot be installed or started. The message says why."""
+
+
+def without_gaps(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The template without what the emulator lacks, and with what it asks for besides."""
+    kept = {
+        name: _with_batches(resource)
+        for name, resource in template["Resources"].items()
+        if not _is_gap(resource)
+    }
+    return {**template, "Resources": kept}
+
+
+def install(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> Path:
+    """The emulator's command, installed if it is not there yet or is older than its lock."""
+    command = environment / "bin" / "ministack"
+    stamp = environment / "installed"
+    if stamp.exists() and stamp.stat().st_mtime >= requirements.stat().st_mtime:
+        return command
+    uv = Path(sys.executable).with_name("uv")
+    for step in (
+        ("venv", "--quiet", "--clear", "--python", sys.executable, str(environment)),
+        (
+            *("pip", "install", "--quiet", "--python", str(environment / "bin" / "python")),
+            *("--require-hashes", "--requirements", str(requirements)),
+        ),
+    ):
+        ended = subprocess.run([str(uv), *step], capture_output=True, text=True, check=False)  # nosec B603
+        if ended.returncode != 0:
+            raise EmulatorError(f"The emulator was not installed: {ended.stderr.strip()}")
+    stamp.touch()
+    return command
+
+
+class Emulator:
+    """A running emulator on a free port of this machine. Its files go with it."""
+
+    def __init__(self, command: Path, folder: Path, port: int = 0) -> None:
+        self._command = command
+        self._folder = folder
+        self.port = port or _free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.certificate = folder / "emulator.pem"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client needs to speak to it as its root user."""
+        return {
+            "AWS_ACCESS_KEY_ID": CREDENTIALS,
+            "AWS_SECRET_ACCESS_KEY": CREDENTIALS,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_CA_BUNDLE": str(self.certificate),
+        }
+
+    def client(self, service: str) -> Any:
+        session: Any = boto3.Session(CREDENTIALS, CREDENTIALS, region_name=REGION)
+        return session.client(service, endpoint_url=self.url, verify=str(self.certificate))
+
+    def start(self) -> None:
+        scratch = self._folder / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        key = self._folder / "emulator.key"
+        _make_certificate(self.certificate, key)
+        log = self._folder / "emulator.log"
+        with log.open("wb") as written:
+            self._process = subprocess.Popen(  # nosec B603
+                [str(self._command)],
+                stdout=written,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={
+                    "PATH": os.environ.get("PATH", ""),
+                    "HOME": str(self._folder),
+                    "TMPDIR": str(scratch),
+                    "AUTH": "true",
+                    "BIND_HOST": "127.0.0.1",
+                    "GATEWAY_PORT": str(self.port),
+                    "MINISTACK_ACCOUNT_ID": ACCOUNT,
+                    "MINISTACK_HOST": "127.0.0.1",
+                    "MINISTACK_REGION": REGION,
+                    "AWS_ACCESS_KEY_ID": CREDENTIALS,
+                    "AWS_SECRET_ACCESS_KEY": CREDENTIALS,
+                    # Queues, topics and buckets refuse whoever does not use TLS.
+                    "USE_SSL": "1",
+                    "MINISTACK_SSL_CERT": str(self.certificate),
+                    "MINISTACK_SSL_KEY": str(key),
+                },
+            )
+        for _ in range(int(START_SECONDS / PAUSE_SECONDS)):
+            if self._answers():
+                return
+            if self._process.poll() is not None:
+                break
+            time.sleep(PAUSE_SECONDS)
+        self.stop()
+        raise EmulatorError(f"The emulator did not start: see {log}.")
+
+    def _answers(self) -> bool:
+        try:
+            with self.open(f"{self.url}/_ministack/health", timeout=1):
+                return True
+        except (URLError, OSError):
+            return False
+
+    def open(self, request: str | Request, timeout: float = 60.0) -> Any:
+        """The answer to an HTTPS request. Raises HTTPError for one that is not a success."""
+        trusted = ssl.create_default_context(cafile=str(self.certificate))
+        return urlopen(request, timeout=timeout, context=trusted)  # nosec B310
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+            # The functions' own processes are of its group.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        shutil.rmtree(self._folder / "tmp", ignore_errors=True)
+
+    def api_url(self, endpoint: str) -> str:
+        """Where an API Gateway endpoint of AWS is found here."""
+        host, _, stage = endpoint.removeprefix("https://").strip("/").partition("/")
+        return f"{self.url}/_aws/execute-api/{host.partition('.')[0]}/{stage}"
+
+
+def _make_certificate(certificate: Path, key: Path) -> None:
+    """A certificate that stands for itself, for this machine's own address alone."""
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "remit emulator")])
+    addresses = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(FROM)
+        .not_valid_after(FROM + VALID)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = secret.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    key.touch(mode=0o600)
+    key.write_bytes(private)
+    certificate.write_bytes(made.public_bytes(pem))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

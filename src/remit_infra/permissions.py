@@ -1,0 +1,194 @@
+"""What each role may do: least-privilege statements as data, for every topology.
+
+A resource is a word that the topology turns into an ARN. `*` is only for actions that accept
+nothing else, and says why. Keys that encrypt data at rest need no statement: their own policies let
+the account use them through the one service they are for.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """Allows `actions` on `resources`, under `conditions` (operator, key, value)."""
+
+    sid: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    conditions: tuple[tuple[str, str, str], ...] = ()
+    why_any: str | None = None
+
+    def __post_init__(self) -> None:
+        if ("*" in self.resources) != (self.why_any is not None):
+            raise ValueError(f"{self.sid}: a resource of * needs a reason, and nothing else does.")
+
+
+READ = Statement(
+    sid="ReadItems",
+    actions=("dynamodb:GetItem",),
+    resources=("table",),
+)
+WRITE = Statement(
+    sid="WriteItems",
+    actions=("dynamodb:PutItem",),
+    resources=("table",),
+)
+RELEASE = Statement(
+    sid="ReleaseKeys",
+    actions=("dynamodb:DeleteItem",),
+    resources=("table",),
+)
+TRACE = Statement(
+    sid="Trace",
+    actions=("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    resources=("*",),
+    why_any="X-Ray has no resources to name.",
+)
+LOG = Statement(
+    sid="Log",
+    actions=("logs:CreateLogStream", "logs:PutLogEvents"),
+    resources=("log group",),
+)
+DESCRIBE = Statement(
+    sid="DescribeTable",
+    actions=("dynamodb:DescribeTable",),
+    resources=("table",),
+)
+FINGERPRINT = Statement(
+    sid="Fingerprint",
+    actions=("kms:GenerateMac",),
+    resources=("fingerprint key",),
+)
+
+LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
+    {
+        "payment-validation": (
+            READ,
+            WRITE,
+            FINGERPRINT,
+            Statement(
+                sid="SealCards",
+                actions=("kms:GenerateDataKey",),
+                resources=("card key",),
+            ),
+            LOG,
+            TRACE,
+        ),
+        "payment-processing": (
+            READ,
+            WRITE,
+            RELEASE,
+            Statement(
+                sid="ListPayments",
+                actions=("dynamodb:Query",),
+                resources=("index by_owner", "index by_payment"),
+            ),
+            FINGERPRINT,
+            Statement(
+                sid="OpenCards",
+                actions=("kms:Decrypt",),
+                resources=("card key",),
+            ),
+            Statement(
+                sid="TakeFailedWork",
+                actions=("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
+                resources=("failed queue",),
+            ),
+            LOG,
+            TRACE,
+        ),
+        "payment-delivery": (
+            READ,
+            WRITE,
+            Statement(
+                sid="SettleItems",
+                actions=("dynamodb:DeleteItem", "dynamodb:UpdateItem"),
+                resources=("table",),
+            ),
+            Statement(
+                sid="FindWhatWaits",
+                actions=("dynamodb:Query",),
+                resources=("index by_task",),
+            ),
+            Statement(
+                sid="ReadStream",
+                actions=(
+                    "dynamodb:DescribeStream",
+                    "dynamodb:GetRecords",
+                    "dynamodb:GetShardIterator",
+                    "dynamodb:ListStreams",
+                ),
+                resources=("stream",),
+            ),
+            Statement(
+                sid="SendWork",
+                actions=("sqs:SendMessage",),
+                resources=("failed queue",),
+            ),
+            Statement(
+                sid="Notify",
+                actions=("sns:Publish",),
+                resources=("notification topic",),
+            ),
+            Statement(
+                sid="SealTrail",
+                actions=("s3:GetObject", "s3:PutObject"),
+                resources=("audit objects",),
+            ),
+            Statement(
+                sid="FindTrail",
+                actions=("s3:ListBucket",),
+                resources=("audit bucket",),
+            ),
+            Statement(
+                sid="ProveBooks",
+                actions=("dynamodb:Scan",),
+                resources=("table",),
+            ),
+            Statement(
+                sid="ProvePayments",
+                actions=("dynamodb:Query",),
+                resources=("index by_payment",),
+            ),
+            LOG,
+            TRACE,
+        ),
+        "health-monitor": (
+            DESCRIBE,
+            Statement(
+                sid="FindWhatWaits",
+                actions=("dynamodb:Query",),
+                resources=("index by_task",),
+            ),
+            Statement(
+                sid="KeepVerdict",
+                actions=("dynamodb:GetItem", "dynamodb:PutItem"),
+                resources=("table",),
+                conditions=(("ForAllValues:StringEquals", "dynamodb:LeadingKeys", "health"),),
+            ),
+            Statement(
+                sid="CountDeadLetters",
+                actions=("sqs:GetQueueAttributes",),
+                resources=("dead letter queue",),
+            ),
+            Statement(
+                sid="ReadMetrics",
+                actions=("cloudwatch:GetMetricData",),
+                resources=("*",),
+                why_any="CloudWatch's metrics have no ARNs.",
+            ),
+            Statement(
+                sid="Alert",
+                actions=("sns:Publish",),
+                resources=("alarm topic",),
+            ),
+            LOG,
+            TRACE,
+        ),
+    }
+)
+"""Each function's role. A payment is only ever decided by validation and processing; delivery
+postpones lapsed ones, erases their cards, and settles what was sent and sealed.
+"""

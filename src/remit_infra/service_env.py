@@ -1,0 +1,25 @@
+"""What a deployment tells the service: `Settings` by field, as the environment it is read from."""
+
+from collections.abc import Mapping
+
+from remit.settings import PREFIX, Settings
+
+ON_DYNAMODB = (
+    "transactions_table",
+    "failed_queue_url",
+    "failed_dead_letter_url",
+    "notification_topic_arn",
+    "alarm_topic_arn",
+    "audit_bucket",
+    "card_key_id",
+    "fingerprint_key_id",
+)
+"""The settings that the service on DynamoDB cannot do without."""
+
+
+def service_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The variables for these settings. Raises ValueError for one that the service has not."""
+    unknown = sorted(settings.keys() - set(Settings.__struct_fields__))
+    if unknown:
+        raise ValueError(f"The service has no setting '{unknown[0]}'.")
+    return {f"{PREFIX}{name.upper()}": value for name, value in sorted(settings.items())}

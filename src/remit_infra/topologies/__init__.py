@@ -1,0 +1,1 @@
+"""One module per topology: the program that defines all of its resources."""

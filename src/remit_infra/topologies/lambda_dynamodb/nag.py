@@ -1,0 +1,43 @@
+"""cdk-nag over the stack: AWS Solutions, PCI DSS 3.2.1 and NIST 800-53, as findings."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks
+from jsii.errors import JSIIError
+
+from remit_infra.checks import CheckError, Finding
+from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodb
+
+PACKS = (AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks)
+
+
+def cdk_nag(stack: type[LambdaDynamodb] = LambdaDynamodb, **options: Any) -> list[Finding]:
+    """What the three packs find in the stack for these options."""
+    with TemporaryDirectory() as folder:
+        app = App(analytics_reporting=False, outdir=folder)
+        stack(app, **options)
+        Validations.of(app).add_plugins(*(pack(app) for pack in PACKS))
+        # With findings, synthesis ends in an error once the report is written.
+        with suppress(JSIIError, RuntimeError):
+            app.synth()
+        report = Path(folder) / "validation-report.json"
+        if not report.exists():
+            raise CheckError("cdk-nag wrote no report.")
+        plugins = json.loads(report.read_text(encoding="utf-8"))["pluginReports"]
+    if len(plugins) != len(PACKS):
+        raise CheckError(f"{len(plugins)} of {len(PACKS)} packs reported.")
+    return [
+        Finding(violation["ruleName"], _path(construct), violation["description"])
+        for plugin in plugins
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
+    ]
+
+
+def _path(construct: dict[str, Any]) -> str:
+    return str(construct["constructPath"]).partition("/")[2].removesuffix("/Resource")
