@@ -1,10 +1,13 @@
 """`remit`, whole: the service's commands and those that build and run its infrastructure."""
 
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from remit.app import now
 from remit.entrypoints.cli import cli
 from remit.entrypoints.cli import main as run
 from remit.entrypoints.console import Json, fail, print_json, print_table
@@ -81,12 +84,13 @@ def emulate(
     from remit.entrypoints.example import NotPaid
     from remit_infra import emulated, emulator
     from remit_infra.deployment import DeployError
+    from remit_infra.package import PackageError
 
     try:
         command = emulator.install()
         if not install:
             emulated.run(command, port)
-    except (emulator.EmulatorError, DeployError, NotPaid) as error:
+    except (emulator.EmulatorError, DeployError, NotPaid, PackageError) as error:
         fail(str(error))
 
 
@@ -206,6 +210,79 @@ def outputs(
             _print_outputs(deployment.outputs(), json=json)
     except DeployError as error:
         fail(str(error))
+
+
+@cli.command
+def restore(
+    topology: Topology,
+    /,
+    *,
+    env: Environment = "dev",
+    at: datetime | None = None,
+    until: datetime | None = None,
+    drill: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Restore the payments to a point in time, into a new table; replay, verify, and say how long
+    it took.
+
+    Example: `remit restore lambda-dynamodb --env prod --drill`
+
+    Parameters
+    ----------
+    topology
+        lambda-dynamodb.
+    env
+        The environment suffix that it was deployed with.
+    at
+        The point in time, in UTC: 2026-11-20T12:00:00. Without it, the latest there is.
+    until
+        Replay no change that was made later. Without it, every change there is.
+    drill
+        Delete the new table afterwards.
+    json
+        Print JSON, for pipes.
+    """
+    from remit.entrypoints.console import print_error
+    from remit_infra.deployment import DeployError
+    from remit_infra.restore import Restore, RestoreError
+
+    deployment = _deployment(env)
+    try:
+        restoring = Restore(deployment, say)
+        target = f"{restoring.source}-restored-{now():%Y%m%d-%H%M%S}"
+        recovery = restoring.run(target, at=_utc(at), until=_utc(until))
+        if drill:
+            restoring.discard(target)
+    except (DeployError, RestoreError) as error:
+        fail(str(error))
+    if json:
+        print_json(recovery)
+    else:
+        print_table(
+            ("table", "payments", "recovery point", "recovery time", "discrepancies"),
+            [
+                (
+                    recovery.table,
+                    str(recovery.payments),
+                    f"{recovery.recovery_point:%Y-%m-%d %H:%M:%S} UTC",
+                    f"{recovery.recovery_seconds:.1f} s",
+                    str(len(recovery.discrepancies)),
+                )
+            ],
+        )
+    for one in recovery.discrepancies:
+        print_error(f"{one.check} {one.record}: {one.problem}")
+    if recovery.discrepancies:
+        raise SystemExit(1)
+
+
+def say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
 def _deployment(env: str) -> "Deployment":

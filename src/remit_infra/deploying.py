@@ -36,7 +36,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **options: Any) -> dict
     _say(f"account {deployment.account}, region {deployment.region}, stack {deployment.stack}")
     _say(f"functions: {code.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
     _plan(template)
-    _confirm(f"Deploy to {deployment.account}?", ask=ask)
+    confirm(f"Deploy to {deployment.account}?", ask=ask)
     with _Bar("deploying") as told:
         outputs = deployment.deploy(template, CODE, told)
     OUTPUTS.parent.mkdir(exist_ok=True)
@@ -53,7 +53,7 @@ def destroy(suffix: str, *, ask: bool) -> None:
             f"{suffix} is protected from deletion: deploy it with deletion_protection=False in "
             "src/remit_infra/environments.py first."
         )
-    _confirm(
+    confirm(
         f"Delete {deployment.stack} in {deployment.account}, with every payment in it?", ask=ask
     )
     with _Bar("destroying") as told:
@@ -72,7 +72,7 @@ def _say(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
-def _confirm(question: str, *, ask: bool) -> None:
+def confirm(question: str, *, ask: bool) -> None:
     """Raises DeployError unless the answer is yes. Nobody is asked where nobody can answer."""
     if not ask:
         return

@@ -16,6 +16,7 @@ import boto3
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from remit.app import new_id
 from remit.settings import PREFIX
 from remit_infra.environments import Names
 
@@ -132,8 +133,9 @@ class Deployment:
         s3 = self.client("s3")
         s3.upload_file(str(code), self.code_bucket, code_key)
         s3.put_object(Bucket=self.code_bucket, Key="template.json", Body=body)
+        began = self._newest_event()
         if self._change(code_key, template):
-            self._wait(progress, total=len(template["Resources"]))
+            self._wait(progress, began, total=len(template["Resources"]))
         return self.outputs()
 
     def _change(self, code_key: str, template: Template) -> bool:
@@ -144,18 +146,21 @@ class Deployment:
             "get_object", Params={"Bucket": self.code_bucket, "Key": "template.json"}
         )
         values = {"CodeBucket": self.code_bucket, "CodeKey": code_key}
-        asked = {"StackName": self.stack, "ChangeSetName": f"deploy-{code_key[:16]}"}
-        cloudformation.create_change_set(
-            **asked,
-            ChangeSetType="CREATE" if is_new else "UPDATE",
-            TemplateURL=url.split("?")[0],
-            Capabilities=["CAPABILITY_NAMED_IAM"],
-            Parameters=[
-                {"ParameterKey": name, "ParameterValue": value}
-                for name, value in values.items()
-                if name in template.get("Parameters", {})
-            ],
-        )
+        asked = {"StackName": self.stack, "ChangeSetName": f"deploy-{new_id()}"}
+        try:
+            cloudformation.create_change_set(
+                **asked,
+                ChangeSetType="CREATE" if is_new else "UPDATE",
+                TemplateURL=url.split("?")[0],
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+                Parameters=[
+                    {"ParameterKey": name, "ParameterValue": value}
+                    for name, value in values.items()
+                    if name in template.get("Parameters", {})
+                ],
+            )
+        except ClientError as error:
+            raise DeployError(f"CloudFormation does not take the template: {error}") from error
         while True:
             made = cloudformation.describe_change_set(**asked)
             if made["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
@@ -231,16 +236,17 @@ class Deployment:
         return True
 
     def _delete_stack(self, progress: Progress) -> None:
-        total = len(self._resources())
+        total, began = len(self._resources()), self._newest_event()
         self.client("cloudformation").delete_stack(StackName=self.stack)
-        self._wait(progress, total=total, gone_is_done=True)
+        self._wait(progress, began, total=total, gone_is_done=True)
 
-    def _wait(self, progress: Progress, *, total: int, gone_is_done: bool = False) -> None:
+    def _wait(
+        self, progress: Progress, began: str | None, *, total: int, gone_is_done: bool = False
+    ) -> None:
         """Follows the stack's events until it is done. Raises DeployError with what failed."""
         seen: set[str] = set()
         done: set[str] = set()
         failures: list[str] = []
-        began = self._newest_event()
         while (status := self.status()) is not None:
             for event in self._events_since(began):
                 if event["EventId"] in seen:

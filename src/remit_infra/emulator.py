@@ -27,6 +27,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from remit_infra.uv import UvError, uv
+
 REQUIREMENTS = Path("requirements/emulator.lock")
 ENVIRONMENT = Path(".venv/emulator")
 REGION = "us-east-1"
@@ -98,17 +100,14 @@ def install(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) 
     stamp = environment / "installed"
     if stamp.exists() and stamp.stat().st_mtime >= requirements.stat().st_mtime:
         return command
-    uv = Path(sys.executable).with_name("uv")
-    for step in (
-        ("venv", "--quiet", "--clear", "--python", sys.executable, str(environment)),
-        (
+    try:
+        uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
+        uv(
             *("pip", "install", "--quiet", "--python", str(environment / "bin" / "python")),
             *("--require-hashes", "--requirements", str(requirements)),
-        ),
-    ):
-        ended = subprocess.run([str(uv), *step], capture_output=True, text=True, check=False)  # nosec B603
-        if ended.returncode != 0:
-            raise EmulatorError(f"The emulator was not installed: {ended.stderr.strip()}")
+        )
+    except UvError as error:
+        raise EmulatorError(f"The emulator was not installed. {error}") from error
     stamp.touch()
     return command
 

@@ -6,8 +6,6 @@ is left out: Lambda's runtime brings it.
 
 import hashlib
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from types import MappingProxyType
 import msgspec
 
 import remit
+from remit_infra.uv import UvError, uv
 
 PYTHON = "3.13"
 ARCHITECTURE = "arm64"
@@ -71,18 +70,14 @@ def build(
 
 
 def _install(content: Path, python: str, architecture: str, requirements: Path) -> None:
-    beside = Path(sys.executable).with_name("uv")
-    uv = beside if beside.exists() else shutil.which("uv")
-    if uv is None:
-        raise PackageError("uv is not installed: pip install uv")
-    command = [
-        *(str(uv), "pip", "install", "--quiet", "--target", str(content)),
-        *("--python-version", python, "--python-platform", PLATFORMS[architecture]),
-        *("--only-binary", ":all:", "--require-hashes", "--requirements", str(requirements)),
-    ]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # nosec B603
-    if ended.returncode != 0:
-        raise PackageError(f"The packages were not installed: {ended.stderr.strip()}")
+    try:
+        uv(
+            *("pip", "install", "--quiet", "--target", str(content)),
+            *("--python-version", python, "--python-platform", PLATFORMS[architecture]),
+            *("--only-binary", ":all:", "--require-hashes", "--requirements", str(requirements)),
+        )
+    except UvError as error:
+        raise PackageError(str(error)) from error
 
 
 def _files(content: Path) -> Iterator[Path]:

@@ -83,7 +83,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             Statement(
                 sid="ListPayments",
                 actions=("dynamodb:Query",),
-                resources=("index by_owner", "index by_payment"),
+                resources=("index by_owner",),
             ),
             FINGERPRINT,
             Statement(

@@ -29,8 +29,15 @@ from tests.tidy.tree import ROOT
 
 HERE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 OUR_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-DOWN = "6.66"
-"""An amount that the simulated processor is told not to answer."""
+DOWN, LATE = "6.66", "7.77"
+"""Amounts for which the simulated processor is down, and does not answer in time."""
+
+SETTINGS = {
+    "simulator_down_at": "666",
+    "simulator_timeout_at": "777",
+    "processor_timeout_seconds": "1",
+    "claim_margin_seconds": "1",
+}
 
 
 class Answer(NamedTuple):
@@ -192,9 +199,14 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def deployed(emulator: Emulator, function_zip: Path) -> Iterator[Deployed]:
-    stack, template = synthesise(suffix="dev-test-001", settings={"simulator_down_at": "666"})
+    stack, template = synthesise(suffix="dev-test-001", settings=SETTINGS)
     deployment = Deployment(stack, Names("dev-test-001"), emulator.client, REGION)
     outputs = deployment.deploy(without_gaps(template), function_zip, lambda *_: None)
+    # Which the emulator's CloudFormation leaves out.
+    emulator.client("dynamodb").update_continuous_backups(
+        TableName=outputs["TransactionsTableName"],
+        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+    )
     made = Deployed(emulator, deployment, emulator.api_url(outputs["APIEndpoint"]))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in emulator.environment.items():

@@ -120,7 +120,10 @@ def each_function_has_its_own_role_log_group_trace_and_limit(view: View) -> Iter
         module = function["Handler"].split(".")[-2]
         if module in REQUEST_FUNCTIONS and function["Timeout"] >= 29:
             yield f"{name} may outlast API Gateway"
-        needed = {"xray:PutTraceSegments", "logs:PutLogEvents", "logs:CreateLogStream"}
+        needed = {
+            *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+            *("logs:CreateLogStream", "logs:PutLogEvents"),
+        }
         if not view.actions(view.role_of(function)) >= needed:
             yield f"{name} may not trace or log"
 

@@ -1,0 +1,285 @@
+"""What operators do with a deployment: restore it, deploy again, see it fail, take it down."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from copy import deepcopy
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remit_infra import deploying
+from remit_infra.deployment import DeployError, Deployment
+from remit_infra.emulator import REGION, Emulator, without_gaps
+from remit_infra.environments import Names
+from remit_infra.package import Package
+from remit_infra.restore import Restore, RestoreError
+from remit_infra.topologies.lambda_dynamodb.stack import synthesise
+from tests.emulated.conftest import SETTINGS, Deployed
+from tests.tidy.tree import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
+
+
+def items(deployed: Deployed, table: str) -> dict[str, Any]:
+    pages = deployed.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+    return {item["transaction_id"]["S"]: item for page in pages for item in page["Items"]}
+
+
+def test_a_restored_table_has_every_payment_and_agrees_with_the_books(deployed: Deployed) -> None:
+    deployed.process(deployed.validate())
+    deployed.run("payment-delivery", "tick")
+    said: list[str] = []
+    restoring = Restore(deployed.deployment, said.append)
+    recovery = restoring.run("transactions-drill")
+    before = items(deployed, restoring.source)
+    assert recovery.discrepancies == []
+    assert recovery.payments == len([i for i in before.values() if i["kind"] == {"S": "payment"}])
+    assert recovery.recovery_seconds > 0
+    assert recovery.restored_to <= recovery.recovery_point
+    assert items(deployed, "transactions-drill") == before
+    assert any(line.startswith("restoring transactions-dev-test-001 to ") for line in said)
+    restoring.discard("transactions-drill")
+    tables = deployed.client("dynamodb").list_tables()["TableNames"]
+    assert "transactions-drill" not in tables
+
+
+def test_what_came_after_the_point_is_replayed_from_the_stream(deployed: Deployed) -> None:
+    restoring = Restore(deployed.deployment, lambda _: None)
+    point = restoring.restore("transactions-replayed")
+    late = deployed.validate()
+    deployed.process(late)
+    assert late not in items(deployed, "transactions-replayed")
+    replayed, last = restoring.replay("transactions-replayed", since=point - timedelta(minutes=1))
+    assert replayed > 0
+    assert last is not None
+    again = items(deployed, "transactions-replayed")
+    assert again == items(deployed, restoring.source)
+    assert again[late]["status"] == {"S": "processed"}
+    assert restoring.verify("transactions-replayed")[1] == []
+    yesterday = point - timedelta(days=1)
+    assert restoring.replay("transactions-replayed", since=yesterday, until=yesterday)[0] == 0
+    restoring.discard("transactions-replayed")
+
+
+def test_a_point_that_cannot_be_restored_is_refused(deployed: Deployed) -> None:
+    restoring = Restore(deployed.deployment, lambda _: None)
+    before = restoring.restore("transactions-first")
+    restoring.discard("transactions-first")
+    with pytest.raises(RestoreError, match="can be restored from"):
+        restoring.restore("transactions-never", before - timedelta(days=400))
+    with pytest.raises(RestoreError, match="own table"):
+        restoring.discard(restoring.source)
+
+
+def test_deploying_again_changes_nothing(deployed: Deployed, function_zip: Path) -> None:
+    _, template = synthesise(suffix="dev-test-001", settings=SETTINGS)
+    deployment = deployed.deployment
+    before = deployment.outputs()
+    assert deployment.deploy(without_gaps(template), function_zip, lambda *_: None) == before
+
+
+def test_an_operators_shell_gets_the_settings(deployed: Deployed) -> None:
+    lines = deployed.deployment.exports("payment-delivery").splitlines()
+    assert "export REMIT_TRANSACTIONS_TABLE=transactions-dev-test-001" in lines
+    assert all(line.startswith("export REMIT_") for line in lines)
+
+
+@pytest.fixture
+def commanded(
+    emulator: Emulator, function_zip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Emulator:
+    """An account on the emulator as the commands find it, with API Gateway's role for logs."""
+    for name, value in emulator.environment.items():
+        monkeypatch.setenv(name, value)
+    emulator.client("apigateway").update_account(
+        patchOperations=[
+            {
+                "op": "replace",
+                "path": "/cloudwatchRoleArn",
+                "value": "arn:aws:iam::123456789012:role/api-gateway-logs",
+            }
+        ]
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(deploying, "CODE", function_zip)
+    made = Package(str(function_zip), "", function_zip.stat().st_size, 1)
+    monkeypatch.setattr(deploying, "build", lambda *_, **__: made)
+    return emulator
+
+
+def deploy(
+    monkeypatch: pytest.MonkeyPatch, suffix: str, change: Any = lambda template: None
+) -> Any:
+    stack, template = synthesise(suffix=suffix)
+    template = deepcopy(without_gaps(template))
+    change(template)
+    monkeypatch.setattr(deploying, "synthesised", lambda **_: (stack, template))
+    return deploying.deploy(suffix, architecture="arm64", ask=False)
+
+
+def test_a_deployment_is_made_told_and_taken_down_leaving_nothing(
+    commanded: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    outputs = deploy(monkeypatch, "dev-gone")
+    assert set(outputs) == {
+        *("APIEndpoint", "TransactionsTableName"),
+        *("AlarmTopicArn", "DashboardName"),
+    }
+    written = json.loads((tmp_path / "cfn-outputs/flat-outputs.json").read_text())
+    assert written == outputs
+    assert "create complete" in capsys.readouterr().err
+    commanded.client("s3").put_object(
+        Bucket="payment-audit-logs-dev-gone-123456789012-us-east-1", Key="segments/1", Body=b"x"
+    )
+    deploying.destroy("dev-gone", ask=False)
+    assert left(commanded, "dev-gone") == []
+    with pytest.raises(DeployError, match="There is no stack"):
+        deploying.destroy("dev-gone", ask=False)
+
+
+def left(emulator: Emulator, suffix: str) -> list[str]:
+    """The names of everything that there is with this suffix."""
+    listed: list[Any] = [
+        emulator.client("dynamodb").list_tables()["TableNames"],
+        emulator.client("sqs").list_queues().get("QueueUrls", []),
+        emulator.client("sns").list_topics()["Topics"],
+        emulator.client("s3").list_buckets()["Buckets"],
+        emulator.client("lambda").list_functions()["Functions"],
+        emulator.client("iam").list_roles()["Roles"],
+        emulator.client("iam").list_policies(Scope="Local")["Policies"],
+        emulator.client("logs").describe_log_groups()["logGroups"],
+        emulator.client("cloudwatch").describe_alarms(MaxRecords=100)["MetricAlarms"],
+        emulator.client("cloudwatch").list_dashboards()["DashboardEntries"],
+        emulator.client("events").list_rules()["Rules"],
+        emulator.client("apigateway").get_rest_apis()["items"],
+        emulator.client("kms").list_aliases()["Aliases"],
+        emulator.client("wafv2").list_web_acls(Scope="REGIONAL")["WebACLs"],
+        emulator.client("lambda").list_event_source_mappings()["EventSourceMappings"],
+    ]
+    return [str(one) for found in listed for one in found if suffix in str(one)]
+
+
+def test_a_failure_names_the_resource_and_leaves_nothing_half_done(
+    commanded: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(template: dict[str, Any]) -> None:
+        """An alarm that the emulator refuses once it is its turn."""
+        metric = {"Id": "m0", "Expression": "1"}
+        properties = {"Metrics": [metric], "EvaluationPeriods": 1, "ComparisonOperator": "x"}
+        template["Resources"]["spoilt"] = {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": properties,
+        }
+
+    with pytest.raises(DeployError) as failed:
+        deploy(monkeypatch, "dev-spoilt", spoil)
+    assert "is in ROLLBACK_COMPLETE. What failed:" in str(failed.value)
+    assert "  spoilt (AWS::CloudWatch::Alarm): " in str(failed.value)
+    assert [name for name in left(commanded, "dev-spoilt") if "payment-code" not in name] == []
+    deploy(monkeypatch, "dev-spoilt")
+    deploying.destroy("dev-spoilt", ask=False)
+    assert left(commanded, "dev-spoilt") == []
+
+
+def test_a_template_that_cloudformation_does_not_take_is_said_so(
+    commanded: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(template: dict[str, Any]) -> None:
+        template["Resources"]["spoilt"] = {"Type": "AWS::No::Such", "Properties": {}}
+
+    with pytest.raises(DeployError, match=r"does not take the template: .*AWS::No::Such"):
+        deploy(monkeypatch, "dev-refused", spoil)
+
+
+def test_prod_is_not_destroyed_while_it_is_protected(
+    commanded: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(monkeypatch, "prod-kept")
+    with pytest.raises(DeployError, match="protected from deletion"):
+        deploying.destroy("prod-kept", ask=False)
+
+
+def test_what_stands_in_the_way_is_said_before_anything_is_made(
+    commanded: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = Deployment(
+        "payment-lambda-dynamodb-dev-x", Names("dev-x"), client_of(commanded), REGION
+    )
+    assert [one.check for one in deployment.problems()] == ["concurrency", "logs"]
+    with pytest.raises(DeployError, match="Say so with --yes"):
+        deploying.confirm("Delete it?", ask=True)
+
+
+def client_of(emulator: Emulator) -> Any:
+    """Clients of an account that is new: little concurrency, no role for API Gateway's logs."""
+
+    class New:
+        def get_account_settings(self) -> dict[str, Any]:
+            return {
+                "AccountLimit": {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}
+            }
+
+        def get_account(self) -> dict[str, Any]:
+            return {}
+
+    return lambda service: (
+        New() if service in ("lambda", "apigateway") else emulator.client(service)
+    )
+
+
+def test_a_wrong_name_is_refused_before_aws_is_asked() -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    for arguments, said in (
+        (
+            ("deploy", "lambda-dynamodb", "--env", "test"),
+            "must begin with one of dev, staging, prod",
+        ),
+        (("deploy", "lambda-dynamodb", "--migration-date", "soon"), "must be a date"),
+        (("outputs", "lambda-dynamodb"), "No region is set"),
+        (("destroy", "lambda-dynamodb", "--env", "Dev"), "at most 24 small letters"),
+        (("deploy", "elsewhere"), "elsewhere"),
+    ):
+        ran = subprocess.run(
+            [str(Path(sys.executable).with_name("remit")), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environ,
+            cwd=ROOT,
+        )
+        assert ran.returncode != 0
+        assert said in ran.stderr + ran.stdout
+        assert "Traceback" not in ran.stderr
+
+
+def test_the_emulated_topology_takes_a_payment_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [str(Path(sys.executable).with_name("remit")), "emulate", "lambda-dynamodb"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+        cwd=ROOT,
+    )
+    assert running.stdout is not None
+    said = []
+    for line in running.stdout:
+        said.append(line)
+        if line.startswith("Stop:"):
+            break
+    text = "".join(said)
+    assert "processed" in text
+    assert "Your test key: sk_test_" in text
+    assert "curl --cacert " in text
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert (running.returncode, errors) == (0, "")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("remit")] == []

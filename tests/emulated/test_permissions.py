@@ -1,0 +1,149 @@
+"""Every permission is needed: with any one action removed from a role, its function fails.
+
+The emulator enforces what functions call themselves. What Lambda does for them with their role, to
+log, to trace, to read a queue or a stream, is held by the promises over the template.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from remit_infra.emulator import BATCHES
+from remit_infra.permissions import LAMBDA_DYNAMODB, Statement
+from remit_infra.topologies.lambda_dynamodb.stack import synthesise
+from tests.emulated.conftest import DOWN, LATE, Deployed
+from tests.infra.promises import broken
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
+
+OF_LAMBDA = {"Log", "Trace", "ReadStream", "TakeFailedWork"}
+STREAM_SECONDS = 6.0
+
+EVERY = [
+    (role, one, action)
+    for role, statements in LAMBDA_DYNAMODB.items()
+    for one in statements
+    for action in one.actions
+    if len(one.resources) == 1
+]
+
+
+def validation_works(deployed: Deployed) -> bool:
+    card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030}
+    answer = deployed.ask("POST", "/validate", {"amount": 1, "card": card})
+    return answer.status == 200
+
+
+def processing_works(deployed: Deployed) -> bool:
+    transaction_id, down = deployed.validate(), deployed.validate(DOWN)
+    is_paid = deployed.process(transaction_id).status == 200
+    is_listed = deployed.ask("GET", "/payments").status == 200
+    # The key of a step that was not taken is released, so that the step can be repeated.
+    tries = [deployed.process(down, idempotency_key=down).status for _ in range(2)]
+    return is_paid and is_listed and tries == [503, 503]
+
+
+def delivery_works(deployed: Deployed) -> bool:
+    app = deployed.app()
+    deployed.process(deployed.validate())
+    deployed.process(deployed.validate(DOWN))
+    deployed.process(deployed.validate(LATE))
+    end = time.monotonic() + STREAM_SECONDS
+    while asyncio.run(app.outbox.pending(1)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    time.sleep(2.1)  # the claim of the late one lapses
+    ticked, proven = (deployed.run("payment-delivery", job) for job in ("tick", "prove"))
+    if ticked.get("swept", 0) < 1 or ticked.get("sealed", 0) < 1:
+        return False
+    return set(proven.values()) == {0} and asyncio.run(app.audit_log.unsealed(1)) == []
+
+
+def health_works(deployed: Deployed) -> bool:
+    seen = []
+    for milliseconds, samples in ((30_000, 1), (0, 10_000_000)):
+        deployed.latency(milliseconds, samples)
+        seen.append(deployed.run("health-monitor", "watch").get("status"))
+    return seen == ["unhealthy", "healthy"] and deployed.ask("GET", "/health").status == 200
+
+
+WORKS: dict[str, Callable[[Deployed], bool]] = {
+    "payment-validation": validation_works,
+    "payment-processing": processing_works,
+    "payment-delivery": delivery_works,
+    "health-monitor": health_works,
+}
+
+
+@contextmanager
+def without(deployed: Deployed, role: str, statement: Statement, action: str) -> Iterator[None]:
+    """The role without the action, and the function in a new container."""
+    iam, name = deployed.client("iam"), deployed.names("role", role)
+    arn = f"arn:aws:iam::{deployed.deployment.account}:policy/{name}"
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    less = json.dumps(_without(document, statement, action))
+    iam.put_role_policy(RoleName=name, PolicyName="less", PolicyDocument=less)
+    iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+    try:
+        with deployed.configured(role, REMIT_LOG_LEVEL="info"):
+            yield
+    finally:
+        iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+        iam.delete_role_policy(RoleName=name, PolicyName="less")
+
+
+@pytest.mark.parametrize("role", WORKS)
+def test_a_function_works_with_its_role(deployed: Deployed, role: str) -> None:
+    assert WORKS[role](deployed)
+
+
+def test_no_statement_is_left_out_of_these_tests() -> None:
+    assert {(role, one.sid) for role, one, _ in EVERY} == {
+        (role, one.sid) for role, statements in LAMBDA_DYNAMODB.items() for one in statements
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "statement", "action"), EVERY, ids=[f"{r}-{one.sid}-{a}" for r, one, a in EVERY]
+)
+def test_a_function_fails_without_any_one_action(
+    deployed: Deployed, template: dict[str, Any], role: str, statement: Statement, action: str
+) -> None:
+    if statement.sid in OF_LAMBDA:
+        made = deepcopy(template)
+        [policy] = [
+            resource["Properties"]
+            for resource in made["Resources"].values()
+            if resource["Type"] == "AWS::IAM::ManagedPolicy"
+            and resource["Properties"]["ManagedPolicyName"] == deployed.names("role", role)
+        ]
+        policy["PolicyDocument"] = _without(policy["PolicyDocument"], statement, action)
+        assert broken(made) != {}
+        return
+    with without(deployed, role, statement, action):
+        assert not WORKS[role](deployed)
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    return synthesise(suffix="dev-test-001")[1]
+
+
+def _without(document: dict[str, Any], statement: Statement, action: str) -> dict[str, Any]:
+    """The policy without the action in that statement, and with all else that is in it."""
+    made = deepcopy(document)
+    [found] = [one for one in made["Statement"] if one["Sid"] == statement.sid]
+    listed = [found["Action"]] if isinstance(found["Action"], str) else found["Action"]
+    found["Action"] = [one for one in listed if one not in (action, BATCHES.get(action))]
+    assert len(found["Action"]) < len(listed)
+    if not found["Action"]:
+        made["Statement"].remove(found)
+    return made
