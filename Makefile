@@ -42,6 +42,7 @@ lint: .venv/.dev
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
+	@$(BIN)/zizmor --offline --quiet --persona=pedantic .github
 
 lock: .venv/.uv ## Write requirements/*.lock from pyproject.toml (UPGRADE=1 for the newest versions)
 	@$(COMPILE) --group bootstrap -o requirements/uv.lock

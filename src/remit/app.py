@@ -126,7 +126,7 @@ def _on_postgres(settings: Settings, url: str) -> App:
 
 def _on_dynamodb(settings: Settings, table_name: str) -> App:
     """DynamoDB, SQS, SNS, S3 and KMS, as the settings name them."""
-    from remit.adapters.aws import Client
+    from remit.adapters.aws import LazyClient, client
     from remit.adapters.cloudwatch import CloudWatchMeasures
     from remit.adapters.dynamodb import DynamoStore
     from remit.adapters.dynamodb_books import DynamoBooks
@@ -138,17 +138,17 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
     from remit.adapters.sns import SnsTopic
     from remit.adapters.sqs import SqsQueue
 
-    table = Table(Client("dynamodb"), table_name)
+    table = Table(client("dynamodb"), table_name)
     kept = timedelta(seconds=settings.idempotency_retention_seconds)
     store = DynamoStore(table, kept=kept)
     outbox = DynamoOutbox(table)
     queue = SqsQueue(
-        Client("sqs"),
+        LazyClient("sqs"),
         settings.needed("failed_queue_url"),
         settings.needed("failed_dead_letter_url"),
         retry_seconds=settings.work_retry_seconds,
     )
-    sns = Client("sns")
+    sns = LazyClient("sns")
 
     async def close() -> None:
         return None
@@ -169,15 +169,15 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
         failed=queue,
         notifications=SnsTopic(sns, settings.needed("notification_topic_arn")),
         alerts=SnsTopic(sns, settings.needed("alarm_topic_arn")),
-        bucket=S3Bucket(Client("s3"), settings.needed("audit_bucket")),
+        bucket=S3Bucket(LazyClient("s3"), settings.needed("audit_bucket")),
         processor=SimulatedProcessor(DynamoMemory(table), settings),
         vault=kms_vault(
-            Client("kms"),
+            LazyClient("kms"),
             key_id=settings.needed("card_key_id"),
             mac_key_id=settings.needed("fingerprint_key_id"),
         ),
         limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
         ping=store.ping,
-        measures=CloudWatchMeasures(Client("cloudwatch"), settings.watched_metrics, now),
+        measures=CloudWatchMeasures(LazyClient("cloudwatch"), settings.watched_metrics, now),
         close=close,
     )

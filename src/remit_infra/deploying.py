@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from remit.entrypoints.console import print_table
+from remit_infra.cost import costs, read_prices
 from remit_infra.deployment import DeployError, Deployment, Template, aws_clients
 from remit_infra.deployment import Progress as Told
 from remit_infra.environments import Names, named
@@ -16,6 +17,7 @@ from remit_infra.package import PYTHON, build
 from remit_infra.topologies.lambda_dynamodb import STACK, synthesised
 
 OUTPUTS = Path("cfn-outputs/flat-outputs.json")
+PAYMENTS_A_DAY = 1_000
 CODE = Path("dist/function.zip")
 
 
@@ -61,11 +63,31 @@ def destroy(suffix: str, *, ask: bool) -> None:
     _say(f"{deployment.stack} is gone")
 
 
-def _plan(template: Template) -> None:
-    services = Counter(
-        resource["Type"].split("::")[1] for resource in template["Resources"].values()
+def _plan(template: Template, payments: int = PAYMENTS_A_DAY * 30) -> None:
+    """By service: how many resources, and dollars a month, idle and with a thousand payments a
+    day, before any free tier.
+    """
+    prices = read_prices()
+    resources = Counter(one["Type"].split("::")[1] for one in template["Resources"].values())
+    idle: dict[str, float] = defaultdict(float)
+    busy: dict[str, float] = defaultdict(float)
+    for cost in costs(template, prices):
+        idle[cost.service] += cost.idle
+        busy[cost.service] += cost.month(payments)
+    rows = [
+        (service, str(resources[service]), f"{idle[service]:.2f}", f"{busy[service]:.2f}")
+        for service in sorted(resources.keys() | idle.keys())
+    ]
+    total = (
+        "all",
+        str(resources.total()),
+        f"{sum(idle.values()):.2f}",
+        f"{sum(busy.values()):.2f}",
     )
-    print_table(("service", "resources"), [(name, str(n)) for name, n in sorted(services.items())])
+    print_table(
+        ("service", "resources", "USD idle", f"USD at {PAYMENTS_A_DAY}/day"), [*rows, total]
+    )
+    _say(f"prices of {prices.date} in us-east-1, before any free tier")
 
 
 def _say(line: str) -> None:

@@ -58,4 +58,4 @@ def test_every_figure_is_measured_or_its_tool_is_named(tmp_path: Path) -> None:
 def test_a_part_that_does_not_exist_is_named(tmp_path: Path) -> None:
     status, out, err = run(tmp_path, "--only", "speed")
     assert (status, out) == (2, "")
-    assert "'speed' is none of startup, throughput, latency, memory, growth" in err
+    assert "'speed' is none of startup, throughput, latency, memory, growth, functions" in err

@@ -31,10 +31,13 @@ _UNAVAILABLE = frozenset(
 )
 
 
-class Client:
-    """A boto3 client with the region and credentials of where this runs, made when first used:
-    making one costs 20 ms, and no function needs them all.
-    """
+def client(service: str) -> Any:
+    """A client with the region and credentials of where this runs. Made once per process."""
+    return boto3.client(service)  # type: ignore[call-overload]
+
+
+class LazyClient:
+    """A client that is made when first used: that costs 20 ms, and no function needs them all."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -44,7 +47,7 @@ class Client:
 
     @functools.cached_property
     def _made(self) -> Any:
-        return boto3.client(self._service)  # type: ignore[call-overload]
+        return client(self._service)
 
 
 _tracer = trace.get_tracer("remit")

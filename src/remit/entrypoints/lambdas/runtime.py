@@ -19,6 +19,8 @@ from remit.entrypoints.logs import masked_json
 from remit.ports import App
 from remit.settings import read_settings
 
+IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
+
 T = TypeVar("T")
 R = TypeVar("R")
 Event = dict[str, Any]
@@ -44,6 +46,8 @@ def make_handler(
 
         return _loop().run_until_complete(run())
 
+    if IN_LAMBDA in os.environ:
+        container()  # before the first event, while Lambda lends a new container a whole processor
     return _logger().inject_lambda_context(clear_state=True)(handle)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from aws_cdk import (
     App,
@@ -197,9 +197,8 @@ class LambdaDynamodb(Stack):
             reserved_concurrent_executions=self.names.environment.concurrency[name],
         )
         # Not before it may log and be called; its role is implied.
-        resource, needed = function.node.default_child, policy.node.default_child
-        assert isinstance(resource, CfnResource)
-        assert isinstance(needed, CfnResource)
+        resource = cast(CfnResource, function.node.default_child)
+        needed = cast(CfnResource, policy.node.default_child)
         resource.add_override("DependsOn", [self.get_logical_id(needed)])
         return function
 
