@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import platform
 import shutil
 import sys
@@ -127,7 +126,6 @@ class Deployed:
     def app(self) -> App:
         """The same service, assembled on this machine as an operator's command would."""
         variables = self.deployment.settings("payment-delivery")
-        os.environ.update(self.emulator.environment)
         return assemble(read_settings(variables))
 
     def subscribe(self, topic: str) -> Callable[[], list[dict[str, Any]]]:
@@ -198,7 +196,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def deployed(emulator: Emulator, function_zip: Path) -> Iterator[Deployed]:
+def deployed(emulator: Emulator, function_zip: Path) -> Deployed:
     stack, template = synthesise(suffix="dev-test-001", settings=SETTINGS)
     deployment = Deployment(stack, Names("dev-test-001"), emulator.client, REGION)
     outputs = deployment.deploy(without_gaps(template), function_zip, lambda *_: None)
@@ -209,15 +207,25 @@ def deployed(emulator: Emulator, function_zip: Path) -> Iterator[Deployed]:
     )
     made = Deployed(emulator, deployment, emulator.api_url(outputs["APIEndpoint"]))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in emulator.environment.items():
-            patch.setenv(name, value)
+        as_operator(emulator, patch)
         key = asyncio.run(
             create_key(
                 made.app(), merchant_id="acme", mode="test", label="tests", random=new_secret()
             )
         )
-        made.key = key.secret
-        yield made
+    made.key = key.secret
+    return made
+
+
+def as_operator(emulator: Emulator, patch: pytest.MonkeyPatch) -> None:
+    """The environment of an operator's shell, for this account."""
+    for name, value in emulator.environment.items():
+        patch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def operator(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_operator(emulator, monkeypatch)
 
 
 @pytest.fixture

@@ -94,8 +94,6 @@ def commanded(
     emulator: Emulator, function_zip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Emulator:
     """An account on the emulator as the commands find it, with API Gateway's role for logs."""
-    for name, value in emulator.environment.items():
-        monkeypatch.setenv(name, value)
     emulator.client("apigateway").update_account(
         patchOperations=[
             {

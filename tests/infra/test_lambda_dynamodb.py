@@ -15,6 +15,7 @@ from remit_infra.topologies.lambda_dynamodb import api
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.infra.conftest import ENVIRONMENT_SUFFIXES
 from tests.infra.promises import Template, View, broken
+from tests.tidy.tree import ROOT
 
 pytestmark = pytest.mark.xdist_group("cdk")
 
@@ -143,6 +144,26 @@ def test_a_changed_method_makes_a_new_deployment(
     _, changed = synthesise(suffix="dev")
     before, after = (View(t).of("AWS::ApiGateway::Deployment") for t in (templates["dev"], changed))
     assert set(before).isdisjoint(after)
+
+
+def test_the_cdks_own_command_line_finds_the_same_stack(
+    templates: dict[str, Template], tmp_path: Path
+) -> None:
+    folder = ROOT / "deploy/lambda-dynamodb"
+    configured = json.loads((folder / "cdk.json").read_text())
+    assert configured["app"] == "python app.py"
+    subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=folder,
+        check=True,
+        env={
+            **os.environ,
+            "CDK_OUTDIR": str(tmp_path),
+            "CDK_CONTEXT_JSON": json.dumps({**configured["context"], "environmentSuffix": "prod"}),
+        },
+    )
+    made = json.loads((tmp_path / "payment-lambda-dynamodb-prod.template.json").read_text())
+    assert made == templates["prod"]
 
 
 def _first(template: Template, kind: str, has: str = "") -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_health_says_what_is_wrong(tmp_path: Path) -> None:
     with Served(app) as served:
         well = served.send("GET", "/health", None, {})
         assert (well.status, well.body["status"]) == (200, "healthy")
-        assert set(well.body["checks"]) == {"database", "delivery", "dead_letters"}
+        assert set(well.body["checks"]) == {"database", "delivery", "dead_letters", "monitor"}
         down = True
         ill = served.send("GET", "/health", None, {})
         assert (ill.status, ill.body["status"]) == (503, "unhealthy")

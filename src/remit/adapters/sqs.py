@@ -23,6 +23,9 @@ PEEK_SECONDS = 5
 EMPTY_RECEIVES = 3
 """So often nothing, before a queue counts as empty: a short receive asks a part of its servers."""
 
+COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+"""A dead letter that an operator looks at is not visible, and still dead."""
+
 MAX_DELAY_SECONDS = 43_200
 
 _message = msgspec.json.Decoder(Message)
@@ -80,9 +83,9 @@ class SqsQueue:
         answer = await call(
             self._client.get_queue_attributes,
             QueueUrl=self._dead_letter_url,
-            AttributeNames=["ApproximateNumberOfMessages"],
+            AttributeNames=list(COUNTS),
         )
-        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+        return sum(int(answer["Attributes"][count]) for count in COUNTS)
 
     async def redrive(self, message_id: str | None) -> int:
         """Sends first and deletes then: a crash between leaves a repeat and loses nothing."""
