@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint bench format lock clean
+.PHONY: help run test check lint aws bench format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,8 @@ test: lint .venv/.emulator .venv/.scan ## Run every check and every test that CI
 
 check: lint ## Run the fast part: format, lint, types, import rules, unit tests
 	@$(BIN)/pytest -q -n 2 tests/unit tests/tidy
+
+aws: .venv/.aws ## Install what `remit emulate` and `remit deploy` need
 
 bench: .venv/.bench ## Run the benchmarks: one JSON line per figure
 	@$(BIN)/python -m benchmarks
@@ -48,6 +50,7 @@ lock: .venv/.uv ## Write requirements/*.lock from pyproject.toml (UPGRADE=1 for 
 	@$(COMPILE) --group bootstrap -o requirements/uv.lock
 	@$(COMPILE) pyproject.toml --extra local --group build -o requirements/run.lock
 	@$(COMPILE) pyproject.toml --extra local --extra aws --extra lambda --extra cdk --group dev -c requirements/run.lock -o requirements/dev.lock
+	@$(COMPILE) pyproject.toml --extra local --extra aws --extra cdk --group build -c requirements/dev.lock -o requirements/aws.lock
 	@$(COMPILE) --group function -c requirements/run.lock -o requirements/function.lock
 	@$(COMPILE) --group emulator -o requirements/emulator.lock
 	@$(COMPILE) --group scan -o requirements/scan.lock
@@ -100,6 +103,11 @@ export python_is_ready
 	@echo 'Installing the scanners'
 	@$(BIN)/uv venv --quiet --clear .venv/scan
 	@$(BIN)/uv pip install --quiet --python .venv/scan/bin/python --require-hashes -r requirements/scan.lock
+	@touch $@
+
+.venv/.aws: .venv/.run requirements/aws.lock
+	@echo 'Installing the tools for AWS'
+	@$(INSTALL) --no-build --require-hashes -r requirements/aws.lock
 	@touch $@
 
 .venv/.bench: .venv/.run requirements/bench.lock

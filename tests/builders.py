@@ -230,10 +230,16 @@ def make_table(client: Any, name: str) -> None:
     )
 
 
-def dynamodb_app(folder: Path, client: Any, *, settings: Settings | None = None) -> App:
+def dynamodb_app(
+    folder: Path,
+    client: Any,
+    *,
+    table_name: str = "transactions-test",
+    settings: Settings | None = None,
+) -> App:
     """The same service over a DynamoDB table of its own."""
     base = memory_app(folder, settings=settings)
-    table = Table(InTurn(client), "transactions-test")
+    table = Table(client, table_name)
     make_table(client, table.name)
     store = DynamoStore(table, kept=timedelta(hours=48))
     outbox = DynamoOutbox(table)

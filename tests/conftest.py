@@ -14,7 +14,7 @@ from moto import mock_aws
 from remit.adapters.embedded import EmbeddedPostgres
 from remit.migrations import migrate
 from remit.ports import App
-from tests.builders import AppFactory, dynamodb_app, memory_app, postgres_app
+from tests.builders import AppFactory, InTurn, dynamodb_app, memory_app, postgres_app
 
 TEMPLATE = "remit_template"
 
@@ -68,7 +68,7 @@ def on_dynamodb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     with mock_aws():
-        yield dynamodb_app(tmp_path, boto3.client("dynamodb", region_name="us-east-1"))
+        yield dynamodb_app(tmp_path, InTurn(boto3.client("dynamodb", region_name="us-east-1")))
 
 
 @pytest.fixture(params=["in_memory", "on_postgres", "on_dynamodb"])

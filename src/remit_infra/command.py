@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -81,6 +82,7 @@ def emulate(
     install
         Only install the emulator.
     """
+    _require_tools()
     from remit.entrypoints.example import NotPaid
     from remit_infra import emulated, emulator
     from remit_infra.deployment import DeployError
@@ -127,6 +129,7 @@ def deploy(
     json
         Print the outputs as JSON, for pipes.
     """
+    _require_tools()
     from remit_infra import deploying
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
@@ -166,6 +169,7 @@ def destroy(
     yes
         Do not ask.
     """
+    _require_tools()
     from remit_infra import deploying
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
@@ -200,8 +204,10 @@ def outputs(
     json
         Print JSON, for pipes.
     """
-    deployment = _deployment(env)
+    _require_tools()
     from remit_infra.deployment import DeployError
+
+    deployment = _deployment(env)
 
     try:
         if shell:
@@ -243,6 +249,7 @@ def restore(
     json
         Print JSON, for pipes.
     """
+    _require_tools()
     from remit.entrypoints.console import print_error
     from remit_infra.deployment import DeployError
     from remit_infra.restore import Restore, RestoreError
@@ -283,6 +290,12 @@ def say(line: str) -> None:
 
 def _utc(at: datetime | None) -> datetime | None:
     return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+
+def _require_tools() -> None:
+    """The service alone needs none of them, so `make run` does not install them."""
+    if any(find_spec(tool) is None for tool in ("aws_cdk", "boto3")):
+        fail("This command needs the tools for AWS: run `make aws` first.")
 
 
 def _deployment(env: str) -> "Deployment":

@@ -101,7 +101,9 @@ def install(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) 
     if stamp.exists() and stamp.stat().st_mtime >= requirements.stat().st_mtime:
         return command
     try:
-        uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
+        # Whatever an interrupted installation left there.
+        shutil.rmtree(environment, ignore_errors=True)
+        uv("venv", "--quiet", "--python", sys.executable, str(environment))
         uv(
             *("pip", "install", "--quiet", "--python", str(environment / "bin" / "python")),
             *("--require-hashes", "--requirements", str(requirements)),

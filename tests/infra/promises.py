@@ -6,6 +6,7 @@ from typing import Any
 
 from remit.settings import read_settings
 from remit_infra.alarms import ALARMS
+from remit_infra.service_env import ON_DYNAMODB
 from tests.tidy.tree import ROOT
 
 Template = dict[str, Any]
@@ -129,23 +130,13 @@ def each_function_has_its_own_role_log_group_trace_and_limit(view: View) -> Iter
 
 
 def functions_are_told_everything(view: View) -> Iterator[str]:
-    needed = {
-        "transactions_table",
-        "failed_queue_url",
-        "failed_dead_letter_url",
-        "notification_topic_arn",
-        "alarm_topic_arn",
-        "audit_bucket",
-        "card_key_id",
-        "fingerprint_key_id",
-    }
     for name, function in view.of("AWS::Lambda::Function").items():
         variables = function["Environment"]["Variables"]
         texts = {
             key: value if isinstance(value, str) else "set" for key, value in variables.items()
         }
         settings = read_settings(texts)
-        missing = sorted(field for field in needed if getattr(settings, field) is None)
+        missing = sorted(field for field in ON_DYNAMODB if getattr(settings, field) is None)
         if missing:
             yield f"{name} is not told {missing}"
         if "health" in function["Handler"] and settings.watched_metrics is None:

@@ -52,7 +52,10 @@ def make_keys(scope: Construct, names: Names, roles: Mapping[str, iam.Role]) -> 
         (
             "FunctionsThroughServices",
             [iam.ArnPrincipal(role.role_arn) for role in roles.values()],
-            ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"],
+            [
+                *("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt"),
+                *("kms:GenerateDataKey*", "kms:ReEncrypt*"),
+            ],
             {"StringEquals": {"kms:ViaService": through}},
         ),
         (
