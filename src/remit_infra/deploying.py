@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from remit.entrypoints.console import print_table
@@ -84,9 +85,8 @@ def _plan(template: Template, payments: int = PAYMENTS_A_DAY * 30) -> None:
         f"{sum(idle.values()):.2f}",
         f"{sum(busy.values()):.2f}",
     )
-    print_table(
-        ("service", "resources", "USD idle", f"USD at {PAYMENTS_A_DAY}/day"), [*rows, total]
-    )
+    heads = ("service", "resources", "USD idle", f"USD at {PAYMENTS_A_DAY}/day")
+    print_table(heads, [*rows, total], stderr=True)
     _say(f"prices of {prices.date} in us-east-1, before any free tier")
 
 
@@ -115,7 +115,7 @@ class _Bar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[now]}"),
         )
-        self._bar = Progress(*columns, transient=True)
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
 
     def __enter__(self) -> Told:
         self._bar.start()

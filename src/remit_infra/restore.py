@@ -1,8 +1,7 @@
 """Restores the table to a point in time, into a new table, and proves what is in it.
 
     restore   DynamoDB's point-in-time recovery, to any second of 35 days up to some minutes ago
-    replay    the changes since then, from the old table's stream, which keeps every one for a day,
-              even of a table that was deleted
+    replay    the changes since then, from the old table's stream, which keeps every one for a day
     verify    books, payments, processor and audit trail of the new table, as `remit doctor` does
 
 After a bad deployment, `until` ends the replay before it.

@@ -133,7 +133,10 @@ def test_a_deployment_is_made_told_and_taken_down_leaving_nothing(
     }
     written = json.loads((tmp_path / "cfn-outputs/flat-outputs.json").read_text())
     assert written == outputs
-    assert "create complete" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "create complete" in said.err
+    assert "USD idle" in said.err
+    assert said.out == ""
     commanded.client("s3").put_object(
         Bucket="payment-audit-logs-dev-gone-123456789012-us-east-1", Key="segments/1", Body=b"x"
     )
