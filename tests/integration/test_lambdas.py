@@ -221,6 +221,48 @@ async def test_the_clock_sweeps_relays_and_seals(in_memory: App) -> None:
     assert isinstance(await verify(in_memory.bucket), Verified)
 
 
+def metrics(capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
+    """What was counted, as CloudWatch reads it out of the log."""
+    counted: dict[str, list[float]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith('{"_aws"'):
+            written = json.loads(line)
+            [described] = written["_aws"]["CloudWatchMetrics"]
+            assert described["Namespace"] == "Remit"
+            counted |= {metric["Name"]: written[metric["Name"]] for metric in described["Metrics"]}
+    return counted
+
+
+async def test_a_failure_that_is_caught_is_counted(
+    in_memory: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payment = await a_validated(in_memory)
+    await enqueue(in_memory, caller(), ProcessRequest(payment.id))
+    [work] = [m for m in store_of(in_memory).messages.values() if m.topic == "work"]
+    event = {"Records": [{"messageId": "m0", "body": json.dumps(_plain(work))}]}
+    processor_of(in_memory).faults.append("down")
+    await Processing(in_memory)(event)
+    assert metrics(capsys) == {"MessagesFailed": [1.0]}
+
+
+async def test_the_business_is_counted_as_it_is_delivered(
+    in_memory: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await a_processed(in_memory)
+    function = Delivery(in_memory)
+    await function(inserted(in_memory))
+    assert metrics(capsys) == {"payment.validated": [1.0], "payment.captured": [1.0]}
+    await a_validated(in_memory)
+    clock_of(in_memory).advance(90)
+    await function({"job": "tick"})
+    assert metrics(capsys) == {"OutboxAge": [90.0]}
+    store_of(in_memory).postings.pop()
+    await function({"job": "prove"})
+    found = metrics(capsys)
+    assert found["LedgerImbalances"] != [0.0]
+    assert found["AuditBreaks"] == [0.0]
+
+
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment of a function, with everything in it made."""
