@@ -17,10 +17,14 @@ import pytest
 from remit_infra.emulator import BATCHES
 from remit_infra.permissions import LAMBDA_DYNAMODB, Statement
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
-from tests.emulated.conftest import DOWN, LATE, Deployed
+from tests.emulated.conftest import DOWN, LATE, Deployed, eventually
 from tests.infra.promises import broken
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("emulator"),
+]
 
 OF_LAMBDA = {"Log", "Trace", "ReadStream", "TakeFailedWork"}
 
@@ -50,6 +54,7 @@ def processing_works(deployed: Deployed, seconds: float) -> bool:
 
 def delivery_works(deployed: Deployed, seconds: float) -> bool:
     app = deployed.app()
+    deployed.run("payment-delivery", "tick")  # what the stream gave up, if anything
     deployed.process(deployed.validate())
     deployed.process(deployed.validate(DOWN))
     late = deployed.validate(LATE)
@@ -72,11 +77,13 @@ def delivery_works(deployed: Deployed, seconds: float) -> bool:
 
 
 def health_works(deployed: Deployed, seconds: float) -> bool:
+    """One measure fails and recovers; what else is ill, after the tests above, is no matter."""
     seen = []
-    for milliseconds, samples in ((30_000, 1), (0, 10_000_000)):
-        deployed.latency(milliseconds, samples)
-        seen.append(deployed.run("health-monitor", "watch").get("status"))
-    return seen == ["unhealthy", "healthy"] and deployed.ask("GET", "/health").status == 200
+    for milliseconds in (30_000, 0):
+        deployed.latency(milliseconds)
+        checks = deployed.run("health-monitor", "watch").get("checks", {})
+        seen.append(checks.get("api-latency", {}).get("ok"))
+    return seen == [False, True] and deployed.ask("GET", "/health").status in (200, 503)
 
 
 WORKS: dict[str, Callable[[Deployed, float], bool]] = {
@@ -135,6 +142,8 @@ def test_a_function_fails_without_any_one_action(
         return
     with without(deployed, role, statement, action):
         assert not WORKS[role](deployed, 6.0)
+    # It was the role that failed, and nothing that an earlier test left behind.
+    eventually(lambda: WORKS[role](deployed, 60.0), 90.0)
 
 
 @pytest.fixture(scope="session")
