@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from remit.audit import Verified, verify
+from remit.change import Message
 from remit.doctor import examine
 from tests.emulated.conftest import DOWN, Deployed, eventually
 
@@ -52,10 +53,12 @@ def test_fifty_processes_of_one_payment_charge_once(deployed: Deployed) -> None:
     transaction_id = deployed.validate()
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: deployed.process(transaction_id), range(50)))
-    assert {answer.status for answer in answers} <= {200, 409, 429, 502, 503}
-    assert [answer.status for answer in answers].count(200) >= 1
-    final = deployed.process(transaction_id)
-    assert (final.status, final.body["status"]) == (200, "processed")
+    # 202: where fifty functions start at once, the processor's second can pass unanswered.
+    assert {answer.status for answer in answers} <= {200, 202, 409, 429, 502, 503}
+    final = eventually(
+        lambda: (again := deployed.process(transaction_id)).status == 200 and again, 60
+    )
+    assert final.body["status"] == "processed"
     charged = deployed.client("dynamodb").query(
         TableName=deployed.names("table", "transactions"),
         IndexName="by_payment",
@@ -72,13 +75,18 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
     transaction_id = deployed.validate(DOWN)
     answer = deployed.process(transaction_id)
     assert (answer.status, answer.body["error"]["type"]) == (503, "api_error")
-    [dead] = eventually(lambda: asyncio.run(app.failed.dead_letters(10)), 60)
-    assert (dead.message.payment_id, dead.message.kind) == (transaction_id, "process")
+
+    def dead_letters() -> list[Message]:
+        found = asyncio.run(app.failed.dead_letters(100))
+        return [one.message for one in found if one.message.payment_id == transaction_id]
+
+    [dead] = eventually(dead_letters, 60)
+    assert dead.kind == "process"
     assert deployed.item(transaction_id)["status"] == {"S": "validated"}
     with deployed.configured("payment-processing", REMIT_SIMULATOR_DOWN_AT="667"):
-        assert asyncio.run(app.failed.redrive(None)) == 1
+        assert asyncio.run(app.failed.redrive(dead.id)) == 1
         eventually(lambda: deployed.item(transaction_id)["status"] == {"S": "processed"}, 60)
-    assert asyncio.run(app.failed.dead()) == 0
+    assert dead_letters() == []
 
 
 def test_every_change_of_status_is_notified(deployed: Deployed) -> None:
