@@ -28,7 +28,7 @@ from remit.adapters.memory import (
 )
 from remit.adapters.postgres import PostgresStore
 from remit.adapters.postgres_books import PostgresBooks
-from remit.adapters.postgres_connection import Connection
+from remit.adapters.postgres_connection import Connection, UrlLogin
 from remit.adapters.postgres_delivery import (
     PostgresKeys,
     PostgresOutbox,
@@ -150,9 +150,10 @@ def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
 def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) -> App:
     """The same service over PostgreSQL and a folder for a bucket. Close it afterwards."""
     base = memory_app(folder, settings=settings)
-    store = PostgresStore(url)
-    delivery = Connection(url, by_index=True)
-    auditing = Connection(url)
+    login = UrlLogin(url)
+    writing, reading, delivery = (Connection(login, by_index=True) for _ in range(3))
+    auditing = Connection(login)
+    store = PostgresStore(writing, reading)
     outbox = PostgresOutbox(delivery)
     queue = PostgresQueue(
         delivery,
@@ -163,9 +164,8 @@ def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) ->
     )
 
     async def close() -> None:
-        await store.close()
-        await delivery.close()
-        await auditing.close()
+        for connection in (writing, reading, delivery, auditing):
+            await connection.close()
 
     return replace(
         base,

@@ -5,13 +5,19 @@ Also the only one that knows the real clock, ids and randomness.
 
 import os
 import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import time_ns
+from typing import TYPE_CHECKING, NamedTuple
 
 from remit.adapters.limiter import LocalLimiter
-from remit.adapters.processors.simulated import SimulatedProcessor
-from remit.ports import App, Check
+from remit.adapters.processors.simulated import Memory, SimulatedProcessor
+from remit.ports import App, Bucket, Check, Publisher, Vault
 from remit.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from remit.adapters.postgres_connection import Connection, Login
 
 AUDIT_TIMEOUT_SECONDS = 3_600.0
 """For one question about the whole of the books."""
@@ -57,14 +63,121 @@ def assemble(settings: Settings) -> App:
     """The service over what the settings name. Only what is used is imported; nothing is opened."""
     if settings.transactions_table is not None:
         return _on_dynamodb(settings, settings.transactions_table)
+    if settings.database_secret_arn is not None:
+        return _on_rds(settings)
     if settings.database_url is not None:
-        return _on_postgres(settings, settings.database_url)
+        return _on_laptop(settings, settings.database_url)
     raise SettingsError("REMIT_DATABASE_URL is not set; `remit up` starts a database itself.")
 
 
-def _on_postgres(settings: Settings, url: str) -> App:
-    """PostgreSQL, and files in the data folder for everything else."""
+def database_login(settings: Settings) -> "Login":
+    """How to reach the PostgreSQL that the settings name. Raises SettingsError if none is."""
+    from remit.adapters.postgres_connection import UrlLogin
+
+    if settings.database_secret_arn is not None:
+        from remit.adapters.aws import LazyClient
+        from remit.adapters.rds import SecretLogin
+
+        return SecretLogin(
+            LazyClient("secretsmanager"),
+            secret_arn=settings.database_secret_arn,
+            endpoint=settings.needed("database_endpoint"),
+            database=settings.database_name,
+            ca=settings.database_ca,
+        )
+    return UrlLogin(settings.needed("database_url"))
+
+
+class Around(NamedTuple):
+    """What a topology has around its database."""
+
+    notifications: Publisher
+    alerts: Publisher
+    bucket: Bucket
+    vault: Vault
+    measures: Callable[[], Awaitable[Mapping[str, Check]]]
+
+
+def _in_files(settings: Settings) -> Around:
+    """Files in the data folder."""
     from remit.adapters.files import FileTopic, FolderBucket
+    from remit.adapters.vault import FileVault
+
+    data = settings.data_dir
+    (data / "topics").mkdir(parents=True, exist_ok=True)
+    return Around(
+        notifications=FileTopic(data / "topics" / "notifications.jsonl"),
+        alerts=FileTopic(data / "topics" / "alerts.jsonl"),
+        bucket=FolderBucket(data / "bucket"),
+        vault=FileVault(data / "vault.key"),
+        measures=nothing_measured,
+    )
+
+
+def _in_aws(settings: Settings) -> Around:
+    """SNS, S3, KMS and CloudWatch, as the settings name them."""
+    from remit.adapters.aws import LazyClient
+    from remit.adapters.cloudwatch import CloudWatchMeasures
+    from remit.adapters.kms import kms_vault
+    from remit.adapters.s3 import S3Bucket
+    from remit.adapters.sns import SnsTopic
+
+    sns = LazyClient("sns")
+    return Around(
+        notifications=SnsTopic(sns, settings.needed("notification_topic_arn")),
+        alerts=SnsTopic(sns, settings.needed("alarm_topic_arn")),
+        bucket=S3Bucket(LazyClient("s3"), settings.needed("audit_bucket")),
+        vault=kms_vault(
+            LazyClient("kms"),
+            key_id=settings.needed("card_key_id"),
+            mac_key_id=settings.needed("fingerprint_key_id"),
+        ),
+        measures=CloudWatchMeasures(LazyClient("cloudwatch"), settings.watched_metrics, now),
+    )
+
+
+def _on_laptop(settings: Settings, url: str) -> App:
+    """PostgreSQL by its URL, a connection for each thing to do, and files for everything else."""
+    from remit.adapters.postgres_connection import Connection, UrlLogin
+    from remit.adapters.processors.sqlite_memory import SqliteMemory
+
+    login = UrlLogin(url)
+    writing, reading, delivery = (Connection(login, by_index=True) for _ in range(3))
+    around = _in_files(settings)
+    memory = SqliteMemory(settings.data_dir / "processor.sqlite")
+    app = _on_postgres(settings, around, memory, login, writing, reading, delivery)
+
+    async def close() -> None:
+        memory.close()
+        await app.close()
+
+    return replace(app, close=close)
+
+
+def _on_rds(settings: Settings) -> App:
+    """PostgreSQL in RDS, over one connection for all that a container does, and AWS around it."""
+    from remit.adapters import rds
+    from remit.adapters.postgres_connection import Connection
+    from remit.adapters.processors.postgres_memory import PostgresMemory
+
+    login = database_login(settings)
+    connection = Connection(login, by_index=True, span=rds.span)
+    memory = PostgresMemory(connection)
+    return _on_postgres(
+        settings, _in_aws(settings), memory, login, connection, connection, connection
+    )
+
+
+def _on_postgres(
+    settings: Settings,
+    around: Around,
+    memory: Memory,
+    login: "Login",
+    writing: "Connection",
+    reading: "Connection",
+    delivery: "Connection",
+) -> App:
+    """Everything that is committed in PostgreSQL, the queue of work too."""
     from remit.adapters.postgres import PostgresStore
     from remit.adapters.postgres_books import PostgresBooks
     from remit.adapters.postgres_connection import Connection
@@ -74,14 +187,9 @@ def _on_postgres(settings: Settings, url: str) -> App:
         PostgresQueue,
         PostgresVerdicts,
     )
-    from remit.adapters.processors.sqlite_memory import SqliteMemory
-    from remit.adapters.vault import FileVault
 
-    data = settings.data_dir
-    (data / "topics").mkdir(parents=True, exist_ok=True)
-    store = PostgresStore(url)
-    delivery = Connection(url, by_index=True)
-    auditing = Connection(url, timeout_seconds=AUDIT_TIMEOUT_SECONDS)
+    store = PostgresStore(writing, reading)
+    auditing = Connection(login, timeout_seconds=AUDIT_TIMEOUT_SECONDS)
     outbox = PostgresOutbox(delivery)
     queue = PostgresQueue(
         delivery,
@@ -90,13 +198,10 @@ def _on_postgres(settings: Settings, url: str) -> App:
         visibility_seconds=settings.work_visibility_seconds,
         retry_seconds=settings.work_retry_seconds,
     )
-    memory = SqliteMemory(data / "processor.sqlite")
 
     async def close() -> None:
-        memory.close()
-        await store.close()
-        await delivery.close()
-        await auditing.close()
+        for connection in (writing, reading, delivery, auditing):
+            await connection.close()
 
     return App(
         settings=settings,
@@ -112,30 +217,22 @@ def _on_postgres(settings: Settings, url: str) -> App:
         verdicts=PostgresVerdicts(delivery),
         queue=queue,
         failed=queue,
-        notifications=FileTopic(data / "topics" / "notifications.jsonl"),
-        alerts=FileTopic(data / "topics" / "alerts.jsonl"),
-        bucket=FolderBucket(data / "bucket"),
         processor=SimulatedProcessor(memory, settings),
-        vault=FileVault(data / "vault.key"),
-        limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
+        limiter=_limiter(settings),
         ping=store.ping,
-        measures=nothing_measured,
         close=close,
+        **around._asdict(),
     )
 
 
 def _on_dynamodb(settings: Settings, table_name: str) -> App:
-    """DynamoDB, SQS, SNS, S3 and KMS, as the settings name them."""
+    """DynamoDB and SQS, as the settings name them, and AWS around them."""
     from remit.adapters.aws import LazyClient, client
-    from remit.adapters.cloudwatch import CloudWatchMeasures
     from remit.adapters.dynamodb import DynamoStore
     from remit.adapters.dynamodb_books import DynamoBooks
     from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox, DynamoVerdicts
     from remit.adapters.dynamodb_table import Table
-    from remit.adapters.kms import kms_vault
     from remit.adapters.processors.dynamodb_memory import DynamoMemory
-    from remit.adapters.s3 import S3Bucket
-    from remit.adapters.sns import SnsTopic
     from remit.adapters.sqs import SqsQueue
 
     table = Table(client("dynamodb"), table_name)
@@ -148,7 +245,6 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
         settings.needed("failed_dead_letter_url"),
         retry_seconds=settings.work_retry_seconds,
     )
-    sns = LazyClient("sns")
 
     async def close() -> None:
         return None
@@ -167,17 +263,13 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
         verdicts=DynamoVerdicts(table),
         queue=queue,
         failed=queue,
-        notifications=SnsTopic(sns, settings.needed("notification_topic_arn")),
-        alerts=SnsTopic(sns, settings.needed("alarm_topic_arn")),
-        bucket=S3Bucket(LazyClient("s3"), settings.needed("audit_bucket")),
         processor=SimulatedProcessor(DynamoMemory(table), settings),
-        vault=kms_vault(
-            LazyClient("kms"),
-            key_id=settings.needed("card_key_id"),
-            mac_key_id=settings.needed("fingerprint_key_id"),
-        ),
-        limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
+        limiter=_limiter(settings),
         ping=store.ping,
-        measures=CloudWatchMeasures(LazyClient("cloudwatch"), settings.watched_metrics, now),
         close=close,
+        **_in_aws(settings)._asdict(),
     )
+
+
+def _limiter(settings: Settings) -> LocalLimiter:
+    return LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst)

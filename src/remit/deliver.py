@@ -26,15 +26,15 @@ FORGET_LIMIT = 5_000
 log = structlog.get_logger("deliver")
 
 
-async def relay(app: App) -> int:
-    """Sends the oldest waiting messages to where they go, then marks them sent; how many."""
+async def relay(app: App) -> list[Message]:
+    """Sends the oldest waiting messages to where they go, then marks them sent; which ones."""
     messages = await app.outbox.pending(app.settings.relay_batch)
     for topic in Topic:
         if chosen := [message for message in messages if message.topic is topic]:
             await send(app, topic, chosen)
     if messages:
         await app.outbox.sent([message.id for message in messages])
-    return len(messages)
+    return messages
 
 
 async def send(app: App, topic: Topic, messages: Sequence[Message]) -> None:

@@ -37,6 +37,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".remit")
     database_url: Secret | None = None
+    database_endpoint: str | None = None
+    database_name: str = "payments"
+    database_secret_arn: str | None = None
+    database_ca: Path | None = None
     log_level: str = "info"
 
     transactions_table: str | None = None

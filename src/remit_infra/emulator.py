@@ -14,8 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
@@ -23,10 +21,8 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import boto3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from remit_infra.certificate import make_certificate
 from remit_infra.uv import UvError, uv
 
 REQUIREMENTS = Path("requirements/emulator.lock")
@@ -39,9 +35,6 @@ CREDENTIALS = "test"
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
 PAUSE_SECONDS = 0.05
-FROM, VALID = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=36_500)
-"""When the emulator's certificate is valid: always, for it never leaves this machine."""
-
 Resource = Mapping[str, Any]
 
 GAPS: Mapping[str, Callable[[Resource], bool]] = MappingProxyType(
@@ -156,7 +149,7 @@ class Emulator:
         scratch = self._folder / "tmp"
         scratch.mkdir(parents=True, exist_ok=True)
         key = self._folder / "emulator.key"
-        _make_certificate(self.certificate, key)
+        make_certificate(self.certificate, key)
         log = self._folder / "emulator.log"
         with log.open("wb") as written:
             self._process = subprocess.Popen(  # nosec B603
@@ -219,32 +212,6 @@ class Emulator:
         """Where an API Gateway endpoint of AWS is found here."""
         host, _, stage = endpoint.removeprefix("https://").strip("/").partition("/")
         return f"{self.url}/_aws/execute-api/{host.partition('.')[0]}/{stage}"
-
-
-def _make_certificate(certificate: Path, key: Path) -> None:
-    """A certificate that stands for itself, for this machine's own address alone."""
-    secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "remit emulator")])
-    addresses = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(secret.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(FROM)
-        .not_valid_after(FROM + VALID)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-        .sign(secret, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = secret.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    key.touch(mode=0o600)
-    key.write_bytes(private)
-    certificate.write_bytes(made.public_bytes(pem))
 
 
 def _free_port() -> int:

@@ -4,17 +4,18 @@ from collections.abc import Mapping
 
 from remit.settings import PREFIX, Settings
 
-ON_DYNAMODB = (
-    "transactions_table",
-    "failed_queue_url",
-    "failed_dead_letter_url",
+IN_AWS = (
     "notification_topic_arn",
     "alarm_topic_arn",
     "audit_bucket",
     "card_key_id",
     "fingerprint_key_id",
 )
+ON_DYNAMODB = ("transactions_table", "failed_queue_url", "failed_dead_letter_url", *IN_AWS)
 """The settings that the service on DynamoDB cannot do without."""
+
+ON_RDS = ("database_secret_arn", "database_endpoint", *IN_AWS)
+"""The settings that the service on RDS cannot do without."""
 
 
 def service_environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -219,13 +219,21 @@ async def test_a_metric_fails_when_all_its_newest_periods_are_above_the_threshol
 def settings_of_a_deployment() -> Settings:
     """Everything that the service on DynamoDB needs, made as a deployment makes it."""
     make_table(boto3.client("dynamodb"), "transactions-test")
-    sqs, sns, kms = boto3.client("sqs"), boto3.client("sns"), boto3.client("kms")
-    boto3.client("s3").create_bucket(Bucket="audit-test")
-    mac = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
-    return Settings(
+    sqs = boto3.client("sqs")
+    return structs.replace(
+        settings_in_aws(),
         transactions_table="transactions-test",
         failed_queue_url=sqs.create_queue(QueueName="failed")["QueueUrl"],
         failed_dead_letter_url=sqs.create_queue(QueueName="dead")["QueueUrl"],
+    )
+
+
+def settings_in_aws() -> Settings:
+    """What is around the database."""
+    sns, kms = boto3.client("sns"), boto3.client("kms")
+    boto3.client("s3").create_bucket(Bucket="audit-test")
+    mac = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+    return Settings(
         notification_topic_arn=sns.create_topic(Name="notifications")["TopicArn"],
         alarm_topic_arn=sns.create_topic(Name="alarms")["TopicArn"],
         audit_bucket="audit-test",

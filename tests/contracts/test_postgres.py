@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from remit.adapters.postgres import PostgresStore
+from remit.adapters.postgres_connection import Connection, UrlLogin
 from remit.change import Change, Conflict, Topic
 from remit.errors import Unavailable
 from remit.migrations import MigrationError, migrate, migration_files
@@ -28,9 +29,9 @@ from tests.contracts.changes import (
 @pytest.fixture
 async def second(database_url: str) -> AsyncIterator[PostgresStore]:
     """A store as another process has it, on the same database."""
-    store = PostgresStore(database_url)
-    yield store
-    await store.close()
+    connection = Connection(UrlLogin(database_url), by_index=True)
+    yield PostgresStore(connection, connection)
+    await connection.close()
 
 
 @pytest.fixture

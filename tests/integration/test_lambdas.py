@@ -255,7 +255,7 @@ async def test_the_business_is_counted_as_it_is_delivered(
     await a_validated(in_memory)
     clock_of(in_memory).advance(90)
     await function({"job": "tick"})
-    assert metrics(capsys) == {"OutboxAge": [90.0]}
+    assert metrics(capsys) == {"OutboxAge": [90.0], "payment.validated": [1.0]}
     store_of(in_memory).postings.pop()
     await function({"job": "prove"})
     found = metrics(capsys)

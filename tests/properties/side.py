@@ -94,7 +94,7 @@ class Side:
 
     async def deliver(self, job: str) -> None:
         """One round of a worker's job, which may fail; the worker tries again later."""
-        jobs: dict[str, Callable[[], Awaitable[int]]] = {
+        jobs: dict[str, Callable[[], Awaitable[object]]] = {
             "relay": lambda: relay(self.app),
             "work": lambda: work_once(self.app),
             "sweep": lambda: sweep(self.app),

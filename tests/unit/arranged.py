@@ -117,7 +117,7 @@ def tamper(app: App, payment: Payment, **fields: object) -> None:
 
 async def deliver_all(app: App) -> None:
     """Relays and works until nothing waits; for steps that succeed."""
-    while await relay(app) + await work_once(app):
+    while await relay(app) or await work_once(app):
         pass
 
 

@@ -288,8 +288,8 @@ async def test_each_message_reaches_its_topic_once(in_memory: App) -> None:
     await a_processed(in_memory)
     alert = replace(message("ledger.unbalanced", None), topic=Topic.ALERTS, detail="t1")
     await in_memory.store.commit(Change(audit=(), messages=(alert,)))
-    assert await relay(in_memory) == 3
-    assert await relay(in_memory) == 0
+    assert len(await relay(in_memory)) == 3
+    assert await relay(in_memory) == []
     assert told(in_memory.notifications) == [
         ("payment.validated", None),
         ("payment.captured", None),

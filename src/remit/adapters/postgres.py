@@ -205,19 +205,17 @@ class _MessageRow(msgspec.Struct, frozen=True):
 
 
 class PostgresStore:
-    """Store and Reader. Commits and look-ups travel in batches, each over its own connection."""
+    """Store and Reader. Commits and look-ups travel in batches, over a connection each, which is
+    the same where one request is answered at a time.
+    """
 
-    def __init__(self, url: str, *, batch_limit: int = 256) -> None:
-        self._writing = Connection(url, by_index=True)
-        self._reading = Connection(url, by_index=True)
+    def __init__(self, writing: Connection, reading: Connection, *, batch_limit: int = 256) -> None:
+        self._writing = writing
+        self._reading = reading
         self._commits: Batcher[Change, Conflict | None] = Batcher(
             self._commit_batch, limit=batch_limit, contended=Change.contended
         )
         self._lookups: Batcher[str, Payment | None] = Batcher(self._find_batch, limit=batch_limit)
-
-    async def close(self) -> None:
-        await self._writing.close()
-        await self._reading.close()
 
     async def ping(self) -> None:
         await self._reading.value("SELECT 'up'")

@@ -5,8 +5,9 @@ kept busy and a second would only split the batches.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -25,17 +26,70 @@ _BY_INDEX = {
 }
 
 
+class Login(Protocol):
+    """Where the database is, and as whom it is asked."""
+
+    async def arguments(self) -> Mapping[str, Any]:
+        """Those of `asyncpg.connect`."""
+        ...
+
+    async def another(self) -> bool:
+        """Looks for another password than the one that was refused; whether there is one."""
+        ...
+
+
+class UrlLogin:
+    """A database by its URL, which holds everything."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def arguments(self) -> Mapping[str, Any]:
+        return {"dsn": self._url}
+
+    async def another(self) -> bool:
+        return False
+
+
+async def connect(login: Login, **settings: str) -> asyncpg.Connection:
+    """A connection of asyncpg's own. Tries once more where the password has changed meanwhile."""
+    try:
+        return await _connect(login, settings)
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        if not await login.another():
+            raise
+        return await _connect(login, settings)
+
+
+async def _connect(login: Login, settings: dict[str, str]) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        **await login.arguments(),
+        server_settings={"timezone": "UTC", "application_name": "remit"} | settings,
+        timeout=CALL_TIMEOUT_SECONDS,
+    )
+
+
+Span = Callable[[str], AbstractContextManager[Any]]
+
+
 class Connection:
-    """Raises Unavailable when the database cannot be reached or does not answer in time."""
+    """Raises Unavailable when the database cannot be reached or does not answer in time.
+
+    `span` records what is asked, for whoever traces it.
+    """
 
     def __init__(
-        self, url: str, *, by_index: bool = False, timeout_seconds: float = CALL_TIMEOUT_SECONDS
+        self,
+        login: Login,
+        *,
+        by_index: bool = False,
+        timeout_seconds: float = CALL_TIMEOUT_SECONDS,
+        span: Span = nullcontext,
     ) -> None:
-        self._url = url
+        self._login = login
+        self._span = span
         self._timeout_seconds = timeout_seconds
-        self._settings = {"timezone": "UTC", "application_name": "remit"}
-        if by_index:
-            self._settings |= _BY_INDEX
+        self._settings = _BY_INDEX if by_index else {}
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
 
@@ -48,13 +102,15 @@ class Connection:
         async with self._turn:
             try:
                 connection = await self._open()
-                return await connection.fetch(query, *args, timeout=self._timeout_seconds)
+                with self._span(query):
+                    return await connection.fetch(query, *args, timeout=self._timeout_seconds)
             except (
                 OSError,
                 TimeoutError,
                 asyncpg.InterfaceError,
                 asyncpg.PostgresConnectionError,
                 asyncpg.CannotConnectNowError,
+                asyncpg.InvalidAuthorizationSpecificationError,
                 asyncpg.AdminShutdownError,
                 asyncpg.CrashShutdownError,
             ) as error:
@@ -68,11 +124,7 @@ class Connection:
 
     async def _open(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                self._url,
-                server_settings=self._settings,
-                timeout=CALL_TIMEOUT_SECONDS,
-            )
+            self._connection = await connect(self._login, **self._settings)
         return self._connection
 
     def _abandon(self) -> None:

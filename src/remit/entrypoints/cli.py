@@ -116,16 +116,18 @@ def work(*, with_parent: Annotated[bool, Parameter(show=False)] = False) -> None
 
 @cli.command(name="migrate")
 def migrate_database() -> None:
-    """Bring the database that REMIT_DATABASE_URL names up to date. Safe to run twice, or at once.
+    """Bring the database that the settings name up to date. Safe to run twice, or at once.
 
     Example: `REMIT_DATABASE_URL=postgresql://… remit migrate`
     """
     import asyncpg
 
+    from remit.adapters.postgres_connection import connect
+    from remit.app import database_login
     from remit.migrations import MigrationError, migrate
 
     async def run() -> list[str]:
-        connection = await asyncpg.connect(settings().database_url)
+        connection = await connect(database_login(settings()))
         try:
             return await migrate(connection)
         finally:

@@ -22,12 +22,15 @@ async def run_worker(app: App, stop: asyncio.Event) -> None:
     settings = app.settings
     monitor = Monitor(app)
 
+    async def relay_once() -> int:
+        return len(await relay(app))
+
     async def watch() -> int:
         await monitor.watch()
         return 0
 
     jobs: list[tuple[str, Callable[[], Awaitable[int]], float]] = [
-        ("relay", lambda: relay(app), settings.relay_interval_seconds),
+        ("relay", relay_once, settings.relay_interval_seconds),
         ("work", lambda: work_once(app), settings.relay_interval_seconds),
         ("sweep", lambda: sweep(app), settings.sweep_interval_seconds),
         ("forget", lambda: forget(app), FORGET_INTERVAL_SECONDS),

@@ -40,6 +40,9 @@ def make_handler(
 
     def handle(event: Event, context: LambdaContext) -> R:
         async def run() -> R:
+            # What was closed while the container was frozen is seen before it is used.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             made = container()
             with _tracing().invocation(context.function_name):
                 return await answer(made, event)

@@ -1,0 +1,221 @@
+"""The service on PostgreSQL as RDS runs it: TLS, and a password that changes while it is in use."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import boto3
+import pytest
+from moto import mock_aws
+from msgspec import structs
+
+from remit.adapters.postgres_connection import Connection, connect
+from remit.adapters.rds import SecretLogin
+from remit.app import assemble, new_secret
+from remit.audit import Sealer, Verified, verify
+from remit.deliver import relay
+from remit.doctor import examine
+from remit.entrypoints.lambdas.delivery import Delivery
+from remit.errors import Unavailable
+from remit.migrations import migrate
+from remit.outcome import Replayed
+from remit.payment import State
+from remit.process import ProcessRequest, enqueue, process
+from remit.settings import Settings, SettingsError
+from remit_infra.certificate import make_certificate
+from remit_infra.emulated_database import DATABASE, USER, EmulatedDatabase
+from remit_infra.service_env import ON_RDS
+from tests.builders import DECLINED_CARD, caller
+from tests.contracts.test_aws import settings_in_aws
+from tests.unit.arranged import a_processed, a_validated, current
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificate")
+    make_certificate(folder / "database.pem", folder / "database.key")
+    return folder / "database.pem"
+
+
+@pytest.fixture(scope="module")
+def database(
+    tmp_path_factory: pytest.TempPathFactory, certificate: Path
+) -> Iterator[EmulatedDatabase]:
+    folder = tmp_path_factory.mktemp("rds")
+    with EmulatedDatabase(
+        folder,
+        certificate=certificate,
+        key=certificate.with_suffix(".key"),
+        password=new_secret(),
+    ) as running:
+        yield running
+
+
+class Rotated:
+    """The database's secret, and its rotation in the two steps that Secrets Manager takes."""
+
+    def __init__(self, database: EmulatedDatabase) -> None:
+        self.client: Any = boto3.client("secretsmanager", region_name="us-east-1")
+        self._database = database
+        self._number = 0
+        self.arn = self.client.create_secret(Name="database", SecretString=self._changed())["ARN"]
+        self._pending = ""
+
+    def _changed(self) -> str:
+        self._number += 1
+        password = f"password-{self._number}"
+        self._database.change_password(password)
+        return json.dumps({"username": USER, "password": password})
+
+    def change(self) -> None:
+        """The password is another one in the database, and so far only pending in the secret."""
+        self._pending = self.client.put_secret_value(
+            SecretId=self.arn, SecretString=self._changed(), VersionStages=["AWSPENDING"]
+        )["VersionId"]
+
+    def finish(self) -> None:
+        versions = self.client.describe_secret(SecretId=self.arn)["VersionIdsToStages"]
+        [current] = [one for one, stages in versions.items() if "AWSCURRENT" in stages]
+        self.client.update_secret_version_stage(
+            SecretId=self.arn,
+            VersionStage="AWSCURRENT",
+            MoveToVersionId=self._pending,
+            RemoveFromVersionId=current,
+        )
+
+
+@pytest.fixture
+def secret(database: EmulatedDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotated]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield Rotated(database)
+
+
+@pytest.fixture
+def login(database: EmulatedDatabase, secret: Rotated, certificate: Path) -> SecretLogin:
+    return login_of(database, secret, certificate)
+
+
+def login_of(
+    database: EmulatedDatabase, secret: Rotated, ca: Path | None, host: str = "localhost"
+) -> SecretLogin:
+    return SecretLogin(
+        secret.client,
+        secret_arn=secret.arn,
+        endpoint=f"{host}:{database.port}",
+        database=DATABASE,
+        ca=ca,
+    )
+
+
+async def test_the_database_is_reached_over_tls(login: SecretLogin) -> None:
+    connection = await connect(login)
+    try:
+        assert (await migrate(connection))[0].startswith("0001")
+        assert await connection.fetchval("SELECT current_user") == USER
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def deployed(
+    database: EmulatedDatabase, secret: Rotated, login: SecretLogin, certificate: Path
+) -> AsyncIterator[Settings]:
+    """Everything that the service on RDS needs, made as a deployment makes it."""
+    connection = await connect(login)
+    await migrate(connection)
+    yield structs.replace(
+        settings_in_aws(),
+        database_endpoint=f"localhost:{database.port}",
+        database_secret_arn=secret.arn,
+        database_ca=certificate,
+    )
+    await connection.execute("DROP OWNED BY CURRENT_USER")
+    await connection.close()
+
+
+async def test_a_payment_is_taken_and_proven_on_rds(deployed: Settings) -> None:
+    app = assemble(deployed)
+    payment = await a_processed(app)
+    declined = await a_processed(app, card=DECLINED_CARD)
+    assert (payment.state, declined.state) == (State.CAPTURED, State.DECLINED)
+    processing = ProcessRequest(payment.id)
+    assert isinstance(await process(app, caller(), processing), Replayed)
+    await app.ping()
+    while await relay(app) or await Sealer(app).seal():
+        pass
+    assert [found async for found in examine(app)] == []
+    assert isinstance(await verify(app.bucket), Verified)
+    await app.close()
+
+
+async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) -> None:
+    for name in set(ON_RDS) - {"database_secret_arn"}:
+        with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
+            assemble(structs.replace(deployed, **{name: None}))
+
+
+async def test_the_clock_does_what_waits_in_the_queue_and_counts_what_is_dead(
+    deployed: Settings,
+) -> None:
+    app = assemble(structs.replace(deployed, simulator_down_at=667, work_max_receives=1))
+    good, bad = await a_validated(app), await a_validated(app, amount="6.67")
+    for payment in (good, bad):
+        await enqueue(app, caller(), ProcessRequest(payment.id))
+    function = Delivery(app)
+    done = await function({"job": "work"})
+    assert (done["worked"], (await current(app, good)).state) == (2, State.CAPTURED)
+    assert (await current(app, bad)).state is State.VALIDATED
+    assert [one.message.payment_id for one in await app.failed.dead_letters(10)] == [bad.id]
+    assert (await function({"job": "work"}))["worked"] == 0
+    await app.close()
+
+
+async def test_a_server_without_the_right_certificate_is_not_believed(
+    database: EmulatedDatabase, secret: Rotated, certificate: Path
+) -> None:
+    unknown = Connection(login_of(database, secret, None))
+    with pytest.raises(Unavailable):
+        await unknown.value("SELECT 1")
+    elsewhere = Connection(login_of(database, secret, certificate, host="127.1"))
+    with pytest.raises(Unavailable):
+        await elsewhere.value("SELECT 1")
+
+
+async def test_nobody_is_served_without_tls(database: EmulatedDatabase) -> None:
+    with pytest.raises((OSError, asyncpg.PostgresError)):
+        await asyncpg.connect(host="127.0.0.1", port=database.port, user=USER, ssl=False)
+
+
+async def test_a_rotation_goes_unnoticed(
+    database: EmulatedDatabase, secret: Rotated, login: SecretLogin
+) -> None:
+    before = Connection(login)
+    assert await before.value("SELECT 1") == 1
+    for _ in range(2):
+        secret.change()
+        assert await answers_anew(login)  # the old one is refused, the new one is pending
+        secret.finish()
+        assert await answers_anew(login)
+    assert await before.value("SELECT 1") == 1
+    await before.close()
+
+
+async def test_a_password_that_is_wrong_everywhere_is_a_database_that_cannot_be_reached(
+    database: EmulatedDatabase, login: SecretLogin
+) -> None:
+    database.change_password("nobody knows")
+    with pytest.raises(Unavailable):
+        await Connection(login).value("SELECT 1")
+
+
+async def answers_anew(login: SecretLogin) -> bool:
+    connection = Connection(login)
+    try:
+        return bool(await connection.value("SELECT 1"))
+    finally:
+        await connection.close()
