@@ -11,6 +11,7 @@ import msgspec
 
 from remit.adapters.cloudwatch import WatchedMetric
 
+RUNBOOK = "docs/runbook.md"
 NAMESPACE = "Remit"
 """Of the metrics that the service itself counts. Their dimension is `service`."""
 
@@ -69,6 +70,14 @@ def _api(name: str, statistic: str = "Sum") -> tuple[Metric, ...]:
 
 def _lambda(name: str, statistic: str = "Sum") -> tuple[Metric, ...]:
     return (Metric("AWS/Lambda", name, statistic),)
+
+
+def _rds(name: str, statistic: str = "Average") -> tuple[Metric, ...]:
+    return (Metric("AWS/RDS", name, statistic),)
+
+
+def _alb(name: str, statistic: str = "Sum") -> tuple[Metric, ...]:
+    return (Metric("AWS/ApplicationELB", name, statistic),)
 
 
 def _own(*names: str, statistic: str = "Sum") -> tuple[Metric, ...]:
@@ -175,6 +184,96 @@ ALARMS: tuple[Alarm, ...] = (
         threshold=0,
         period_seconds=300,
         meaning="DynamoDB fails by itself.",
+    ),
+    Alarm(
+        name="{}-cpu",
+        scope="database",
+        metrics=_rds("CPUUtilization"),
+        threshold=80,
+        period_seconds=300,
+        periods=2,
+        watched=True,
+        meaning="The database is busy for more than 80 % of the time.",
+    ),
+    Alarm(
+        name="{}-storage",
+        scope="database",
+        metrics=_rds("FreeStorageSpace", "Minimum"),
+        threshold=2 * 1024**3,
+        period_seconds=300,
+        below=True,
+        meaning="Less than 2 GiB of the database's storage are free, and it has not grown.",
+    ),
+    Alarm(
+        name="{}-memory",
+        scope="database",
+        metrics=_rds("FreeableMemory", "Minimum"),
+        threshold=64 * 1024**2,
+        period_seconds=300,
+        periods=3,
+        below=True,
+        meaning="Less than 64 MiB of the database's memory are free.",
+    ),
+    Alarm(
+        name="{}-connections",
+        scope="database",
+        metrics=_rds("DatabaseConnections", "Maximum"),
+        threshold=100,
+        period_seconds=300,
+        meaning="More than 100 connections are open.",
+    ),
+    Alarm(
+        name="{}-latency",
+        scope="database",
+        metrics=_rds("WriteLatency"),
+        threshold=0.02,
+        period_seconds=300,
+        periods=3,
+        meaning="A write takes more than 20 ms on average: the disk is not keeping up.",
+    ),
+    Alarm(
+        name="{}-unhealthy",
+        scope="target group",
+        metrics=_alb("UnHealthyHostCount", "Maximum"),
+        threshold=0,
+        periods=3,
+        meaning="What is behind the load balancer does not answer its health check.",
+    ),
+    Alarm(
+        name="{}-latency",
+        scope="load balancer",
+        metrics=_alb("TargetResponseTime", "Average"),
+        threshold=1,
+        periods=3,
+        meaning="Requests through the load balancer take more than a second on average.",
+    ),
+    Alarm(
+        name="{}-5xx",
+        scope="load balancer",
+        metrics=(
+            Metric("AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count"),
+            Metric("AWS/ApplicationELB", "HTTPCode_Target_5XX_Count"),
+        ),
+        expression="SUM(METRICS())",
+        threshold=10,
+        period_seconds=300,
+        meaning="Requests through the load balancer fail through no fault of the caller.",
+    ),
+    Alarm(
+        name="{}-ports",
+        scope="nat gateway",
+        metrics=(Metric("AWS/NATGateway", "ErrorPortAllocation"),),
+        threshold=0,
+        period_seconds=300,
+        meaning="The NAT gateway has no port left for a new connection.",
+    ),
+    Alarm(
+        name="payment-dead-letters",
+        scope="work table",
+        metrics=_own("DeadLetters", statistic="Maximum"),
+        threshold=0,
+        period_seconds=300,
+        meaning="Work failed as often as it may and waits for an operator.",
     ),
     Alarm(
         name="{}-age",

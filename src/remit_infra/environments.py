@@ -4,6 +4,7 @@ For every topology, whatever tool builds it; so nothing here imports one. Enviro
 values in one table and by nothing else.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -22,13 +23,26 @@ class Refused(Exception):
     """A suffix, a name or a date cannot be used. The message says what is allowed."""
 
 
+class Rds(msgspec.Struct, frozen=True, kw_only=True):
+    """The size of a PostgreSQL instance, and how many requests each function answers at once: a
+    container of a function holds one connection.
+    """
+
+    instance_class: str
+    storage_gib: int
+    max_storage_gib: int
+    requests: int
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """The values that differ between environments. Concurrency is a function's reserved limit."""
 
     name: str
     log_retention_days: int
     deletion_protection: bool
+    allows_http: bool
     concurrency: Mapping[str, int]
+    rds: Rds
 
 
 def _concurrency(requests: int) -> Mapping[str, int]:
@@ -49,19 +63,29 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             name="dev",
             log_retention_days=7,
             deletion_protection=False,
+            allows_http=True,
             concurrency=_concurrency(10),
+            rds=Rds(instance_class="db.t4g.micro", storage_gib=20, max_storage_gib=50, requests=10),
         ),
         "staging": Environment(
             name="staging",
             log_retention_days=30,
             deletion_protection=False,
+            allows_http=True,
             concurrency=_concurrency(50),
+            rds=Rds(
+                instance_class="db.t4g.small", storage_gib=20, max_storage_gib=100, requests=40
+            ),
         ),
         "prod": Environment(
             name="prod",
             log_retention_days=365,
             deletion_protection=True,
+            allows_http=False,
             concurrency=_concurrency(200),
+            rds=Rds(
+                instance_class="db.m7g.large", storage_gib=50, max_storage_gib=500, requests=40
+            ),
         ),
     }
 )
@@ -103,13 +127,18 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         "key alias": 256,
         "load balancer": 32,
         "log group": 512,
+        "parameter group": 255,
         "queue": 80,
+        "release": 100,
         "role": 64,
         "rule": 64,
+        "security group": 255,
         "stack": 128,
+        "subnet group": 255,
         "table": 255,
         "target group": 32,
         "topic": 256,
+        "usage plan": 255,
         "web acl": 128,
     }
 )
@@ -164,6 +193,19 @@ def require_date(text: str) -> str:
     if parsed is None or parsed.isoformat() != text:
         raise Refused(f"The migration date '{text}' must be a date such as 2026-11-20.")
     return text
+
+
+def require_network(cidr: str) -> str:
+    """The addresses of a network: a private /16, of which each subnet is a sixteenth. Raises
+    Refused.
+    """
+    try:
+        network = ipaddress.ip_network(cidr)
+    except ValueError:
+        network = None
+    if network is None or network.prefixlen != 16 or not network.is_private:
+        raise Refused(f"vpcCidr is '{cidr}' and must be a private /16 such as 10.0.0.0/16.")
+    return cidr
 
 
 def tags(environment: Environment, *, migration_date: str, managed_by: str) -> dict[str, str]:

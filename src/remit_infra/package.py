@@ -21,6 +21,8 @@ PYTHON = "3.13"
 ARCHITECTURE = "arm64"
 REQUIREMENTS = Path("requirements/function.lock")
 MAX_ZIP_BYTES = 15 * 10**6
+DATABASE_CA = "rds-ca.pem"
+"""Where a function finds the authority of its database's certificate."""
 
 PLATFORMS = MappingProxyType({"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"})
 """By Lambda's name for a processor, the platform tag of its runtime (Amazon Linux 2023)."""
@@ -50,8 +52,11 @@ def build(
     python: str = PYTHON,
     architecture: str = ARCHITECTURE,
     requirements: Path = REQUIREMENTS,
+    database_ca: Path | None = None,
 ) -> Package:
-    """Writes the zip for functions of this Python and processor. Raises PackageError."""
+    """Writes the zip for functions of this Python and processor, with the certificates of the
+    database's authority if it is to know any. Raises PackageError.
+    """
     if architecture not in PLATFORMS:
         raise PackageError(f"The architecture must be one of {', '.join(PLATFORMS)}.")
     if not requirements.is_file():
@@ -60,6 +65,8 @@ def build(
         content = Path(folder)
         _install(content, python, architecture, requirements)
         shutil.copytree(Path(remit.__file__).parent, content / "remit")
+        if database_ca is not None:
+            shutil.copyfile(database_ca, content / DATABASE_CA)
         files = sorted(_files(content), key=Path.as_posix)
         target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, content, files)

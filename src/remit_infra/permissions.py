@@ -56,6 +56,65 @@ DESCRIBE = Statement(
     actions=("dynamodb:DescribeTable",),
     resources=("table",),
 )
+WRITE_FLOW_LOGS = Statement(
+    sid="WriteFlowLogs",
+    actions=("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+    resources=("log group",),
+)
+JOIN_NETWORK = Statement(
+    sid="JoinNetwork",
+    actions=(
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+    ),
+    resources=("*",),
+    why_any="Lambda makes the interfaces with this role, before they have an ARN to name.",
+)
+LOG_IN = Statement(
+    sid="LogIn",
+    actions=("secretsmanager:GetSecretValue",),
+    resources=("database secret",),
+)
+SEAL_CARDS = Statement(
+    sid="SealCards",
+    actions=("kms:GenerateDataKey",),
+    resources=("card key",),
+)
+OPEN_CARDS = Statement(
+    sid="OpenCards",
+    actions=("kms:Decrypt",),
+    resources=("card key",),
+)
+NOTIFY = Statement(
+    sid="Notify",
+    actions=("sns:Publish",),
+    resources=("notification topic",),
+)
+SEAL_TRAIL = Statement(
+    sid="SealTrail",
+    actions=("s3:GetObject", "s3:PutObject"),
+    resources=("audit objects",),
+)
+FIND_TRAIL = Statement(
+    sid="FindTrail",
+    actions=("s3:ListBucket",),
+    resources=("audit bucket",),
+)
+READ_METRICS = Statement(
+    sid="ReadMetrics",
+    actions=("cloudwatch:GetMetricData",),
+    resources=("*",),
+    why_any="CloudWatch's metrics have no ARNs.",
+)
+ALERT = Statement(
+    sid="Alert",
+    actions=("sns:Publish",),
+    resources=("alarm topic",),
+)
 FINGERPRINT = Statement(
     sid="Fingerprint",
     actions=("kms:GenerateMac",),
@@ -68,11 +127,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             READ,
             WRITE,
             FINGERPRINT,
-            Statement(
-                sid="SealCards",
-                actions=("kms:GenerateDataKey",),
-                resources=("card key",),
-            ),
+            SEAL_CARDS,
             LOG,
             TRACE,
         ),
@@ -86,11 +141,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
                 resources=("index by_owner",),
             ),
             FINGERPRINT,
-            Statement(
-                sid="OpenCards",
-                actions=("kms:Decrypt",),
-                resources=("card key",),
-            ),
+            OPEN_CARDS,
             Statement(
                 sid="TakeFailedWork",
                 actions=("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
@@ -127,21 +178,9 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
                 actions=("sqs:SendMessage",),
                 resources=("failed queue",),
             ),
-            Statement(
-                sid="Notify",
-                actions=("sns:Publish",),
-                resources=("notification topic",),
-            ),
-            Statement(
-                sid="SealTrail",
-                actions=("s3:GetObject", "s3:PutObject"),
-                resources=("audit objects",),
-            ),
-            Statement(
-                sid="FindTrail",
-                actions=("s3:ListBucket",),
-                resources=("audit bucket",),
-            ),
+            NOTIFY,
+            SEAL_TRAIL,
+            FIND_TRAIL,
             Statement(
                 sid="ProveBooks",
                 actions=("dynamodb:Scan",),
@@ -173,17 +212,8 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
                 actions=("sqs:GetQueueAttributes",),
                 resources=("dead letter queue",),
             ),
-            Statement(
-                sid="ReadMetrics",
-                actions=("cloudwatch:GetMetricData",),
-                resources=("*",),
-                why_any="CloudWatch's metrics have no ARNs.",
-            ),
-            Statement(
-                sid="Alert",
-                actions=("sns:Publish",),
-                resources=("alarm topic",),
-            ),
+            READ_METRICS,
+            ALERT,
             LOG,
             TRACE,
         ),
@@ -192,3 +222,25 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
 """Each function's role. A payment is only ever decided by validation and processing; delivery
 postpones lapsed ones, erases their cards, and settles what was sent and sealed.
 """
+
+LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
+    {
+        "payment-validator": (LOG_IN, FINGERPRINT, SEAL_CARDS, JOIN_NETWORK, LOG, TRACE),
+        "payment-processing": (LOG_IN, FINGERPRINT, OPEN_CARDS, JOIN_NETWORK, LOG, TRACE),
+        "payment-delivery": (
+            LOG_IN,
+            FINGERPRINT,
+            OPEN_CARDS,
+            NOTIFY,
+            ALERT,
+            SEAL_TRAIL,
+            FIND_TRAIL,
+            JOIN_NETWORK,
+            LOG,
+            TRACE,
+        ),
+        "health-monitor": (LOG_IN, READ_METRICS, ALERT, JOIN_NETWORK, LOG, TRACE),
+        "payment-migration": (LOG_IN, JOIN_NETWORK, LOG, TRACE),
+    }
+)
+"""Each function's role. What a function may do in the database is for PostgreSQL to say."""

@@ -1,8 +1,12 @@
 """What a deployment tells the service: `Settings` by field, as the environment it is read from."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from remit.settings import PREFIX, Settings
+
+T = TypeVar("T")
+"""Text, or what a tool knows later."""
 
 IN_AWS = (
     "notification_topic_arn",
@@ -18,7 +22,7 @@ ON_RDS = ("database_secret_arn", "database_endpoint", *IN_AWS)
 """The settings that the service on RDS cannot do without."""
 
 
-def service_environment(settings: Mapping[str, str]) -> dict[str, str]:
+def service_environment(settings: Mapping[str, T]) -> dict[str, T]:
     """The variables for these settings. Raises ValueError for one that the service has not."""
     unknown = sorted(settings.keys() - set(Settings.__struct_fields__))
     if unknown:

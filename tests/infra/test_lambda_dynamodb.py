@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from remit_infra.edge import ROUTES
 from remit_infra.environments import Refused
 from remit_infra.topologies.lambda_dynamodb import api
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
@@ -140,7 +141,7 @@ def test_the_environment_of_a_function_is_within_lambdas_limit(
 def test_a_changed_method_makes_a_new_deployment(
     templates: dict[str, Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "ROUTES", api.ROUTES[:-1])
+    monkeypatch.setattr(api, "ROUTES", ROUTES[:-1])
     _, changed = synthesise(suffix="dev")
     before, after = (View(t).of("AWS::ApiGateway::Deployment") for t in (templates["dev"], changed))
     assert set(before).isdisjoint(after)

@@ -6,7 +6,6 @@ is for the functions, which name the field and leave an audit record.
 
 import json
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from aws_cdk import Aws, RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
@@ -16,80 +15,20 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
+from remit_infra.edge import (
+    ACCESS_LOG,
+    COUNTED_RULES,
+    FIREWALL_RULES,
+    REDACTED_HEADERS,
+    REFUSALS,
+    ROUTES,
+)
 from remit_infra.environments import Names
 
 REQUESTS_PER_SECOND = 1_000
 BURST = 2_000
 REQUESTS_PER_ADDRESS = REQUESTS_PER_SECOND * 300
 """In five minutes: one caller may use all of the API's rate, for a merchant's server is one."""
-
-ROUTES = (
-    ("POST", "validate", "payment-validation"),
-    ("POST", "process", "payment-processing"),
-    ("GET", "payments", "payment-processing"),
-    ("GET", "payments/{transaction_id}", "payment-processing"),
-    ("GET", "health", "health-monitor"),
-)
-"""Method, path and function."""
-
-REFUSALS: Mapping[str, tuple[apigateway.ResponseType, str | None, str, str, str]] = (
-    MappingProxyType(
-        {
-            "body": (
-                apigateway.ResponseType.BAD_REQUEST_BODY,
-                "400",
-                "invalid_request_error",
-                "body_invalid",
-                "The body must be a JSON object.",
-            ),
-            "route": (
-                apigateway.ResponseType.MISSING_AUTHENTICATION_TOKEN,
-                "404",
-                "invalid_request_error",
-                "route_unknown",
-                "There is nothing at this path.",
-            ),
-            "throttled": (
-                apigateway.ResponseType.THROTTLED,
-                "429",
-                "rate_limit_error",
-                "rate_limited",
-                "Too many requests. Try again in a second.",
-            ),
-            "type": (
-                apigateway.ResponseType.UNSUPPORTED_MEDIA_TYPE,
-                "415",
-                "invalid_request_error",
-                "content_type_unsupported",
-                "The body must be JSON.",
-            ),
-            "large": (
-                apigateway.ResponseType.REQUEST_TOO_LARGE,
-                "413",
-                "invalid_request_error",
-                "body_too_large",
-                "The body is too large.",
-            ),
-            "refused": (
-                apigateway.ResponseType.DEFAULT_4_XX,
-                None,
-                "invalid_request_error",
-                "request_refused",
-                "The request was refused.",
-            ),
-            "failed": (
-                apigateway.ResponseType.DEFAULT_5_XX,
-                None,
-                "api_error",
-                "internal_error",
-                "Something went wrong on our side. Try again with the same Idempotency-Key.",
-            ),
-        }
-    )
-)
-"""What API Gateway answers by itself: its kind, status, and the contract's type, code, message."""
-
-RULES = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet")
 
 
 def make_api(
@@ -124,7 +63,7 @@ def make_api(
             access_log_destination=apigateway.LogGroupLogDestination(
                 log_group("access", f"/aws/apigateway/{name}")
             ),
-            access_log_format=_access_log_format(),
+            access_log_format=apigateway.AccessLogFormat.custom(json.dumps(dict(ACCESS_LOG))),
             logging_level=apigateway.MethodLoggingLevel.ERROR,
             data_trace_enabled=False,
             metrics_enabled=True,
@@ -136,13 +75,13 @@ def make_api(
     api.node.try_remove_child("Endpoint")  # an output that the stack has under its own name
     for method, path, function in ROUTES:
         _route(api, method, path, functions[function])
-    for refusal, (kind, status, type_, code, message) in REFUSALS.items():
+    for purpose, refusal in REFUSALS.items():
         api.add_gateway_response(
-            f"{refusal}-response",
-            type=kind,
-            status_code=status,
+            f"{purpose}-response",
+            type=apigateway.ResponseType.of(refusal.kind),
+            status_code=refusal.status,
             response_headers={"X-Request-Id": "context.requestId"},
-            templates={"application/json": _error(type_, code, message)},
+            templates={"application/json": refusal.template},
         )
     execution = log_group(
         "execution",
@@ -187,33 +126,6 @@ def _route(
     )
 
 
-def _access_log_format() -> apigateway.AccessLogFormat:
-    """Who asked for what and what came of it; no body, no header, no query."""
-    context = apigateway.AccessLogField
-    return apigateway.AccessLogFormat.custom(
-        json.dumps(
-            {
-                "request_id": context.context_request_id(),
-                "time": context.context_request_time_epoch(),
-                "ip": context.context_identity_source_ip(),
-                "method": context.context_http_method(),
-                "path": context.context_resource_path(),
-                "status": context.context_status(),
-                "latency_ms": context.context_response_latency(),
-                "function_ms": context.context_integration_latency(),
-                "bytes": context.context_response_length(),
-                "error": context.context_error_response_type(),
-                "trace_id": context.context_xray_trace_id(),
-            }
-        )
-    )
-
-
-def _error(type_: str, code: str, message: str) -> str:
-    error = {"type": type_, "code": code, "message": message}
-    return json.dumps({"error": error, "request_id": "$context.requestId"})
-
-
 def _protect(
     scope: Construct,
     names: Names,
@@ -228,7 +140,10 @@ def _protect(
         name=names("web acl", "payment-api"),
         scope="REGIONAL",
         default_action=wafv2.CfnWebACL.DefaultActionProperty(allow={}),
-        rules=[*(_managed(number, rule) for number, rule in enumerate(RULES)), _rate(len(RULES))],
+        rules=[
+            *(_managed(number, rule) for number, rule in enumerate(FIREWALL_RULES)),
+            _rate(len(FIREWALL_RULES)),
+        ],
         visibility_config=_visible("firewall"),
     )
     stage = f"arn:{Aws.PARTITION}:apigateway:{Aws.REGION}::/restapis/{api.rest_api_id}/stages/"
@@ -256,7 +171,7 @@ def _protect(
         log_destination_configs=[f"{account}:log-group:{group_name}"],
         redacted_fields=[
             wafv2.CfnLoggingConfiguration.FieldToMatchProperty(single_header={"Name": header})
-            for header in ("authorization", "x-api-key")
+            for header in REDACTED_HEADERS
         ],
     )
     logging.node.add_dependency(group)
@@ -277,12 +192,11 @@ def _managed(priority: int, rule: str) -> wafv2.CfnWebACL.RuleProperty:
 
 
 def _counted(rule: str) -> list[wafv2.CfnWebACL.RuleActionOverrideProperty] | None:
-    """Only counted: bodies above 8 KiB, which the service allows up to its own limit."""
-    if rule != "AWSManagedRulesCommonRuleSet":
+    if rule not in COUNTED_RULES:
         return None
     return [
         wafv2.CfnWebACL.RuleActionOverrideProperty(
-            name="SizeRestrictions_BODY",
+            name=COUNTED_RULES[rule],
             action_to_use=wafv2.CfnWebACL.RuleActionProperty(count={}),
         )
     ]

@@ -8,10 +8,8 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from remit_infra.alarms import NAMESPACE, Missing, PlacedAlarm
+from remit_infra.alarms import NAMESPACE, RUNBOOK, Missing, PlacedAlarm
 from remit_infra.environments import Names
-
-RUNBOOK = "docs/runbook.md"
 
 Dimensions = Mapping[str, str]
 

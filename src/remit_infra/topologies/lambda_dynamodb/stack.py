@@ -128,7 +128,8 @@ class LambdaDynamodb(Stack):
             for name in FUNCTIONS
         }
         self._call(functions, storage)
-        api = make_api(self, names, functions, keys.data, self._retention)
+        answering = {FUNCTIONS[name][0]: function for name, function in functions.items()}
+        api = make_api(self, names, answering, keys.data, self._retention)
         make_alarms(self, names, alarms, storage.alarms)
         if alarm_email is not None:
             storage.alarms.add_subscription(subscriptions.EmailSubscription(alarm_email))

@@ -1,0 +1,79 @@
+"""What the emulator lacks of what Terraform asks of AWS: left out or changed here, each with its
+reason; and what the provider believes to have changed once it is applied.
+"""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from remit.app import new_secret
+from remit_infra.emulated_database import EmulatedDatabase
+from remit_infra.emulator import BATCHES
+from remit_infra.terraform import Adapt
+
+LEFT_OUT: Mapping[str, str] = MappingProxyType(
+    {
+        "aws_codedeploy_app": "The emulator has no CodeDeploy.",
+        "aws_codedeploy_deployment_group": "The emulator has no CodeDeploy.",
+        "aws_network_acl_association": "It answers with every association, not the subnet's.",
+        "aws_wafv2_web_acl_logging_configuration": "Its WAF does not know logging.",
+    }
+)
+"""By type, why it is not applied. It is validated and planned all the same."""
+
+DRIFT: Mapping[str, frozenset[str]] = MappingProxyType({})
+"""By type, the attributes that the emulator does not give back as they were set."""
+
+MANAGED_SECRET = ".master_user_secret[0].secret_arn}"
+
+
+def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
+    """For a database instance that is in truth `database`, with its password in `secret_arn`."""
+
+    def adapt(kind: str, given: dict[str, Any]) -> dict[str, Any] | None:
+        if kind in LEFT_OUT:
+            return None
+        body: dict[str, Any] = json.loads(_with_secret(json.dumps(given), secret_arn))
+        match kind:
+            case "aws_db_instance":
+                # It listens nowhere, and makes no secret for an instance's own password.
+                return body | {"port": database.port}
+            case "aws_api_gateway_api_key":
+                # AWS makes one that is not given.
+                return body | {"value": new_secret()}
+            case "aws_iam_role_policy":
+                return body | {"policy": _with_batches(body["policy"])}
+            case _:
+                return body
+
+    return adapt
+
+
+def _with_secret(text: str, secret_arn: str) -> str:
+    before, found, after = text.partition(MANAGED_SECRET)
+    if not found:
+        return text
+    return _with_secret(before.rpartition("${")[0] + secret_arn + after, secret_arn)
+
+
+def _with_batches(policy: str) -> str:
+    document = json.loads(policy)
+    for statement in document["Statement"]:
+        actions = statement["Action"]
+        statement["Action"] = [*actions, *(BATCHES[one] for one in actions if one in BATCHES)]
+    return json.dumps(document)
+
+
+def drift(plan: Mapping[str, Any]) -> list[str]:
+    """What a plan would still change, but for what is known not to be kept; empty if nothing."""
+    found = []
+    for resource in plan["resource_changes"]:
+        change = resource["change"]
+        if change["actions"] == ["no-op"]:
+            continue
+        before, after = change["before"] or {}, change["after"] or {}
+        changed = {name for name in before | after if before.get(name) != after.get(name)}
+        if left := changed - DRIFT.get(resource["type"], frozenset()):
+            found.append(f"{resource['address']} {change['actions'][0]}: {', '.join(sorted(left))}")
+    return found

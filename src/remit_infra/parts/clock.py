@@ -1,0 +1,40 @@
+"""What the clock calls: a rule for each job, and the permission to call its function."""
+
+import json
+
+import pulumi
+import pulumi_aws as aws
+
+from remit_infra.environments import Names
+
+
+def schedule(
+    names: Names,
+    rule: str,
+    alias: aws.lambda_.Alias,
+    *,
+    every: str,
+    job: str,
+) -> None:
+    """Calls the alias with `{"job": …}` at a rate such as `1 minute`. What fails is not repeated:
+    the clock comes again.
+    """
+    made = aws.cloudwatch.EventRule(
+        rule, name=names("rule", rule), schedule_expression=f"rate({every})"
+    )
+    permission = aws.lambda_.Permission(
+        f"{rule}-permission",
+        function=alias.function_name,
+        qualifier=alias.name,
+        action="lambda:InvokeFunction",
+        principal="events.amazonaws.com",
+        source_arn=made.arn,
+    )
+    aws.cloudwatch.EventTarget(
+        f"{rule}-target",
+        rule=made.name,
+        arn=alias.arn,
+        input=json.dumps({"job": job}),
+        retry_policy={"maximum_retry_attempts": 0, "maximum_event_age_in_seconds": 60},
+        opts=pulumi.ResourceOptions(depends_on=[permission]),
+    )

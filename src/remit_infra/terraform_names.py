@@ -1,0 +1,82 @@
+"""What a resource of Pulumi's AWS provider is called in Terraform's, which it is made from.
+
+Pulumi names types by module and class, and properties in camel case with lists in the plural. Where
+the rule does not hold, a table here says so; the provider itself refuses a name that is wrong.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+MODULES: Mapping[str, str] = MappingProxyType(
+    {"apigateway": "api_gateway_", "ec2": "", "rds": "db_"}
+)
+"""By Pulumi's module, what a type begins with after `aws_`, where that is not the module's name."""
+
+TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "aws:apigateway/response:Response": "aws_api_gateway_gateway_response",
+        "aws:codedeploy/application:Application": "aws_codedeploy_app",
+        "aws:lb/loadBalancer:LoadBalancer": "aws_lb",
+    }
+)
+"""Types that the rule does not name."""
+
+PLURAL = frozenset(
+    {
+        "actions",
+        "conditions",
+        "defaultActions",
+        "masterUserSecrets",
+        "metricQueries",
+        "parameters",
+        "ruleActionOverrides",
+        "rules",
+    }
+)
+"""Lists of blocks that Terraform names in the singular."""
+
+RENAMED: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("aws:apigateway/deployment:Deployment", "restApi"): "rest_api_id",
+        ("aws:apigateway/integration:Integration", "restApi"): "rest_api_id",
+        ("aws:apigateway/method:Method", "restApi"): "rest_api_id",
+        ("aws:apigateway/methodSettings:MethodSettings", "restApi"): "rest_api_id",
+        ("aws:apigateway/model:Model", "restApi"): "rest_api_id",
+        ("aws:apigateway/requestValidator:RequestValidator", "restApi"): "rest_api_id",
+        ("aws:apigateway/resource:Resource", "restApi"): "rest_api_id",
+        ("aws:apigateway/stage:Stage", "restApi"): "rest_api_id",
+        ("aws:apigateway/stage:Stage", "deployment"): "deployment_id",
+        ("aws:cloudwatch/metricAlarm:MetricAlarm", "name"): "alarm_name",
+        ("aws:lambda/function:Function", "name"): "function_name",
+        ("aws:lambda/permission:Permission", "function"): "function_name",
+        ("aws:sns/topicSubscription:TopicSubscription", "topic"): "topic_arn",
+    }
+)
+"""Properties that have another name, by type and Pulumi's name."""
+
+
+def type_of(token: str) -> str:
+    """`aws:ec2/natGateway:NatGateway` is `aws_nat_gateway`."""
+    if token in TYPES:
+        return TYPES[token]
+    _, path, class_ = token.split(":")
+    module = path.partition("/")[0]
+    return f"aws_{MODULES.get(module, f'{module}_')}{snake(class_)}"
+
+
+def attribute_of(token: str, name: str) -> str:
+    """What a property of a type is called: `restApi` of a method is `rest_api_id`."""
+    return RENAMED.get((token, name)) or block_of(name)
+
+
+def block_of(name: str) -> str:
+    """What a property of a property is called: `metricQueries` are each a `metric_query`."""
+    if name not in PLURAL:
+        return snake(name)
+    return re.sub("ie$", "y", snake(name).removesuffix("s"))
+
+
+def snake(name: str) -> str:
+    """`enableDnsSupport` is `enable_dns_support`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,244 @@
+"""The program: every resource of the topology, part by part."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from remit_infra.alarms import placed, watched
+from remit_infra.environments import tags
+from remit_infra.package import DATABASE_CA
+from remit_infra.parts.api import Api
+from remit_infra.parts.balancer import Balancer
+from remit_infra.parts.buckets import Buckets
+from remit_infra.parts.clock import schedule
+from remit_infra.parts.database import NAME, Database
+from remit_infra.parts.firewall import Firewall
+from remit_infra.parts.functions import (
+    Code,
+    Function,
+    Spec,
+    make_releases,
+    make_roles,
+    migrate,
+)
+from remit_infra.parts.ground import Ground, Place
+from remit_infra.parts.keys import Keys
+from remit_infra.parts.network import ANYWHERE, HTTP, HTTPS, Network, allow, allow_out
+from remit_infra.parts.observed import make_alarms, make_dashboard
+from remit_infra.parts.tagging import tag_everything
+from remit_infra.parts.topics import Topics
+from remit_infra.permissions import LAMBDA_POSTGRES
+from remit_infra.service_env import service_environment
+from remit_infra.topologies.lambda_postgres.configuration import (
+    BURST,
+    JOBS,
+    LOG_DAYS,
+    MEMORY_MIB,
+    MODULES,
+    REQUESTS_PER_ADDRESS,
+    REQUESTS_PER_DAY,
+    REQUESTS_PER_SECOND,
+    SCHEDULES,
+    THROUGH,
+    Configuration,
+    checked,
+)
+from remit_infra.topologies.lambda_postgres.watched import alarms_of, graphs_of, scopes_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What the stack tells of itself."""
+
+    vpc_id: pulumi.Output[str]
+    rds_endpoint: pulumi.Output[str]
+    lambda_function_name: pulumi.Output[str]
+    api_gateway_url: pulumi.Output[str]
+    alb_dns_name: pulumi.Output[str]
+    audit_bucket_name: pulumi.Output[str]
+    kms_key_id: pulumi.Output[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Where the topology keeps things, and what opens them."""
+
+    keys: Keys
+    database: Database
+    buckets: Buckets
+    topics: Topics
+
+
+def build(configuration: Configuration, place: Place) -> Outputs:
+    """Every resource of the topology. Raises Refused before the first for what cannot be built."""
+    names = checked(configuration)
+    common = tags(
+        names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
+    )
+    tag_everything(common, names.suffix)
+    roles = make_roles(names, list(MODULES))
+    keys = Keys(names, place, users=roles, through=THROUGH)
+    ground = Ground(names=names, place=place, key=keys.data, log_days=LOG_DAYS)
+    network = Network(ground, cidr=configuration.vpc_cidr)
+    inside = network.group("payment-functions-sg", "Functions: HTTPS to AWS, and the database")
+    allow_out("payment-functions-https", source=inside, to=ANYWHERE, port=HTTPS)
+    network.interface_endpoints(configuration.interface_endpoints, inside)
+    storage = Storage(
+        keys=keys,
+        topics=Topics(ground, alarm_email=configuration.alarm_email),
+        buckets=Buckets(ground, object_lock=configuration.object_lock),
+        database=Database(
+            ground,
+            network,
+            clients=inside,
+            version=configuration.postgres_version,
+            size=names.environment.rds,
+        ),
+    )
+    scopes = scopes_of(names)
+    alarms = tuple(placed(scopes))
+    functions = _functions(
+        ground,
+        configuration,
+        storage,
+        roles,
+        watched_metrics=watched(alarms),
+        subnets=network.private,
+        group=inside,
+    )
+    migrated = migrate(functions["payment-migration"])
+    aliases = {
+        name: function.publish([migrated])
+        for name, function in functions.items()
+        if name != "payment-migration"
+    }
+    for rule, name, every, job in SCHEDULES:
+        schedule(names, rule, aliases[name], every=every, job=job)
+    api, balancer = _edge(ground, configuration, network, storage.buckets, aliases)
+    known = {
+        "<load balancer>": balancer.balancer.arn_suffix,
+        **{f"<target {module}>": target.arn_suffix for module, target in balancer.targets.items()},
+        **{f"<nat {number}>": nat.id for number, nat in enumerate(network.nats, 1)},
+    }
+    make_alarms(names, alarms, storage.topics.alarms, known)
+    make_dashboard(names, place.region, graphs_of(scopes), known)
+    make_releases(names, aliases, {name: alarms_of(names, alarms, name) for name in aliases})
+    return Outputs(
+        vpc_id=network.vpc.id,
+        rds_endpoint=storage.database.instance.endpoint,
+        lambda_function_name=functions["payment-validator"].function.name,
+        api_gateway_url=api.stage.invoke_url,
+        alb_dns_name=balancer.balancer.dns_name,
+        audit_bucket_name=storage.buckets.audit.bucket,
+        kms_key_id=keys.data.key_id,
+    )
+
+
+def _functions(
+    ground: Ground,
+    configuration: Configuration,
+    storage: Storage,
+    roles: Mapping[str, aws.iam.Role],
+    *,
+    watched_metrics: str,
+    subnets: list[aws.ec2.Subnet],
+    group: aws.ec2.SecurityGroup,
+) -> dict[str, Function]:
+    code = Code(
+        path=configuration.code_path,
+        python=configuration.python,
+        architecture=configuration.architecture,
+    )
+    resources = _resources(storage)
+    environment = service_environment({**_settings(storage), **configuration.settings})
+    watching = service_environment({"watched_metrics": watched_metrics})
+    requests = ground.names.environment.rds.requests
+    return {
+        name: Function(
+            ground,
+            Spec(
+                name=name,
+                module=module,
+                timeout_seconds=seconds,
+                memory_mib=MEMORY_MIB,
+                concurrency=JOBS.get(name, requests),
+            ),
+            code=code,
+            role=roles[name],
+            statements=LAMBDA_POSTGRES[name],
+            resources=resources,
+            environment=environment | (watching if name == "health-monitor" else {}),
+            subnets=subnets,
+            group=group,
+        )
+        for name, (module, seconds) in MODULES.items()
+    }
+
+
+def _settings(storage: Storage) -> dict[str, pulumi.Input[str]]:
+    database = storage.database
+    return {
+        "database_endpoint": database.instance.endpoint,
+        "database_name": NAME,
+        "database_secret_arn": database.secret_arn,
+        "database_ca": DATABASE_CA,
+        "notification_topic_arn": storage.topics.notifications.arn,
+        "alarm_topic_arn": storage.topics.alarms.arn,
+        "audit_bucket": storage.buckets.audit.bucket,
+        "card_key_id": storage.keys.cards.key_id,
+        "fingerprint_key_id": storage.keys.fingerprints.key_id,
+    }
+
+
+def _resources(storage: Storage) -> dict[str, pulumi.Input[str]]:
+    """The words of `permissions.py` by the ARNs they stand for."""
+    audit = storage.buckets.audit
+    return {
+        "database secret": storage.database.secret_arn,
+        "fingerprint key": storage.keys.fingerprints.arn,
+        "card key": storage.keys.cards.arn,
+        "notification topic": storage.topics.notifications.arn,
+        "alarm topic": storage.topics.alarms.arn,
+        "audit bucket": audit.arn,
+        "audit objects": pulumi.Output.concat(audit.arn, "/*"),
+    }
+
+
+def _edge(
+    ground: Ground,
+    configuration: Configuration,
+    network: Network,
+    buckets: Buckets,
+    aliases: Mapping[str, aws.lambda_.Alias],
+) -> tuple[Api, Balancer]:
+    """The two ways in, and the firewall before both."""
+    answering = {
+        MODULES[name][0]: aliases[name]
+        for name in ("payment-validator", "payment-processing", "health-monitor")
+    }
+    api = Api(
+        ground,
+        functions=answering,
+        requests_per_second=REQUESTS_PER_SECOND,
+        burst=BURST,
+        requests_per_day=REQUESTS_PER_DAY,
+    )
+    outside = network.group("payment-alb-sg", "Load balancer: callers from the internet")
+    for port in (HTTPS, HTTP):
+        allow(f"payment-alb-{port}", to=outside, source=ANYWHERE, port=port)
+    balancer = Balancer(
+        ground,
+        subnets=network.public,
+        group=outside,
+        functions=answering,
+        certificate_arn=configuration.certificate_arn,
+        buckets=buckets,
+    )
+    Firewall(
+        ground,
+        protected={"api": api.stage.arn, "alb": balancer.balancer.arn},
+        requests_per_address=REQUESTS_PER_ADDRESS,
+    )
+    return api, balancer

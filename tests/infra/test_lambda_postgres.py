@@ -1,0 +1,266 @@
+"""The lambda-postgres program keeps its promises, in every environment and on every day."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from remit_infra.environments import Refused
+from remit_infra.graph import Graph, Resource
+from remit_infra.topologies.lambda_postgres import recorded
+from tests.infra import promises_of_functions, promises_of_network
+from tests.infra.recorded import broken as broken_of
+
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
+SUFFIXES = ("dev", "staging-001", "prod")
+NAMES = {
+    "ec2/vpc:Vpc": "payment-vpc-staging-001",
+    "rds/instance:Instance": "payment-db-staging-001",
+    "lb/loadBalancer:LoadBalancer": "payment-alb-staging-001",
+    "apigateway/restApi:RestApi": "payment-api-staging-001",
+}
+
+
+PROMISES = (*promises_of_network.PROMISES, *promises_of_functions.PROMISES)
+
+
+def broken(graph: Graph) -> dict[str, list[str]]:
+    return broken_of(graph, PROMISES)
+
+
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, Graph]:
+    return {suffix: recorded(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
+
+
+@pytest.fixture
+def graph(graphs: dict[str, Graph]) -> Graph:
+    return graphs["staging-001"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_promise_is_kept(graphs: dict[str, Graph], suffix: str) -> None:
+    assert broken(graphs[suffix]) == {}
+
+
+def test_every_promise_is_kept_without_a_certificate() -> None:
+    assert broken(recorded("dev")) == {}
+
+
+def test_environments_differ_in_values_alone(graphs: dict[str, Graph]) -> None:
+    def shape(graph: Graph) -> list[Any]:
+        return sorted((r.type, r.name, sorted(r.properties), r.depends_on) for r in graph.resources)
+
+    dev, staging, prod = (shape(graph) for graph in graphs.values())
+    assert dev == staging == prod
+
+
+def test_two_days_give_the_same_program(graphs: dict[str, Graph]) -> None:
+    code = (
+        "import sys, time, msgspec; time.time = lambda: 4102444800.0\n"
+        "from remit_infra.topologies.lambda_postgres import recorded\n"
+        f"graph = recorded('dev', certificateArn='{CERTIFICATE}')\n"
+        "sys.stdout.buffer.write(msgspec.json.encode(graph, order='sorted'))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert ordered(msgspec.json.decode(ran.stdout, type=Graph)) == ordered(graphs["dev"])
+
+
+def ordered(graph: Graph) -> list[Resource]:
+    """Resources that do not wait for each other come in any order."""
+    return sorted(graph.resources, key=lambda resource: resource.name)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_are_those_of_the_contract(graph: Graph, kind: str) -> None:
+    [found] = graph.of(f"aws:{kind}")
+    assert NAMES[kind] in (
+        found.properties["tags"]["Name"],
+        found.properties.get("name"),
+        found.properties.get("identifier"),
+    )
+
+
+def test_outputs_are_those_of_the_contract(graph: Graph) -> None:
+    assert set(graph.outputs) == {
+        "vpc_id",
+        "rds_endpoint",
+        "lambda_function_name",
+        "api_gateway_url",
+        "alb_dns_name",
+        "audit_bucket_name",
+        "kms_key_id",
+    }
+    assert graph.outputs["lambda_function_name"] == "payment-validator-staging-001"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "configuration", "said"),
+    [
+        ("test", {}, "must begin with one of dev, staging, prod"),
+        ("staging-of-the-north", {}, "the environment suffix can have 16 here"),
+        ("dev", {"migrationDate": "yesterday"}, "must be a date such as 2026-11-20"),
+        ("prod", {}, "prod speaks HTTPS only: set certificateArn"),
+        ("prod", {"allowHttp": "true"}, "prod speaks HTTPS only: set certificateArn"),
+        ("dev", {"allowHttp": "false"}, "Set certificateArn, or allowHttp"),
+        ("dev", {"vpcSidr": "10.0.0.0/16"}, "vpcSidr"),
+        ("dev", {"vpcCidr": "10.0.0.0/20"}, "vpcCidr"),
+        ("dev", {"vpcCidr": "the office"}, "vpcCidr"),
+        ("dev", {"awsRegion": "eu-west-1"}, "they must agree"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_built(
+    suffix: str, configuration: dict[str, str], said: str
+) -> None:
+    with pytest.raises(Refused, match=said):
+        recorded(suffix, **configuration)
+
+
+Change = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
+def altered(graph: Graph, kind: str, name: str, change: Change) -> Graph:
+    """The graph with the properties of some resources changed; None takes a resource away."""
+    resources = []
+    for resource in graph.resources:
+        if resource.type != f"aws:{kind}" or name not in resource.name:
+            resources.append(resource)
+        elif (properties := change(dict(resource.properties))) is not None:
+            resources.append(msgspec.structs.replace(resource, properties=properties))
+    assert resources != list(graph.resources)
+    return msgspec.structs.replace(graph, resources=tuple(resources))
+
+
+def unordered(graph: Graph, kind: str, name: str) -> Graph:
+    """The graph where some resources wait for nothing that they do not refer to."""
+    resources = [
+        msgspec.structs.replace(resource, depends_on=())
+        if resource.type == f"aws:{kind}" and name in resource.name
+        else resource
+        for resource in graph.resources
+    ]
+    assert resources != list(graph.resources)
+    return msgspec.structs.replace(graph, resources=tuple(resources))
+
+
+def gone(_: dict[str, Any]) -> None:
+    return None
+
+
+def without(*names: str) -> Change:
+    return lambda given: {name: value for name, value in given.items() if name not in names}
+
+
+def giving(**values: Any) -> Change:
+    return lambda given: given | values
+
+
+def all_actions(given: dict[str, Any]) -> dict[str, Any]:
+    policy = json.loads(given["policy"])
+    policy["Statement"][0] |= {"Action": ["s3:*"], "Resource": ["*"]}
+    return given | {"policy": json.dumps(policy)}
+
+
+TRAPS: dict[str, Callable[[Graph], Graph]] = {
+    "the attachment does not wait for the permission": lambda g: unordered(
+        g, "lb/targetGroupAttachment:TargetGroupAttachment", "payment-tg"
+    ),
+    "the function does not wait for its policy and logs": lambda g: unordered(
+        g, "lambda/function:Function", "payment-validator"
+    ),
+    "the NAT gateway does not wait for the internet gateway": lambda g: altered(
+        unordered(unordered(g, "ec2/natGateway:NatGateway", ""), "ec2/eip:Eip", ""),
+        "ec2/route:Route",
+        "public",
+        without("gatewayId"),
+    ),
+    "a deployment without triggers": lambda g: altered(
+        g, "apigateway/deployment:Deployment", "", without("triggers")
+    ),
+    "a usage plan without a key": lambda g: altered(
+        g, "apigateway/usagePlanKey:UsagePlanKey", "", gone
+    ),
+    "a key that no method requires": lambda g: altered(
+        g, "apigateway/method:Method", "post-validate", giving(apiKeyRequired=False)
+    ),
+    "a validator without a model": lambda g: altered(
+        g, "apigateway/method:Method", "post-validate", without("requestModels")
+    ),
+    "a model without a validator": lambda g: altered(
+        g, "apigateway/method:Method", "post-validate", without("requestValidatorId")
+    ),
+    "an access log that no stage names": lambda g: altered(
+        g, "apigateway/stage:Stage", "", without("accessLogSettings")
+    ),
+    "a database log without exports": lambda g: altered(
+        g, "rds/instance:Instance", "", without("enabledCloudwatchLogsExports")
+    ),
+    "throttling that is not in force": lambda g: altered(
+        g, "apigateway/methodSettings:MethodSettings", "", gone
+    ),
+    "a bucket that cannot be destroyed": lambda g: altered(
+        g, "s3/bucket:Bucket", "audit", without("forceDestroy")
+    ),
+    "versions that are never deleted": lambda g: altered(
+        g,
+        "s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+        "audit",
+        lambda given: (
+            given | {"rules": [without("noncurrentVersionExpiration")(given["rules"][0])]}
+        ),
+    ),
+    "failures that nobody counts": lambda g: altered(
+        g, "cloudwatch/metricAlarm:MetricAlarm", "payment-messages-failed", gone
+    ),
+    "an alarm without an OK action": lambda g: altered(
+        g, "cloudwatch/metricAlarm:MetricAlarm", "payment-db-cpu", without("okActions")
+    ),
+    "a public database": lambda g: altered(
+        g, "rds/instance:Instance", "", giving(publiclyAccessible=True)
+    ),
+    "a subnet with public addresses": lambda g: altered(
+        g, "ec2/subnet:Subnet", "public-subnet-1", giving(mapPublicIpOnLaunch=True)
+    ),
+    "one NAT gateway for all": lambda g: altered(
+        g,
+        "ec2/route:Route",
+        "private-route",
+        giving(natGatewayId="${aws_nat_gateway.payment-nat-1.id}"),
+    ),
+    "a database open to the network": lambda g: altered(
+        g,
+        "vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        "payment-db",
+        giving(referencedSecurityGroupId="", cidrIpv4="10.0.0.0/16"),
+    ),
+    "a role that may do everything": lambda g: altered(
+        g, "iam/rolePolicy:RolePolicy", "payment-validator", all_actions
+    ),
+    "aliases that do not wait for the migration": lambda g: unordered(
+        g, "lambda/alias:Alias", "payment-validator"
+    ),
+    "a timeout beyond API Gateway's": lambda g: altered(
+        g, "lambda/function:Function", "payment-validator", giving(timeout=60)
+    ),
+    "functions outside the network": lambda g: altered(
+        g, "lambda/function:Function", "payment-validator", without("vpcConfig")
+    ),
+    "a password in the program": lambda g: altered(
+        g, "rds/instance:Instance", "", giving(password=CERTIFICATE)
+    ),
+    "TLS that is not forced": lambda g: altered(
+        g, "rds/parameterGroup:ParameterGroup", "", giving(parameters=[])
+    ),
+    "a resource without tags": lambda g: altered(
+        g, "ec2/vpc:Vpc", "", giving(tags={"Name": "payment-vpc"})
+    ),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_trap_that_is_put_back_is_caught(graph: Graph, trap: str) -> None:
+    assert broken(TRAPS[trap](graph)) != {}
