@@ -163,9 +163,15 @@ def _on_rds(settings: Settings) -> App:
     login = database_login(settings)
     connection = Connection(login, by_index=True, span=rds.span)
     memory = PostgresMemory(connection)
-    return _on_postgres(
-        settings, _in_aws(settings), memory, login, connection, connection, connection
-    )
+    around = _in_aws(settings)
+    app = _on_postgres(settings, around, memory, login, connection, connection, connection)
+    if settings.usage_plan_id is None:
+        return app
+    from remit.adapters.aws import LazyClient
+    from remit.adapters.gateway_keys import GatewayKeys
+
+    client = LazyClient("apigateway")
+    return replace(app, keys=GatewayKeys(client, app.keys, usage_plan_id=settings.usage_plan_id))
 
 
 def _on_postgres(

@@ -39,7 +39,7 @@ async def create_key(app: App, *, merchant_id: str, mode: Mode, label: str, rand
         last4=secret[-4:],
         created_at=app.clock(),
     )
-    await app.keys.add(key)
+    await app.keys.add(key, secret)
     return NewKey(secret, key)
 
 

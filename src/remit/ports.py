@@ -124,7 +124,9 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Keys(Protocol):
-    async def add(self, key: ApiKey) -> None: ...
+    async def add(self, key: ApiKey, secret: str) -> None:
+        """Stores the key. The secret is for whoever stands before the service and must know it."""
+        ...
 
     async def find(self, key_hash: str) -> ApiKey | None: ...
 

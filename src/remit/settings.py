@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     card_key_id: str | None = None
     fingerprint_key_id: str | None = None
     watched_metrics: str | None = None
+    usage_plan_id: str | None = None
 
     default_currency: str = "USD"
     max_amount_minor: Count = 99_999_999

@@ -1,4 +1,4 @@
-"""The security scanners over a topology's template, with the findings that are accepted left out.
+"""The security scanners over a topology, with the findings that are accepted left out.
 
 `suppressions.toml` is the only place where a finding is accepted: by rule and resource, each entry
 with its reason. An entry that no finding needs any more is itself a finding.
@@ -89,16 +89,21 @@ def _where(path: Sequence[object] | None) -> str:
     return "/".join(str(part) for part in (path or ())[1:2]) or "template"
 
 
-def checkov(template: Mapping[str, Any], command: Path = SCANNER) -> list[Finding]:
-    """Misconfigured resources, by checkov's policies for CloudFormation. Needs no network."""
+def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Finding]:
+    """Misconfigured resources, by checkov's policies for what the document is: a CloudFormation
+    template or Terraform JSON. Needs no network.
+    """
     if not command.exists():
         raise CheckError(f"{command} is not there: run `make .venv/.scan`.")
+    is_terraform = "resource" in document
+    name = "main.tf.json" if is_terraform else "template.json"
+    framework = "terraform_json" if is_terraform else "cloudformation"
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "template.json"
-        path.write_text(json.dumps(template), encoding="utf-8")
+        path = Path(folder) / name
+        path.write_text(json.dumps(document, indent=1), encoding="utf-8")
         ran = subprocess.run(  # nosec B603
             [
-                *(str(command), "--file", str(path), "--framework", "cloudformation"),
+                *(str(command), "--file", str(path), "--framework", framework),
                 *("--output", "json", "--quiet", "--compact", "--skip-download"),
             ],
             capture_output=True,
@@ -109,8 +114,8 @@ def checkov(template: Mapping[str, Any], command: Path = SCANNER) -> list[Findin
         report = json.loads(ran.stdout)
     except json.JSONDecodeError as error:
         raise CheckError(f"checkov did not run: {ran.stderr.strip()}") from error
-    if report["summary"]["parsing_errors"] or not report["summary"]["resource_count"]:
-        raise CheckError("checkov could not read the template.")
+    if report["summary"]["parsing_errors"] or not report["summary"]["passed"]:
+        raise CheckError("checkov could not read the document.")
     return [
         Finding(found["check_id"], found["resource"].rpartition(".")[2], found["check_name"])
         for found in report["results"]["failed_checks"]

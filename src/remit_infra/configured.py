@@ -38,7 +38,7 @@ def configuration_of_file(
 
 def _configuration(project: str, kind: type[T], given: Mapping[str, Any]) -> T:
     own = {
-        key.removeprefix(f"{project}:"): value
+        key.removeprefix(f"{project}:"): _structured(value)
         for key, value in given.items()
         if key.startswith(f"{project}:")
     }
@@ -50,3 +50,9 @@ def _configuration(project: str, kind: type[T], given: Mapping[str, Any]) -> T:
     if REGION in given and region != given[REGION]:
         raise Refused(f"awsRegion is {region} and {REGION} is {given[REGION]}: they must agree.")
     return configuration
+
+
+def _structured(value: Any) -> Any:
+    """Pulumi hands lists and objects over as JSON text."""
+    is_json = isinstance(value, str) and value.startswith(("[", "{"))
+    return msgspec.json.decode(value) if is_json else value

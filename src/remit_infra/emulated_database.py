@@ -15,8 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from remit.adapters.embedded import EmbeddedPostgres
+from remit.app import new_secret
 
-USER = "payments_admin"
+ADMIN = "payments_admin"
 DATABASE = "payments"
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 """What a client sends to ask for TLS (PostgreSQL, "Message Formats", SSLRequest)."""
@@ -29,10 +30,10 @@ END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE 
 class EmulatedDatabase:
     """An empty database `payments` on a port of this machine. Its files stay in `folder`."""
 
-    def __init__(self, folder: Path, *, certificate: Path, key: Path, password: str) -> None:
+    def __init__(self, folder: Path, *, certificate: Path, key: Path) -> None:
         self._server = EmbeddedPostgres(folder)
         self._folder = folder
-        self._password = password
+        self.password = new_secret()
         self._trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._trust.load_cert_chain(certificate, key)
         self._loop = asyncio.new_event_loop()
@@ -66,11 +67,11 @@ class EmulatedDatabase:
 
     def change_password(self, password: str) -> None:
         """From now on only this one is right, for whoever connects anew."""
-        self._await(self._run(f"ALTER ROLE {USER} PASSWORD '{password}'"))
+        self._await(self._run(f"ALTER ROLE {ADMIN} PASSWORD '{password}'"))
 
     def end_connections(self) -> None:
         """As a failover does."""
-        self._await(self._run(END_CONNECTIONS, USER))
+        self._await(self._run(END_CONNECTIONS, ADMIN))
 
     def _await(self, asked: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result(60)
@@ -86,10 +87,10 @@ class EmulatedDatabase:
     async def _set_up(self) -> None:
         rules = self._folder / "pg_hba.conf"
         kept = rules.read_text(encoding="utf-8")
-        rules.write_text(f"local all {USER} scram-sha-256\n{kept}", encoding="utf-8")
+        rules.write_text(f"local all {ADMIN} scram-sha-256\n{kept}", encoding="utf-8")
         await self._run("SELECT pg_reload_conf()")
-        await self._run(f"CREATE ROLE {USER} LOGIN PASSWORD '{self._password}'")
-        await self._run(f"CREATE DATABASE {DATABASE} OWNER {USER}")
+        await self._run(f"CREATE ROLE {ADMIN} LOGIN PASSWORD '{self.password}'")
+        await self._run(f"CREATE DATABASE {DATABASE} OWNER {ADMIN}")
 
     async def _run(self, statement: str, *args: object) -> None:
         connection = await asyncpg.connect(self.url)

@@ -16,7 +16,6 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
     {
         "aws_codedeploy_app": "The emulator has no CodeDeploy.",
         "aws_codedeploy_deployment_group": "The emulator has no CodeDeploy.",
-        "aws_network_acl_association": "It answers with every association, not the subnet's.",
         "aws_wafv2_web_acl_logging_configuration": "Its WAF does not know logging.",
     }
 )
@@ -42,6 +41,9 @@ def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
             case "aws_api_gateway_api_key":
                 # AWS makes one that is not given.
                 return body | {"value": new_secret()}
+            case "aws_network_acl":
+                # Asked for a subnet's association, it answers with every one there is.
+                return {name: value for name, value in body.items() if name != "subnet_ids"}
             case "aws_iam_role_policy":
                 return body | {"policy": _with_batches(body["policy"])}
             case _:

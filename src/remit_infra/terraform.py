@@ -77,9 +77,11 @@ def _body(resource: Resource, types: Mapping[str, str]) -> dict[str, Any]:
         body["filename"] = code["archive"]
     if resource.depends_on:
         body["depends_on"] = [f"{types[name]}.{name}" for name in resource.depends_on]
+    # As Pulumi replaces, unless it is told otherwise.
+    body["lifecycle"] = {"create_before_destroy": True}
     if resource.ignores:
         ignored = [attribute_of(resource.type, name) for name in resource.ignores]
-        body["lifecycle"] = {"ignore_changes": ignored}
+        body["lifecycle"]["ignore_changes"] = ignored
     return body
 
 

@@ -106,7 +106,7 @@ async def test_a_key_is_found_by_its_hash_until_and_after_it_is_revoked(app: App
         for n in range(2)
     ]
     for key in keys:
-        await app.keys.add(key)
+        await app.keys.add(key, "")
     assert await app.keys.all() == keys
     assert await app.keys.find("1" * 64) == keys[1]
     assert await app.keys.find("2" * 64) is None

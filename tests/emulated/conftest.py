@@ -45,17 +45,13 @@ class Answer(NamedTuple):
     headers: dict[str, str]
 
 
-class Deployed:
-    """The deployed topology, as a caller and as an operator see it."""
+class Caller:
+    """Whoever asks the deployed service over HTTP."""
 
-    def __init__(self, emulator: Emulator, deployment: Deployment, url: str) -> None:
+    def __init__(self, emulator: Emulator, url: str, key: str = "") -> None:
         self.emulator = emulator
-        self.deployment = deployment
         self.url = url
-        self.client = emulator.client
-        self.names = deployment.names
-        self.key = ""
-        self._samples = 1.0
+        self.key = key
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         sent = {"content-type": "application/json", "x-api-key": self.key}
@@ -80,6 +76,17 @@ class Deployed:
 
     def process(self, transaction_id: str, **headers: str) -> Answer:
         return self.ask("POST", "/process", {"transaction_id": transaction_id}, **headers)
+
+
+class Deployed(Caller):
+    """The deployed topology, as a caller and as an operator see it."""
+
+    def __init__(self, emulator: Emulator, deployment: Deployment, url: str) -> None:
+        super().__init__(emulator, url)
+        self.deployment = deployment
+        self.client = emulator.client
+        self.names = deployment.names
+        self._samples = 1.0
 
     def item(self, transaction_id: str) -> dict[str, Any]:
         found = self.client("dynamodb").get_item(

@@ -94,14 +94,10 @@ def who_reaches_whom_is_as_drawn(graph: Graph) -> Iterator[str]:
 
 def network_acls_stand_before_both_tiers(graph: Graph) -> Iterator[str]:
     for tier in TIERS:
-        for number in (1, 2, 3):
-            name = f"payment-{tier}-acl-{number}"
-            joined = one(graph, "ec2/networkAclAssociation:NetworkAclAssociation", name)
-            if references(joined) != {
-                f"payment-{tier}-acl",
-                f"payment-{tier}-subnet-{number}",
-            }:
-                yield f"{tier} subnet {number} has no network ACL"
+        acl = one(graph, "ec2/networkAcl:NetworkAcl", f"payment-{tier}-acl")
+        joined = references(acl.get("subnetIds", []))
+        if joined != {f"payment-{tier}-subnet-{number}" for number in (1, 2, 3)}:
+            yield f"the {tier} subnets have no network ACL"
     for rule in of(graph, "ec2/networkAclRule:NetworkAclRule"):
         given = rule.properties
         if given["protocol"] != "tcp" or given["ruleAction"] != "allow":

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from remit.adapters.postgres_connection import Connection, connect
 from remit.adapters.rds import SecretLogin
-from remit.app import assemble, new_secret
+from remit.app import assemble
 from remit.audit import Sealer, Verified, verify
 from remit.deliver import relay
 from remit.doctor import examine
@@ -25,7 +25,7 @@ from remit.payment import State
 from remit.process import ProcessRequest, enqueue, process
 from remit.settings import Settings, SettingsError
 from remit_infra.certificate import make_certificate
-from remit_infra.emulated_database import DATABASE, USER, EmulatedDatabase
+from remit_infra.emulated_database import ADMIN, DATABASE, EmulatedDatabase
 from remit_infra.service_env import ON_RDS
 from tests.builders import DECLINED_CARD, caller
 from tests.contracts.test_aws import settings_in_aws
@@ -48,7 +48,6 @@ def database(
         folder,
         certificate=certificate,
         key=certificate.with_suffix(".key"),
-        password=new_secret(),
     ) as running:
         yield running
 
@@ -67,7 +66,7 @@ class Rotated:
         self._number += 1
         password = f"password-{self._number}"
         self._database.change_password(password)
-        return json.dumps({"username": USER, "password": password})
+        return json.dumps({"username": ADMIN, "password": password})
 
     def change(self) -> None:
         """The password is another one in the database, and so far only pending in the secret."""
@@ -116,7 +115,7 @@ async def test_the_database_is_reached_over_tls(login: SecretLogin) -> None:
     connection = await connect(login)
     try:
         assert (await migrate(connection))[0].startswith("0001")
-        assert await connection.fetchval("SELECT current_user") == USER
+        assert await connection.fetchval("SELECT current_user") == ADMIN
     finally:
         await connection.close()
 
@@ -188,7 +187,7 @@ async def test_a_server_without_the_right_certificate_is_not_believed(
 
 async def test_nobody_is_served_without_tls(database: EmulatedDatabase) -> None:
     with pytest.raises((OSError, asyncpg.PostgresError)):
-        await asyncpg.connect(host="127.0.0.1", port=database.port, user=USER, ssl=False)
+        await asyncpg.connect(host="127.0.0.1", port=database.port, user=ADMIN, ssl=False)
 
 
 async def test_a_rotation_goes_unnoticed(

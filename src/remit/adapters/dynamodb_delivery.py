@@ -82,7 +82,10 @@ class DynamoKeys:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def add(self, key: ApiKey) -> None:
+    async def add(self, key: ApiKey, secret: str) -> None:
+        await self._put(key)
+
+    async def _put(self, key: ApiKey) -> None:
         await self._table.put(
             {
                 "transaction_id": f"key#{key.hash}",
@@ -112,7 +115,7 @@ class DynamoKeys:
         for key in await self.all():
             if key.id == key_id:
                 if key.revoked_at is None:
-                    await self.add(replace(key, revoked_at=at))
+                    await self._put(replace(key, revoked_at=at))
                 return True
         return False
 

@@ -110,7 +110,7 @@ class MemoryStore:
     async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
         return [r for r in self.refunds_by_id.values() if r.due_at and r.due_at <= now][:limit]
 
-    async def add(self, key: ApiKey) -> None:
+    async def add(self, key: ApiKey, secret: str) -> None:
         self.api_keys[key.id] = key
 
     async def find(self, key_hash: str) -> ApiKey | None:

@@ -193,7 +193,7 @@ class PostgresKeys:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def add(self, key: ApiKey) -> None:
+    async def add(self, key: ApiKey, secret: str) -> None:
         await self._connection.rows(ADD_KEY, msgspec.json.encode(key).decode())
 
     async def find(self, key_hash: str) -> ApiKey | None:

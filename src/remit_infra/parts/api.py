@@ -91,7 +91,7 @@ class Api(pulumi.ComponentResource):
             authorization="NONE",
             api_key_required=path not in OPEN_PATHS,
             request_models={"application/json": self._model.name} if takes_body else None,
-            request_validator_id=self._validator.id if takes_body else None,
+            request_validator_id=self._validator.id,
             opts=self._under,
         )
         alias = self._functions[module]

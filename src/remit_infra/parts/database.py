@@ -76,6 +76,7 @@ class Database(pulumi.ComponentResource):
             db_name=NAME,
             port=POSTGRES,
             username=ADMIN,
+            iam_database_authentication_enabled=True,
             manage_master_user_password=True,
             master_user_secret_kms_key_id=key,
             backup_retention_period=BACKUP_DAYS,

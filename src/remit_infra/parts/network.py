@@ -139,7 +139,12 @@ class Network(pulumi.ComponentResource):
         ]
 
     def _acl(self, tier: str, subnets: Sequence[aws.ec2.Subnet], rules: Sequence[Rule]) -> None:
-        acl = aws.ec2.NetworkAcl(f"payment-{tier}-acl", vpc_id=self.vpc.id, opts=self._under)
+        acl = aws.ec2.NetworkAcl(
+            f"payment-{tier}-acl",
+            vpc_id=self.vpc.id,
+            subnet_ids=[subnet.id for subnet in subnets],
+            opts=self._under,
+        )
         for number, (is_egress, first, last, cidr) in enumerate(rules):
             aws.ec2.NetworkAclRule(
                 f"payment-{tier}-acl-rule-{number}",
@@ -151,13 +156,6 @@ class Network(pulumi.ComponentResource):
                 cidr_block=cidr,
                 from_port=first,
                 to_port=last,
-                opts=self._under,
-            )
-        for number, subnet in enumerate(subnets, 1):
-            aws.ec2.NetworkAclAssociation(
-                f"payment-{tier}-acl-{number}",
-                network_acl_id=acl.id,
-                subnet_id=subnet.id,
                 opts=self._under,
             )
 

@@ -1,0 +1,296 @@
+"""lambda-postgres, applied by the real AWS provider: the journey by both ways in, and the end."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from remit.app import assemble, new_secret
+from remit.audit import Verified, verify
+from remit.deliver import work_once
+from remit.doctor import examine
+from remit.keys import create_key
+from remit.ports import App
+from remit.settings import read_settings
+from remit_infra.emulated_database import ADMIN, EmulatedDatabase
+from remit_infra.emulated_terraform import LEFT_OUT, adapted, drift
+from remit_infra.emulator import REGION, Emulator, install
+from remit_infra.package import build
+from remit_infra.terraform import Terraform, TerraformError, to_terraform
+from remit_infra.topologies.lambda_postgres import recorded
+from tests.emulated.conftest import DOWN, HERE, OUR_PYTHON, SETTINGS, Caller, eventually
+from tests.tidy.tree import ROOT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("terraform"),
+]
+SUFFIX = "staging-001"
+
+
+class Stack:
+    """The applied topology, with its database."""
+
+    def __init__(
+        self, emulator: Emulator, database: EmulatedDatabase, terraform: Terraform
+    ) -> None:
+        self.emulator = emulator
+        self.database = database
+        self.terraform = terraform
+        self.secret_arn = emulator.client("secretsmanager").create_secret(
+            Name="rds-managed", SecretString=self._password(database.password)
+        )["ARN"]
+        self.outputs: dict[str, str] = {}
+        self.api = Caller(emulator, "")
+        self.balancer = Caller(emulator, "")
+
+    def _password(self, password: str) -> str:
+        return json.dumps({"username": ADMIN, "password": password})
+
+    def apply(self, code: Path) -> None:
+        graph = recorded(
+            SUFFIX,
+            codePath=str(code),
+            python=OUR_PYTHON,
+            architecture=HERE,
+            settings=json.dumps(SETTINGS),
+        )
+        provider = {"region": REGION, "s3_use_path_style": True}
+        program = to_terraform(graph, provider, adapted(self.database, self.secret_arn))
+        self.terraform.write(to_terraform(graph, provider))
+        self.terraform.init()
+        assert self.terraform.validate() == []
+        self.terraform.write(program)
+        self.terraform.apply()
+        self.outputs = self.terraform.outputs()
+        self.api.url = self.emulator.api_url(self.outputs["api_gateway_url"])
+        self.balancer.url = f"{self.emulator.url}/_alb/payment-alb-{SUFFIX}"
+
+    def app(self, **more: str) -> App:
+        """The same service, assembled on this machine as an operator's command would."""
+        function = self.emulator.client("lambda").get_function_configuration(
+            FunctionName=f"payment-delivery-{SUFFIX}"
+        )
+        [plan] = self.emulator.client("apigateway").get_usage_plans()["items"]
+        variables: dict[str, str] = function["Environment"]["Variables"]
+        own = {name: value for name, value in variables.items() if name.startswith("REMIT_")}
+        own["REMIT_DATABASE_CA"] = str(self.emulator.certificate)
+        own["REMIT_USAGE_PLAN_ID"] = plan["id"]
+        return assemble(read_settings(own | more))
+
+    def run(self, function: str, job: str) -> Any:
+        answer = self.emulator.client("lambda").invoke(
+            FunctionName=f"{function}-{SUFFIX}:live", Payload=json.dumps({"job": job})
+        )
+        return json.loads(answer["Payload"].read())
+
+    def rows(self, query: str, *args: object) -> list[Any]:
+        async def ask() -> list[Any]:
+            url = self.database.url.replace("/postgres?", "/payments?")
+            connection = await asyncpg.connect(url)
+            try:
+                return [tuple(row) for row in await connection.fetch(query, *args)]
+            finally:
+                await connection.close()
+
+        return asyncio.run(ask())
+
+    def rotate(self) -> None:
+        """Another password, and every connection ended, as by a failover."""
+        password = new_secret()
+        self.database.change_password(password)
+        self.emulator.client("secretsmanager").put_secret_value(
+            SecretId=self.secret_arn, SecretString=self._password(password)
+        )
+        self.database.end_connections()
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """One of its own: what another topology leaves behind is not this one's."""
+    command = install(ROOT / ".venv/emulator", ROOT / "requirements/emulator.lock")
+    with Emulator(command, tmp_path_factory.mktemp("emulator")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    try:
+        terraform = Terraform(tmp_path_factory.mktemp("terraform"), emulator.environment)
+    except TerraformError as error:
+        pytest.skip(str(error))
+    code = tmp_path_factory.mktemp("package") / "function.zip"
+    build(
+        code,
+        python=OUR_PYTHON,
+        architecture=HERE,
+        requirements=ROOT / "requirements/function.lock",
+        database_ca=emulator.certificate,
+    )
+    certificate = emulator.certificate
+    folder = tmp_path_factory.mktemp("rds")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        EmulatedDatabase(
+            folder, certificate=certificate, key=certificate.with_suffix(".key")
+        ) as database,
+    ):
+        for name, value in emulator.environment.items():
+            patch.setenv(name, value)
+        made = Stack(emulator, database, terraform)
+        made.apply(code)
+        app = made.app()
+        key = asyncio.run(
+            create_key(app, merchant_id="acme", mode="test", label="", random=new_secret())
+        )
+        made.api.key = made.balancer.key = key.secret
+        yield made
+
+
+@pytest.fixture(params=["api", "balancer"])
+def caller(stack: Stack, request: pytest.FixtureRequest) -> Caller:
+    """The same merchant, by each of the two ways in."""
+    return stack.api if request.param == "api" else stack.balancer
+
+
+def test_a_payment_is_validated_stored_and_processed(stack: Stack, caller: Caller) -> None:
+    transaction_id = caller.validate()
+    state = "SELECT state FROM payments WHERE id = $1::uuid"
+    assert stack.rows(state, transaction_id) == [("validated",)]
+    answer = caller.process(transaction_id)
+    assert (answer.status, answer.body["status"]) == (200, "processed")
+    assert stack.rows(state, transaction_id) == [("captured",)]
+    again = caller.process(transaction_id)
+    assert (again.status, again.body) == (200, answer.body)
+    assert again.headers["idempotent-replayed"] == "true"
+    shown = caller.ask("GET", f"/payments/{transaction_id}")
+    assert (shown.status, shown.body) == (200, answer.body)
+    postings = "SELECT sum(amount_minor)::int, count(*)::int FROM postings WHERE payment_id = $1"
+    assert stack.rows(postings, transaction_id) == [(0, 2)]
+    actions = "SELECT action FROM audit_entries WHERE payment_id = $1 ORDER BY id"
+    assert ("process",) in stack.rows(actions, transaction_id)
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b'{"amount": -5}', b'{"amount": NaN}'])
+def test_a_bad_body_is_refused_by_both_ways_in(caller: Caller, body: bytes) -> None:
+    answer = caller.ask("POST", "/validate", body)
+    assert (answer.status, answer.body["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_what_is_unknown_and_who_is_unknown(caller: Caller) -> None:
+    unknown = "01890000-0000-7000-8000-000000000000"
+    assert caller.process(unknown).status == 404
+    assert caller.ask("GET", f"/payments/{unknown}").status == 404
+    assert caller.ask("POST", "/nowhere", {}).status == 404
+    for key in ("", f"{caller.key}x"):
+        refused = caller.ask("POST", "/validate", {"amount": 1}, x_api_key=key)
+        assert (refused.status, refused.body["error"]["type"]) == (401, "authentication_error")
+
+
+def test_health_asks_for_no_key(caller: Caller) -> None:
+    answer = caller.ask("GET", "/health", x_api_key="")
+    assert (answer.status, answer.body["status"]) == (200, "healthy")
+
+
+def test_a_key_that_is_revoked_is_forgotten_by_both(stack: Stack) -> None:
+    app = stack.app()
+
+    async def make_and_revoke() -> str:
+        made = await create_key(app, merchant_id="acme", mode="test", label="", random=new_secret())
+        assert await app.keys.revoke(made.key.id, app.clock())
+        return made.secret
+
+    secret = asyncio.run(make_and_revoke())
+    for caller in (stack.api, stack.balancer):
+        assert caller.ask("POST", "/validate", {"amount": 1}, x_api_key=secret).status == 401
+
+
+def test_the_api_is_throttled(stack: Stack) -> None:
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: stack.api.ask("GET", "/payments?limit=1"), range(400)))
+    statuses = {answer.status for answer in answers}
+    assert statuses <= {200, 429, 500, 502}
+    throttled = [answer for answer in answers if answer.status == 429]
+    assert throttled
+    assert throttled[0].body["error"]["type"] == "rate_limit_error"
+    eventually(lambda: stack.api.ask("GET", "/payments?limit=1").status == 200, 30)
+
+
+def test_what_was_committed_is_delivered_sealed_and_proven(stack: Stack) -> None:
+    for _ in range(2):
+        stack.api.process(stack.api.validate())
+    done = stack.run("payment-delivery", "work")
+    assert done["relayed"] >= 4
+    assert done["sealed"] >= 4
+    assert set(stack.run("payment-delivery", "prove").values()) == {0}
+    app = stack.app()
+
+    async def look() -> None:
+        assert isinstance(await verify(app.bucket), Verified)
+        assert [one async for one in examine(app)] == []
+        await app.close()
+
+    asyncio.run(look())
+
+
+def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
+    stack: Stack,
+) -> None:
+    transaction_id = stack.balancer.validate(DOWN)
+    answer = stack.balancer.process(transaction_id)
+    assert (answer.status, answer.body["error"]["type"]) == (503, "api_error")
+    dead = "SELECT id::text FROM queue_messages WHERE dead_at IS NOT NULL"
+    # Each round comes before its time: what waits for its next attempt is made due.
+    for _ in range(6):
+        stack.run("payment-delivery", "work")
+        stack.rows("UPDATE queue_messages SET visible_at = now() WHERE dead_at IS NULL")
+    [(message_id,)] = stack.rows(dead)
+    assert stack.run("health-monitor", "watch")["checks"]["dead_letters"]["ok"] is False
+    app = stack.app(REMIT_SIMULATOR_DOWN_AT="667")
+
+    async def redrive() -> None:
+        assert await app.failed.redrive(message_id) == 1
+        assert await work_once(app) == 1
+        await app.close()
+
+    asyncio.run(redrive())
+    state = "SELECT state FROM payments WHERE id = $1::uuid"
+    assert stack.rows(state, transaction_id) == [("captured",)]
+    assert stack.rows(dead) == []
+
+
+def test_a_rotation_goes_unnoticed_by_callers(stack: Stack, caller: Caller) -> None:
+    transaction_id = caller.validate()
+    for _ in range(2):
+        stack.rotate()
+        assert caller.process(transaction_id).status == 200
+        assert caller.ask("GET", "/health").status == 200
+        transaction_id = caller.validate()
+
+
+def test_the_migration_has_run_and_runs_again(stack: Stack) -> None:
+    assert stack.rows("SELECT count(*) >= 4 FROM migrations") == [(True,)]
+    answer = stack.emulator.client("lambda").invoke(
+        FunctionName=f"payment-migration-{SUFFIX}", Payload=b"{}"
+    )
+    assert json.loads(answer["Payload"].read()) == {"applied": []}
+
+
+def test_a_second_plan_changes_nothing_and_the_end_leaves_nothing(stack: Stack) -> None:
+    """The last: there is nothing left afterwards."""
+    plan = stack.terraform.plan()
+    assert drift(plan) == []
+    applied = {change["type"] for change in plan["resource_changes"]}
+    assert not applied & LEFT_OUT.keys()
+    stack.terraform.destroy()
+    resources = stack.emulator.client("resourcegroupstaggingapi").get_resources(
+        TagFilters=[{"Key": "Project", "Values": ["payment-processing"]}]
+    )
+    assert resources["ResourceTagMappingList"] == []
+    assert stack.terraform.outputs() == {}
