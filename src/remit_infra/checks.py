@@ -55,8 +55,12 @@ def suppressions(topology: str, path: Path = SUPPRESSIONS) -> tuple[Suppression,
     return tuple(entry for entry in entries if entry.topology == topology)
 
 
-def unaccepted(findings: Iterable[Finding], accepted: Sequence[Suppression]) -> list[Finding]:
-    """The findings that no entry covers, and one for each rule of an entry that covers none."""
+def unaccepted(
+    findings: Iterable[Finding], accepted: Sequence[Suppression], *, complete: bool = True
+) -> list[Finding]:
+    """The findings that no entry covers. If they are `complete`, of every scanner and environment,
+    also one for each rule of an entry that covers none.
+    """
     found = sorted(set(findings))
     left = [finding for finding in found if not any(entry.covers(finding) for entry in accepted)]
     stale = [
@@ -65,7 +69,7 @@ def unaccepted(findings: Iterable[Finding], accepted: Sequence[Suppression]) -> 
         for rule in entry.rules
         if not any(_matches(f.rule, [rule]) and entry.covers(f) for f in found)
     ]
-    return left + stale
+    return left + (stale if complete else [])
 
 
 def cfn_lint(template: Mapping[str, Any], region: str = "us-east-1") -> list[Finding]:

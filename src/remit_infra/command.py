@@ -13,9 +13,12 @@ from remit.entrypoints.cli import cli
 from remit.entrypoints.cli import main as run
 from remit.entrypoints.console import Json, fail, print_json, print_table
 from remit_infra.environments import MIGRATION_DATE
+from remit_infra.infra_command import infra
 
 if TYPE_CHECKING:
     from remit_infra.deployment import Deployment
+
+cli.command(infra)
 
 Topology = Literal["lambda-dynamodb"]
 Environment = Annotated[str, Parameter(name="--env")]
@@ -82,7 +85,7 @@ def emulate(
     install
         Only install the emulator.
     """
-    _require_tools()
+    require_tools()
     from remit.entrypoints.example import NotPaid
     from remit_infra import emulated, emulator
     from remit_infra.deployment import DeployError
@@ -129,7 +132,7 @@ def deploy(
     json
         Print the outputs as JSON, for pipes.
     """
-    _require_tools()
+    require_tools()
     from remit_infra import deploying
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
@@ -169,7 +172,7 @@ def destroy(
     yes
         Do not ask.
     """
-    _require_tools()
+    require_tools()
     from remit_infra import deploying
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
@@ -204,7 +207,7 @@ def outputs(
     json
         Print JSON, for pipes.
     """
-    _require_tools()
+    require_tools()
     from remit_infra.deployment import DeployError
 
     deployment = _deployment(env)
@@ -249,7 +252,7 @@ def restore(
     json
         Print JSON, for pipes.
     """
-    _require_tools()
+    require_tools()
     from remit.entrypoints.console import print_error
     from remit_infra.deployment import DeployError
     from remit_infra.restore import Restore, RestoreError
@@ -292,9 +295,9 @@ def _utc(at: datetime | None) -> datetime | None:
     return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
-def _require_tools() -> None:
+def require_tools() -> None:
     """The service alone needs none of them, so `make run` does not install them."""
-    if any(find_spec(tool) is None for tool in ("aws_cdk", "boto3")):
+    if any(find_spec(tool) is None for tool in ("aws_cdk", "boto3", "pulumi_aws")):
         fail("This command needs the tools for AWS: run `make aws` first.")
 
 

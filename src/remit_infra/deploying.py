@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from remit.entrypoints.console import print_table
-from remit_infra.cost import costs, read_prices
-from remit_infra.deployment import DeployError, Deployment, Template, aws_clients
+from remit_infra.cost import read_prices
+from remit_infra.deployment import DeployError, Deployment, aws_clients
 from remit_infra.deployment import Progress as Told
 from remit_infra.environments import Names, named
+from remit_infra.graph import Graph, of_template
 from remit_infra.package import PYTHON, build
+from remit_infra.planned import totals
 from remit_infra.topologies.lambda_dynamodb import STACK, synthesised
 
 OUTPUTS = Path("cfn-outputs/flat-outputs.json")
@@ -38,7 +39,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **options: Any) -> dict
     code = build(CODE, python=PYTHON, architecture=architecture)
     _say(f"account {deployment.account}, region {deployment.region}, stack {deployment.stack}")
     _say(f"functions: {code.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
-    _plan(template)
+    show_plan(of_template("lambda-dynamodb", suffix, template))
     confirm(f"Deploy to {deployment.account}?", ask=ask)
     with _Bar("deploying") as told:
         outputs = deployment.deploy(template, CODE, told)
@@ -64,30 +65,15 @@ def destroy(suffix: str, *, ask: bool) -> None:
     _say(f"{deployment.stack} is gone")
 
 
-def _plan(template: Template, payments: int = PAYMENTS_A_DAY * 30) -> None:
-    """By service: how many resources, and dollars a month, idle and with a thousand payments a
-    day, before any free tier.
-    """
-    prices = read_prices()
-    resources = Counter(one["Type"].split("::")[1] for one in template["Resources"].values())
-    idle: dict[str, float] = defaultdict(float)
-    busy: dict[str, float] = defaultdict(float)
-    for cost in costs(template, prices):
-        idle[cost.service] += cost.idle
-        busy[cost.service] += cost.month(payments)
+def show_plan(graph: Graph) -> None:
+    """By service: how many resources, and dollars a month, idle and with payments."""
     rows = [
-        (service, str(resources[service]), f"{idle[service]:.2f}", f"{busy[service]:.2f}")
-        for service in sorted(resources.keys() | idle.keys())
+        (row.service, str(row.resources), f"{row.idle:.2f}", f"{row.busy:.2f}")
+        for row in totals(graph, PAYMENTS_A_DAY * 30)
     ]
-    total = (
-        "all",
-        str(resources.total()),
-        f"{sum(idle.values()):.2f}",
-        f"{sum(busy.values()):.2f}",
-    )
     heads = ("service", "resources", "USD idle", f"USD at {PAYMENTS_A_DAY}/day")
-    print_table(heads, [*rows, total], stderr=True)
-    _say(f"prices of {prices.date} in us-east-1, before any free tier")
+    print_table(heads, rows, stderr=True)
+    _say(f"prices of {read_prices().date} in us-east-1, before any free tier")
 
 
 def _say(line: str) -> None:

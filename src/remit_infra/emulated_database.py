@@ -77,12 +77,19 @@ class EmulatedDatabase:
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result(60)
 
     def _stop(self) -> None:
-        if self._front is not None:
-            self._loop.call_soon_threadsafe(self._front.close)
+        self._await(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         self._server.stop()
+
+    async def _end(self) -> None:
+        if self._front is not None:
+            self._front.close()
+        clients = asyncio.all_tasks() - {asyncio.current_task()}
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
 
     async def _set_up(self) -> None:
         rules = self._folder / "pg_hba.conf"
@@ -108,8 +115,8 @@ class EmulatedDatabase:
             await writer.start_tls(self._trust)
             inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket)
             await asyncio.gather(_pipe(reader, inner_writer), _pipe(inner_reader, writer))
-        except (OSError, asyncio.IncompleteReadError):
-            return
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return  # the client went, or the front is closed
         finally:
             writer.close()
 

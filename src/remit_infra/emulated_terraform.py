@@ -21,7 +21,27 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
 )
 """By type, why it is not applied. It is validated and planned all the same."""
 
-DRIFT: Mapping[str, frozenset[str]] = MappingProxyType({})
+DRIFT: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        # It answers an alarm in another protocol than this provider reads.
+        "aws_cloudwatch_metric_alarm": frozenset(
+            {
+                *("actions_enabled", "alarm_actions", "alarm_description", "dimensions"),
+                *("ok_actions", "period", "statistic", "treat_missing_data"),
+            }
+        ),
+        "aws_db_instance": frozenset(
+            {"enabled_cloudwatch_logs_exports", "performance_insights_kms_key_id"}
+        ),
+        # It forgets most of a flow log, and the provider makes it anew.
+        "aws_flow_log": frozenset(
+            {
+                *("arn", "deliver_cross_account_role", "iam_role_arn", "id", "log_format"),
+                *("log_group_name", "max_aggregation_interval", "tags", "tags_all"),
+            }
+        ),
+    }
+)
 """By type, the attributes that the emulator does not give back as they were set."""
 
 MANAGED_SECRET = ".master_user_secret[0].secret_arn}"

@@ -53,6 +53,36 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
         return sorted(found)
 
 
+SERVICES: Mapping[str, str] = {
+    "apigateway": "API Gateway",
+    "cloudwatch": "CloudWatch",
+    "codedeploy": "CodeDeploy",
+    "dynamodb": "DynamoDB",
+    "ec2": "VPC",
+    "events": "EventBridge",
+    "iam": "IAM",
+    "kms": "KMS",
+    "lambda": "Lambda",
+    "lb": "ELB",
+    "logs": "CloudWatch",
+    "rds": "RDS",
+    "s3": "S3",
+    "sns": "SNS",
+    "sqs": "SQS",
+    "vpc": "VPC",
+    "wafv2": "WAF",
+}
+"""AWS's name of a service, by the word that either tool has for it."""
+
+
+def service_of(type_: str) -> str:
+    """The service that a type belongs to: `aws:lb/listener:Listener` and `AWS::WAFv2::WebACL`."""
+    if type_.startswith("aws:cloudwatch/event"):
+        return "EventBridge"
+    word = type_.replace("::", ":").split(":")[1].partition("/")[0]
+    return SERVICES[word.lower()]
+
+
 def references(value: object) -> set[str]:
     """The names of the resources that a value refers to, however deep."""
     match value:

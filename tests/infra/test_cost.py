@@ -2,27 +2,30 @@
 
 import math
 
+import msgspec
 import pytest
 
-from remit_infra.cost import PAYMENT, PAYMENT_GB, SERVICE_OF, costs, read_prices
+from remit_infra.cost import SERVICE_OF, USES, costs, read_prices
+from remit_infra.graph import Graph, of_template
+from remit_infra.topologies.lambda_postgres import recorded
 from tests.infra.promises import Template
 
 pytestmark = pytest.mark.xdist_group("cdk")
 
 
 def test_each_fixed_price_follows_what_is_in_the_template(templates: dict[str, Template]) -> None:
-    lines = {line.what: line for line in costs(templates["dev"], read_prices())}
+    lines = {line.what: line for line in costs(graph_of(templates["dev"]), read_prices())}
     assert lines["3 keys"].idle == 3.0
-    assert (lines["1 web firewalls"].idle, lines["3 rules"].idle) == (5.0, 3.0)
+    assert lines["1 web firewalls with their rules"].idle == 5.0 + 3 * 1.0
     assert lines["1 dashboards"].idle == 3.0
     without = {**templates["dev"], "Resources": dict(templates["dev"]["Resources"])}
     key = next(n for n, r in without["Resources"].items() if r["Type"] == "AWS::KMS::Key")
     del without["Resources"][key]
-    assert {line.what for line in costs(without, read_prices())} >= {"2 keys"}
+    assert {line.what for line in costs(graph_of(without), read_prices())} >= {"2 keys"}
 
 
 def test_payments_cost_in_proportion_and_nothing_else_does(templates: dict[str, Template]) -> None:
-    lines = costs(templates["prod"], read_prices())
+    lines = costs(graph_of(templates["prod"]), read_prices())
     idle = sum(line.month(0) for line in lines)
     thousand, million = (sum(line.month(n) for line in lines) for n in (1_000, 1_000_000))
     assert math.isclose((million - idle) / (thousand - idle), 1_000)
@@ -33,13 +36,71 @@ def test_payments_cost_in_proportion_and_nothing_else_does(templates: dict[str, 
 def test_environments_of_one_structure_cost_the_same_when_idle(
     templates: dict[str, Template],
 ) -> None:
-    idle = {round(sum(c.idle for c in costs(t, read_prices())), 6) for t in templates.values()}
+    idle = {
+        round(sum(c.idle for c in costs(graph_of(t), read_prices())), 6) for t in templates.values()
+    }
     assert len(idle) == 1
 
 
 def test_everything_that_a_payment_uses_has_a_price_and_a_service() -> None:
     prices = read_prices()
-    assert PAYMENT.keys() <= prices.million.keys()
-    assert PAYMENT_GB.keys() <= prices.gigabyte.keys()
-    assert PAYMENT.keys() | PAYMENT_GB.keys() == SERVICE_OF.keys()
+    for use in USES.values():
+        assert use.number.keys() <= prices.million.keys()
+        assert use.gigabytes.keys() <= prices.gigabyte.keys()
+    used = {name for use in USES.values() for name in (*use.number, *use.gigabytes)}
+    assert used == SERVICE_OF.keys()
     assert prices.date == "2026-11-20"
+
+
+def graph_of(template: Template) -> Graph:
+    return of_template("lambda-dynamodb", "dev", template)
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, Graph]:
+    suffixes = ("dev", "staging-001", "prod")
+    return {suffix: recorded(suffix, certificateArn="arn") for suffix in suffixes}
+
+
+def with_database(graph: Graph, instance_class: str, storage_gib: int) -> Graph:
+    """The same with another database."""
+    changed = {"instanceClass": instance_class, "allocatedStorage": storage_gib}
+    return msgspec.structs.replace(
+        graph,
+        resources=tuple(
+            msgspec.structs.replace(resource, properties={**resource.properties, **changed})
+            if resource.type == "aws:rds/instance:Instance"
+            else resource
+            for resource in graph.resources
+        ),
+    )
+
+
+PLAIN = {
+    "dev": ("db.t3.medium", 100),
+    "staging-001": ("db.t3.medium", 100),
+    "prod": ("db.m5.large", 100),
+}
+"""The database of a plain build of the same requirements, by environment."""
+
+
+def test_lambda_postgres_costs_less_than_a_plain_build(programs: dict[str, Graph]) -> None:
+    prices = read_prices()
+    # aws.amazon.com/rds/postgresql/pricing on the same day: Multi-AZ.
+    plain_prices = msgspec.structs.replace(
+        prices, hour={**prices.hour, "db.t3.medium": 0.145, "db.m5.large": 0.356}
+    )
+    for suffix, graph in programs.items():
+        ours = sum(line.month(30_000) for line in costs(graph, prices))
+        plain = with_database(graph, *PLAIN[suffix])
+        theirs = sum(line.month(30_000) for line in costs(plain, plain_prices))
+        assert ours < theirs
+
+
+def test_the_network_of_lambda_postgres_is_in_the_bill(programs: dict[str, Graph]) -> None:
+    lines = {line.what: line.idle for line in costs(programs["staging-001"], read_prices())}
+    assert math.isclose(lines["3 NAT gateways"], 3 * 0.045 * 730)
+    assert math.isclose(lines["3 public addresses"], 3 * 0.005 * 730)
+    assert math.isclose(lines["1 load balancers with their addresses"], (0.0225 + 0.015) * 730)
+    assert math.isclose(lines["1 databases with their storage"], 0.065 * 730 + 20 * 0.23)
+    assert lines["1 secrets"] == 0.4

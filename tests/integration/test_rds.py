@@ -1,5 +1,6 @@
 """The service on PostgreSQL as RDS runs it: TLS, and a password that changes while it is in use."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -202,6 +203,20 @@ async def test_a_rotation_goes_unnoticed(
         assert await answers_anew(login)
     assert await before.value("SELECT 1") == 1
     await before.close()
+
+
+async def test_a_connection_that_ended_while_nobody_looked_is_opened_anew(
+    database: EmulatedDatabase, login: SecretLogin
+) -> None:
+    """As after a failover, in a container that was frozen meanwhile."""
+    connection = Connection(login)
+    for _ in range(3):
+        assert await connection.value("SELECT 1") == 1
+        database.end_connections()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert await connection.value("SELECT 1") == 1
+    await connection.close()
 
 
 async def test_a_password_that_is_wrong_everywhere_is_a_database_that_cannot_be_reached(

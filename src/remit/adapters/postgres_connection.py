@@ -101,9 +101,8 @@ class Connection:
     async def rows(self, query: str, *args: object) -> Sequence[Any]:
         async with self._turn:
             try:
-                connection = await self._open()
                 with self._span(query):
-                    return await connection.fetch(query, *args, timeout=self._timeout_seconds)
+                    return await self._fetch(query, args)
             except (
                 OSError,
                 TimeoutError,
@@ -116,6 +115,17 @@ class Connection:
             ) as error:
                 self._abandon()
                 raise Unavailable("The database cannot be reached. Try again.") from error
+
+    async def _fetch(self, query: str, args: Sequence[object]) -> Sequence[Any]:
+        connection = await self._open()
+        try:
+            return await connection.fetch(query, *args, timeout=self._timeout_seconds)
+        except asyncpg.InternalClientError:
+            # The server has ended the connection and the driver is still reading that: it sends
+            # nothing in this state, so asking again asks once.
+            self._abandon()
+            connection = await self._open()
+            return await connection.fetch(query, *args, timeout=self._timeout_seconds)
 
     async def close(self) -> None:
         if self._connection is not None:

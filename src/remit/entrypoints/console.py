@@ -44,7 +44,7 @@ def print_table(
         table.add_row(*(escape(cell) for cell in row))
     console = Console(highlight=False, stderr=stderr)
     if not console.is_terminal:
-        console.width = 400
+        console.width = 100_000
     console.print(table, soft_wrap=True)
     if not rows:
         console.print("nothing")

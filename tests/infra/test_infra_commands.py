@@ -1,0 +1,131 @@
+"""`remit infra` as an operator types it, for every topology, with no account and no network."""
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from remit_infra.diagram import svg
+from remit_infra.graph import Graph, Resource
+from remit_infra.planned import TOPOLOGIES
+from tests.tidy.tree import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
+
+CERTIFICATE = ("--set", "certificateArn=arn:aws:acm:us-east-1:123456789012:certificate/0")
+REMIT = Path(sys.executable).with_name("remit")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def infra(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(REMIT), "infra", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "COLUMNS": "200"},
+    )
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_a_plan_shows_resources_cost_and_findings(topology: str) -> None:
+    configured = CERTIFICATE if topology == "lambda-postgres" else ()
+    shown = infra("plan", topology, "--env", "staging-001", *configured, "--json")
+    assert shown.returncode == 0, shown.stderr
+    plan = json.loads(shown.stdout)
+    total = plan["services"][-1]
+    assert (total["service"], plan["findings"]) == ("all", [])
+    assert total["resources"] > 90
+    assert 20 < total["idle"] < total["busy"]
+    assert sum(row["resources"] for row in plan["services"][:-1]) == total["resources"]
+
+
+def test_a_plan_is_one_screen_for_people() -> None:
+    shown = infra("plan", "lambda-postgres", "--payments", "100000", *CERTIFICATE)
+    lines = shown.stdout.splitlines()
+    assert "at 100,000 payments a day" in lines[0]
+    assert lines[-1] == "scanners: 0 findings"
+    assert len(lines) < 25
+
+
+def test_a_stack_without_tls_is_told_so() -> None:
+    shown = infra("check", "lambda-postgres", "--env", "dev", "--json")
+    rules = {finding["rule"] for finding in json.loads(shown.stdout)}
+    assert (shown.returncode, "CKV_AWS_2" in rules) == (1, True)
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_cost_says_where_each_dollar_goes(topology: str) -> None:
+    shown = infra("cost", topology, "--json")
+    found = json.loads(shown.stdout)
+    assert (found["prices"], found["payments"]) == ("2026-11-20", 30_000)
+    idle = [line["idle"] for line in found["lines"]]
+    assert idle == sorted(idle, reverse=True)
+    assert "before any free tier" in infra("cost", topology).stdout
+
+
+def test_check_finds_nothing_that_is_not_accepted() -> None:
+    shown = infra("check", "lambda-postgres", "--env", "prod", *CERTIFICATE)
+    assert (shown.returncode, shown.stdout.split()[-1]) == (0, "nothing")
+
+
+def test_graph_lists_what_each_resource_needs() -> None:
+    shown = infra("graph", "lambda-postgres")
+    rows = {line.split()[0]: line for line in shown.stdout.splitlines()}
+    assert "payment-validator-policy" in rows["payment-validator"]
+    assert json.loads(infra("graph", "lambda-postgres", "--json").stdout)["suffix"] == "dev"
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_a_diagram_is_drawn_of_what_is_there(topology: str, tmp_path: Path) -> None:
+    target = tmp_path / "drawn" / "picture.svg"
+    shown = infra("diagram", topology, str(target))
+    assert shown.stdout.strip() == str(target)
+    drawn = ElementTree.parse(target).getroot()
+    words = {text.text for text in drawn.iter(f"{SVG}text")}
+    assert {"payment-api", "payment-alarms", "payment-processing", "web firewall"} <= words
+    assert len(list(drawn.iter(f"{SVG}path"))) > 10
+
+
+def test_a_line_is_a_permission_that_is_there() -> None:
+    function = Resource(
+        type="aws:lambda/function:Function", name="payment-validator", properties={}
+    )
+    bucket = Resource(type="aws:s3/bucket:Bucket", name="payment-audit-logs", properties={})
+    policy = Resource(
+        type="aws:iam/rolePolicy:RolePolicy",
+        name="payment-validator-policy",
+        properties={
+            "role": "${aws_lambda_function.payment-validator.role}",
+            "policy": "${aws_s3_bucket.payment-audit-logs.arn}",
+        },
+    )
+    with_policy = Graph(topology="t", suffix="dev", resources=(function, bucket, policy))
+    assert svg(with_policy).count("<path") == 1
+    without = Graph(topology="t", suffix="dev", resources=(function, bucket))
+    assert svg(without).count("<path") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("plan", "lambda-postgres", "--env", "test"), "must begin with one of dev, staging, prod"),
+        (("plan", "lambda-postgres", "--env", "prod"), "set certificateArn"),
+        (("cost", "lambda-postgres", "--set", "vpcCidr"), "must be key=value"),
+        (("cost", "lambda-postgres", "--set", "vpcSidr=10.0.0.0/16"), "vpcSidr"),
+        (("cost", "lambda-dynamodb", "--set", "vpcCidr=10.0.0.0/16"), "by its suffix alone"),
+        (("cost", "lambda-postgres", "--payments", "-1"), "--payments must be from 0"),
+        (("diagram", "lambda-postgres", "/proc/nowhere/picture.svg"), "cannot be written"),
+        (("graph", "lambda-mysql"), "lambda-mysql"),
+    ],
+)
+def test_a_wrong_argument_gets_one_clear_line(arguments: tuple[str, ...], said: str) -> None:
+    shown = infra(*arguments)
+    assert shown.returncode != 0
+    assert said in " ".join(shown.stderr.split())
+    assert "Traceback" not in shown.stderr
