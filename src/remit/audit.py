@@ -152,6 +152,20 @@ async def verify(bucket: Bucket) -> Verified | Broken:
     return Verified(segments=expected - 1, entries=total, head=previous)
 
 
+async def copy_trail(source: Bucket, target: Bucket) -> int:
+    """Copies every segment and seal as it is, so the chain is the same; how many are new. What is
+    in the target already stays.
+    """
+    copied = 0
+    for prefix in (SEGMENTS, SEALS):
+        last = ""
+        while keys := await source.list(prefix, last, PAGE):
+            for last in keys:
+                body = await source.get(last)
+                copied += body is not None and await target.put_new(last, body)
+    return copied
+
+
 def _check_segment(number: int, body: bytes, previous: str) -> str | None:
     lines = body.splitlines()
     try:

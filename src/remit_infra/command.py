@@ -66,7 +66,7 @@ def package(
 
 @cli.command
 def emulate(
-    topology: Topology = "lambda-dynamodb",
+    topology: Literal["lambda-dynamodb", "lambda-postgres"] = "lambda-dynamodb",
     /,
     *,
     port: int = 0,
@@ -79,7 +79,7 @@ def emulate(
     Parameters
     ----------
     topology
-        lambda-dynamodb.
+        lambda-dynamodb, or lambda-postgres, which needs Terraform on PATH.
     port
         The emulator's; without it, a free one.
     install
@@ -90,12 +90,19 @@ def emulate(
     from remit_infra import emulated, emulator
     from remit_infra.deployment import DeployError
     from remit_infra.package import PackageError
+    from remit_infra.terraform import TerraformError
 
     try:
         command = emulator.install()
         if not install:
-            emulated.run(command, port)
-    except (emulator.EmulatorError, DeployError, NotPaid, PackageError) as error:
+            emulated.run(topology, command, port)
+    except (
+        emulator.EmulatorError,
+        DeployError,
+        NotPaid,
+        PackageError,
+        TerraformError,
+    ) as error:
         fail(str(error))
 
 

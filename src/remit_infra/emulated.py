@@ -1,4 +1,4 @@
-"""`remit emulate`: a topology in an emulated AWS on this machine, with an example payment."""
+"""`remit emulate`: a topology in an emulated AWS on this machine, with example payments."""
 
 import asyncio
 import os
@@ -6,14 +6,18 @@ import platform
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from remit.app import assemble, new_secret
 from remit.entrypoints.example import Service, say, show_payment
 from remit.keys import create_key
+from remit.ports import App
 from remit.settings import read_settings
 from remit_infra.deployment import Deployment
+from remit_infra.emulated_database import EmulatedDatabase
+from remit_infra.emulated_stack import EmulatedStack
 from remit_infra.emulator import REGION, Emulator, without_gaps
 from remit_infra.environments import Names
 from remit_infra.package import build
@@ -24,34 +28,68 @@ ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_6
 OUR_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def run(command: Path, port: int) -> None:
+def run(topology: str, command: Path, port: int) -> None:
     """Packages, starts, deploys, pays, and serves until Ctrl-C."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with TemporaryDirectory(prefix="remit-emulator-") as folder:
-        code = Path(folder) / "function.zip"
-        say("packaging the functions")
-        build(code, python=OUR_PYTHON, architecture=ARCHITECTURE)
-        say("synthesising the stack")
-        stack, template = synthesised(suffix=SUFFIX)
-        with Emulator(command, Path(folder) / "emulator", port) as emulator:
-            os.environ.update(emulator.environment)
-            say(f"deploying to {emulator.url}")
-            deployment = Deployment(stack, Names(SUFFIX), emulator.client, REGION)
-            outputs = deployment.deploy(without_gaps(template), code, lambda *_: None)
-            settings = read_settings(deployment.settings("payment-delivery"))
-            key = asyncio.run(
-                create_key(
-                    assemble(settings),
-                    merchant_id="example",
-                    mode="test",
-                    label="example",
-                    random=new_secret(),
-                )
+    start = {"lambda-dynamodb": _lambda_dynamodb, "lambda-postgres": _lambda_postgres}[topology]
+    with TemporaryDirectory(prefix="remit-emulator-") as folder, ExitStack() as running:
+        emulator = running.enter_context(Emulator(command, Path(folder) / "emulator", port))
+        os.environ.update(emulator.environment)
+        start(emulator, Path(folder), running)
+        say(f"AWS: export {' '.join(f'{n}={v}' for n, v in emulator.environment.items())}")
+        say("Stop: Ctrl-C")
+        stop.wait()
+
+
+def _lambda_dynamodb(emulator: Emulator, folder: Path, _: ExitStack) -> None:
+    code = folder / "function.zip"
+    say("packaging the functions")
+    build(code, python=OUR_PYTHON, architecture=ARCHITECTURE)
+    say("synthesising the stack")
+    stack, template = synthesised(suffix=SUFFIX)
+    say(f"deploying to {emulator.url}")
+    deployment = Deployment(stack, Names(SUFFIX), emulator.client, REGION)
+    outputs = deployment.deploy(without_gaps(template), code, lambda *_: None)
+    key = _key(assemble(read_settings(deployment.settings("payment-delivery"))))
+    _pay(emulator, emulator.api_url(outputs["APIEndpoint"]), key)
+
+
+def _lambda_postgres(emulator: Emulator, folder: Path, running: ExitStack) -> None:
+    """Both ways in: API Gateway and the load balancer."""
+    certificate = emulator.certificate
+    say("starting the database")
+    database = running.enter_context(
+        EmulatedDatabase(
+            folder / "postgres", certificate=certificate, key=certificate.with_suffix(".key")
+        )
+    )
+    stack = EmulatedStack(SUFFIX, emulator, database, folder / "terraform")
+    code = folder / "function.zip"
+    say("packaging the functions")
+    build(code, python=OUR_PYTHON, architecture=ARCHITECTURE, database_ca=certificate)
+    say(f"applying to {emulator.url}: about two minutes, most of which the provider waits")
+    outputs = stack.apply(codePath=str(code), python=OUR_PYTHON, architecture=ARCHITECTURE)
+    key = _key(stack.app({}))
+    _pay(emulator, emulator.api_url(outputs["api_gateway_url"]), key)
+    say("The same through the load balancer")
+    _pay(emulator, stack.balancer_url, key)
+
+
+def _key(app: App) -> str:
+    async def make() -> str:
+        try:
+            made = await create_key(
+                app, merchant_id="example", mode="test", label="example", random=new_secret()
             )
-            service = Service(emulator.api_url(outputs["APIEndpoint"]), emulator.certificate)
-            show_payment(service, key.secret, curl=f"curl --cacert {emulator.certificate}")
-            say(f"AWS: export {' '.join(f'{n}={v}' for n, v in emulator.environment.items())}")
-            say("Stop: Ctrl-C")
-            stop.wait()
+        finally:
+            await app.close()
+        return made.secret
+
+    return asyncio.run(make())
+
+
+def _pay(emulator: Emulator, url: str, key: str) -> None:
+    service = Service(url, emulator.certificate)
+    show_payment(service, key, curl=f"curl --cacert {emulator.certificate}")

@@ -10,19 +10,18 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from remit.app import assemble, new_secret
+from remit.app import new_secret
 from remit.audit import Verified, verify
 from remit.deliver import work_once
 from remit.doctor import examine
 from remit.keys import NewKey, create_key
 from remit.ports import App
-from remit.settings import read_settings
-from remit_infra.emulated_database import ADMIN, EmulatedDatabase
-from remit_infra.emulated_terraform import LEFT_OUT, adapted, drift
-from remit_infra.emulator import REGION, Emulator, install
+from remit_infra.emulated_database import EmulatedDatabase
+from remit_infra.emulated_stack import EmulatedStack
+from remit_infra.emulated_terraform import LEFT_OUT, drift
+from remit_infra.emulator import Emulator, install
 from remit_infra.package import build
-from remit_infra.terraform import Terraform, TerraformError, to_terraform
-from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.terraform import TerraformError
 from tests.emulated.conftest import DOWN, HERE, OUR_PYTHON, SETTINGS, Caller, eventually
 from tests.tidy.tree import ROOT
 
@@ -36,61 +35,19 @@ SUFFIX = "staging-001"
 T = TypeVar("T")
 
 
-class Stack:
-    """The applied topology, with its database."""
+class Stack(EmulatedStack):
+    """The applied topology, as its callers and its operators see it."""
 
-    def __init__(
-        self, emulator: Emulator, database: EmulatedDatabase, terraform: Terraform
-    ) -> None:
-        self.emulator = emulator
-        self.database = database
-        self.terraform = terraform
-        self.secret_arn = emulator.client("secretsmanager").create_secret(
-            Name="rds-managed", SecretString=self._password(database.password)
-        )["ARN"]
-        self.outputs: dict[str, str] = {}
+    def __init__(self, emulator: Emulator, database: EmulatedDatabase, folder: Path) -> None:
+        super().__init__(SUFFIX, emulator, database, folder)
         self.api = Caller(emulator, "")
-        self.balancer = Caller(emulator, "")
-
-    def _password(self, password: str) -> str:
-        return json.dumps({"username": ADMIN, "password": password})
-
-    def apply(self, code: Path) -> None:
-        graph = recorded(
-            SUFFIX,
-            codePath=str(code),
-            python=OUR_PYTHON,
-            architecture=HERE,
-            settings=json.dumps(SETTINGS),
-        )
-        provider = {"region": REGION, "s3_use_path_style": True}
-        program = to_terraform(graph, provider, adapted(self.database, self.secret_arn))
-        self.terraform.write(to_terraform(graph, provider))
-        self.terraform.init()
-        assert self.terraform.validate() == []
-        self.terraform.write(program)
-        self.terraform.apply()
-        self.outputs = self.terraform.outputs()
-        self.api.url = self.emulator.api_url(self.outputs["api_gateway_url"])
-        self.balancer.url = f"{self.emulator.url}/_alb/payment-alb-{SUFFIX}"
-
-    def app(self, **more: str) -> App:
-        """The same service, assembled on this machine as an operator's command would."""
-        function = self.emulator.client("lambda").get_function_configuration(
-            FunctionName=f"payment-delivery-{SUFFIX}"
-        )
-        [plan] = self.emulator.client("apigateway").get_usage_plans()["items"]
-        variables: dict[str, str] = function["Environment"]["Variables"]
-        own = {name: value for name, value in variables.items() if name.startswith("REMIT_")}
-        own["REMIT_DATABASE_CA"] = str(self.emulator.certificate)
-        own["REMIT_USAGE_PLAN_ID"] = plan["id"]
-        return assemble(read_settings(own | more))
+        self.balancer = Caller(emulator, self.balancer_url)
 
     def use(self, work: Callable[[App], Awaitable[T]], **more: str) -> T:
         """What `work` answers over that service, which is closed afterwards."""
 
         async def run() -> T:
-            app = self.app(**more)
+            app = self.app(more)
             try:
                 return await work(app)
             finally:
@@ -117,11 +74,7 @@ class Stack:
 
     def rotate(self) -> None:
         """Another password, and every connection ended, as by a failover."""
-        password = new_secret()
-        self.database.change_password(password)
-        self.emulator.client("secretsmanager").put_secret_value(
-            SecretId=self.secret_arn, SecretString=self._password(password)
-        )
+        self.change_password(new_secret())
         self.database.end_connections()
 
 
@@ -139,10 +92,6 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def stack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    try:
-        terraform = Terraform(tmp_path_factory.mktemp("terraform"), emulator.environment)
-    except TerraformError as error:
-        pytest.skip(str(error))
     code = tmp_path_factory.mktemp("package") / "function.zip"
     build(
         code,
@@ -161,8 +110,17 @@ def stack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Itera
     ):
         for name, value in emulator.environment.items():
             patch.setenv(name, value)
-        made = Stack(emulator, database, terraform)
-        made.apply(code)
+        try:
+            made = Stack(emulator, database, tmp_path_factory.mktemp("terraform"))
+        except TerraformError as error:
+            pytest.skip(str(error))
+        outputs = made.apply(
+            codePath=str(code),
+            python=OUR_PYTHON,
+            architecture=HERE,
+            settings=json.dumps(SETTINGS),
+        )
+        made.api.url = emulator.api_url(outputs["api_gateway_url"])
         made.api.key = made.balancer.key = made.use(a_key).secret
         yield made
 

@@ -6,6 +6,7 @@ operator, which work on what is stored, are in `operate.py`; how the parts are s
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App as Commands
@@ -138,6 +139,55 @@ def migrate_database() -> None:
     except (MigrationError, OSError, asyncpg.PostgresError) as error:
         fail(f"The database was not migrated: {error}")
     print("\n".join(f"applied {name}" for name in applied) or "already up to date")
+
+
+@cli.command(name="migrate-data")
+def migrate_data(
+    *, source: str | None = None, trail: Path | None = None, json: Json = False
+) -> None:
+    """Copy a development database into the new one that the settings name, without cards and
+    customers, and compare the two. Goes on where it was ended.
+
+    Example: `REMIT_DATABASE_URL=postgresql://… remit migrate-data`
+
+    Parameters
+    ----------
+    source
+        The URL of the database to copy. Without it, this laptop's own.
+    trail
+        The folder of its audit trail. Without it, the one in this laptop's data.
+    json
+        Print JSON, for pipes.
+    """
+    import asyncpg
+
+    from remit.adapters.postgres_copy import CopyRefused
+    from remit.entrypoints import local, moving
+    from remit.errors import Unavailable
+    from remit.migrations import MigrationError
+
+    try:
+        compared = moving.run(source, trail)
+    except (CopyRefused, local.LocalError, MigrationError, Unavailable) as error:
+        fail(str(error))
+    except (OSError, asyncpg.PostgresError) as error:
+        fail(f"A database did not answer, and the copy can go on from here: {error}")
+    if json:
+        print_json(compared)
+    else:
+        print_table(
+            ("what", "source", "target", ""),
+            [
+                (one.what, _short(one.source), _short(one.target), "" if one.agrees else "differs")
+                for one in compared
+            ],
+        )
+    if not all(one.agrees for one in compared):
+        raise SystemExit(1)
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 @cli.command(name="settings")

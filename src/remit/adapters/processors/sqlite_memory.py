@@ -2,6 +2,7 @@
 
 import fcntl
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,11 @@ SELECT operation, amount_minor, answer FROM answers
 WHERE operation = 'refund' AND payment_id = :id
 """
 
+_ALL = """
+SELECT key, payment_id, operation, amount_minor, answer FROM answers
+WHERE key > :last ORDER BY key LIMIT :limit
+"""
+
 _answer = msgspec.json.Decoder(Answer)
 
 
@@ -46,6 +52,22 @@ class SqliteMemory:
 
     def close(self) -> None:
         self._books.close()
+
+    def all(self, limit: int) -> Iterator[list[tuple[str, str, str]]]:
+        """Everything it answered, `limit` at a time: key, payment, and `Asked` as JSON."""
+        last = ""
+        while rows := self._books.execute(_ALL, {"last": last, "limit": limit}).fetchall():
+            last = rows[-1][0]
+            yield [
+                (
+                    key,
+                    payment_id,
+                    msgspec.json.encode(
+                        Asked(Operation(operation), amount_minor, _answer.decode(answer))
+                    ).decode(),
+                )
+                for key, payment_id, operation, amount_minor, answer in rows
+            ]
 
     async def remember(self, instruction: Instruction, answer: Answer) -> Answer:
         try:

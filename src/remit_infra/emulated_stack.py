@@ -1,0 +1,69 @@
+"""lambda-postgres on this machine: applied to the emulator by Terraform's AWS provider, with the
+embedded PostgreSQL where the database would be.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from remit.app import assemble
+from remit.ports import App
+from remit.settings import read_settings
+from remit_infra.emulated_database import ADMIN, EmulatedDatabase
+from remit_infra.emulated_terraform import adapted
+from remit_infra.emulator import REGION, Emulator
+from remit_infra.terraform import Terraform, to_terraform
+from remit_infra.topologies.lambda_postgres import recorded
+
+PROVIDER = {"region": REGION, "s3_use_path_style": True}
+
+
+class EmulatedStack:
+    """Raises TerraformError where Terraform is missing or refuses."""
+
+    def __init__(
+        self, suffix: str, emulator: Emulator, database: EmulatedDatabase, folder: Path
+    ) -> None:
+        self.suffix = suffix
+        self.emulator = emulator
+        self.database = database
+        self.terraform = Terraform(folder, emulator.environment)
+        self.secret_arn = emulator.client("secretsmanager").create_secret(
+            Name="rds-managed", SecretString=_login(database.password)
+        )["ARN"]
+
+    @property
+    def balancer_url(self) -> str:
+        """Where the load balancer of AWS is found here."""
+        return f"{self.emulator.url}/_alb/payment-alb-{self.suffix}"
+
+    def apply(self, **configuration: str) -> dict[str, str]:
+        """Makes everything, and answers with the outputs."""
+        graph = recorded(self.suffix, **configuration)
+        self.terraform.write(to_terraform(graph, PROVIDER, adapted(self.database, self.secret_arn)))
+        self.terraform.init()
+        self.terraform.apply()
+        return self.terraform.outputs()
+
+    def app(self, more: Mapping[str, str]) -> App:
+        """The same service, assembled on this machine as an operator's command would."""
+        function = self.emulator.client("lambda").get_function_configuration(
+            FunctionName=f"payment-delivery-{self.suffix}"
+        )
+        [plan] = self.emulator.client("apigateway").get_usage_plans()["items"]
+        variables: dict[str, str] = function["Environment"]["Variables"]
+        own = {name: value for name, value in variables.items() if name.startswith("REMIT_")}
+        own["REMIT_DATABASE_CA"] = str(self.emulator.certificate)
+        own["REMIT_USAGE_PLAN_ID"] = plan["id"]
+        return assemble(read_settings({**own, **more}))
+
+    def change_password(self, password: str) -> None:
+        """As Secrets Manager rotates it."""
+        self.database.change_password(password)
+        self.emulator.client("secretsmanager").put_secret_value(
+            SecretId=self.secret_arn, SecretString=_login(password)
+        )
+
+
+def _login(password: str) -> str:
+    return json.dumps({"username": ADMIN, "password": password})

@@ -1,0 +1,215 @@
+"""A development database is copied into a new environment, and nobody's card or customer is."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from remit.adapters.postgres_copy import Copy, CopyRefused
+from remit.app import new_secret
+from remit.audit import Sealer
+from remit.deliver import relay
+from remit.migrations import migrate
+from remit.ports import App
+from remit.validate import validate
+from tests.builders import DECLINED_CARD, GOOD_CARD, caller, order
+from tests.unit.arranged import a_processed, a_refund, a_validated
+
+REMIT = Path(sys.executable).with_name("remit")
+CUSTOMER, REFERENCE, NOTE = "cus_jane_doe_1974", "order-of-jane-doe", "call her at noon"
+
+
+@pytest.fixture
+async def target_url(postgres_server: str, database_url: str) -> AsyncIterator[str]:
+    """A new database beside the source."""
+    name = database_url.rsplit("/", maxsplit=1)[-1].partition("?")[0] + "_target"
+    connection = await asyncpg.connect(postgres_server)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield postgres_server.replace("/postgres?", f"/{name}?")
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+async def some_payments(app: App) -> None:
+    """One of each kind, one of them somebody's; sealed, and with nothing left to do."""
+    await a_processed(app)
+    await a_processed(app, card=DECLINED_CARD)
+    await a_validated(app)
+    await a_refund(app, await a_processed(app))
+    whose = order("12.34", customer_id=CUSTOMER, reference=REFERENCE, metadata={"note": NOTE})
+    await validate(app, caller(), whose, None)
+    while await relay(app) or await Sealer(app).seal():
+        pass
+
+
+async def dump(url: str) -> str:
+    """Everything that a database holds, as text."""
+    connection = await asyncpg.connect(url)
+    try:
+        tables = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+        )
+        rows = [
+            row[0]
+            for (table,) in tables
+            for row in await connection.fetch(f"SELECT t::text FROM {table} t")
+        ]
+        return "\n".join(rows)
+    finally:
+        await connection.close()
+
+
+def migrate_data(
+    source_url: str, target_url: str, folder: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            str(REMIT),
+            "migrate-data",
+            "--source",
+            source_url,
+            "--trail",
+            str(folder / "bucket"),
+            *more,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(target_url, folder),
+    )
+
+
+def environment(target_url: str, folder: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "REMIT_DATABASE_URL": target_url,
+        "REMIT_DATA_DIR": str(folder / "target"),
+    }
+
+
+async def test_the_copy_agrees_and_holds_nobodys_card_or_customer(
+    on_postgres: App, database_url: str, target_url: str, tmp_path: Path
+) -> None:
+    await some_payments(on_postgres)
+    shown = await asyncio.to_thread(migrate_data, database_url, target_url, tmp_path, "--json")
+    compared = {one["what"]: one for one in json.loads(shown.stdout)}
+    # The processor of these tests is a script, whose memory nobody can copy.
+    differing = {what for what, one in compared.items() if one["source"] != one["target"]}
+    assert differing <= {"discrepancies of the target"}, shown.stderr
+    assert compared["rows of payments"]["target"] == "5"
+    assert compared["audit chain"]["source"].startswith("1 segments, ")
+    source, target = await dump(database_url), await dump(target_url)
+    for theirs in (CUSTOMER, REFERENCE, NOTE, GOOD_CARD[-4:], "2030"):
+        assert theirs in source
+        assert theirs not in target
+    assert "data_migration" not in target
+
+
+async def test_one_customer_stays_one_customer(
+    on_postgres: App, target_url: str, pair: "Pair"
+) -> None:
+    for customer in ("cus_a", "cus_b", "cus_a"):
+        await validate(on_postgres, caller(), order("1.00", customer_id=customer), None)
+    await relay(on_postgres)
+    await (await pair()).run(lambda *_: None)
+    connection = await asyncpg.connect(target_url)
+    rows = await connection.fetch("SELECT customer_id FROM payments ORDER BY id")
+    await connection.close()
+    first, second, third = (row["customer_id"] for row in rows)
+    assert first == third != second
+    assert all(one.startswith("cus_") and len(one) == 28 for one in (first, second))
+
+
+Pair = Callable[..., Awaitable[Copy]]
+
+
+@pytest.fixture
+async def pair(database_url: str, target_url: str) -> AsyncIterator[Pair]:
+    """Makes a copy between new connections, as each start of the command does."""
+    made: list[asyncpg.Connection] = []
+
+    async def new(**options: Any) -> Copy:
+        made.extend([await asyncpg.connect(database_url), await asyncpg.connect(target_url)])
+        await migrate(made[-1])
+        return Copy(made[-2], made[-1], new_secret, **options)
+
+    yield new
+    for connection in made:
+        await connection.close()
+
+
+async def test_a_copy_that_is_ended_goes_on_where_it_was(on_postgres: App, pair: Pair) -> None:
+    for _ in range(12):
+        await a_processed(on_postgres)
+    await relay(on_postgres)
+    seen: list[tuple[str, int, int]] = []
+
+    class Ended(Exception):
+        pass
+
+    def until_the_second_piece(*told: Any) -> None:
+        seen.append(told)
+        if len(seen) == 5:
+            raise Ended
+
+    with pytest.raises(Ended):
+        await (await pair(piece_rows=5)).run(until_the_second_piece)
+    again: list[tuple[str, int, int]] = []
+    copy = await pair(piece_rows=5)
+    await copy.run(lambda *told: again.append(told))
+    assert ("payments", 5, 12) in seen
+    assert ("payments", 5, 12) not in again
+    assert all(one.agrees for one in await copy.compare())
+    await copy.finish()
+
+
+async def test_a_source_that_is_at_work_is_refused(on_postgres: App, pair: Pair) -> None:
+    await a_validated(on_postgres)
+    with pytest.raises(CopyRefused, match="under way"):
+        await (await pair()).run(lambda *_: None)
+
+
+async def test_a_target_that_holds_payments_is_refused(on_postgres: App, pair: Pair) -> None:
+    await a_processed(on_postgres)
+    await relay(on_postgres)
+    copy = await pair()
+    await copy.run(lambda *_: None)
+    await copy.finish()
+    with pytest.raises(CopyRefused, match="must be a new database"):
+        await (await pair()).run(lambda *_: None)
+
+
+async def test_what_differs_is_named(on_postgres: App, pair: Pair, target_url: str) -> None:
+    await a_processed(on_postgres)
+    await relay(on_postgres)
+    copy = await pair()
+    await copy.run(lambda *_: None)
+    connection = await asyncpg.connect(target_url)
+    await connection.execute("UPDATE payments SET captured_minor = 0")
+    await connection.execute("DELETE FROM audit_entries WHERE action = 'validate'")
+    await connection.close()
+    different = {one.what for one in await copy.compare() if not one.agrees}
+    assert different == {
+        "payments by state",
+        "rows of audit_entries",
+        "contents of audit_entries",
+    }
+
+
+def test_without_a_target_it_says_where_to() -> None:
+    shown = subprocess.run(
+        [str(REMIT), "migrate-data"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert shown.returncode == 1
+    assert "Say where to: set REMIT_DATABASE_URL" in " ".join(shown.stderr.split())
