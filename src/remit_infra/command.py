@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 cli.command(infra)
 
-Topology = Literal["lambda-dynamodb"]
+Topology = Literal["lambda-dynamodb", "lambda-postgres"]
 Environment = Annotated[str, Parameter(name="--env")]
 
 
@@ -66,7 +66,7 @@ def package(
 
 @cli.command
 def emulate(
-    topology: Literal["lambda-dynamodb", "lambda-postgres"] = "lambda-dynamodb",
+    topology: Topology = "lambda-dynamodb",
     /,
     *,
     port: int = 0,
@@ -125,7 +125,7 @@ def deploy(
     Parameters
     ----------
     topology
-        lambda-dynamodb.
+        lambda-dynamodb, or lambda-postgres, which needs Pulumi's command line.
     env
         The environment suffix: dev, staging or prod, alone or followed by a dash and more.
     migration_date
@@ -140,19 +140,28 @@ def deploy(
         Print the outputs as JSON, for pipes.
     """
     require_tools()
-    from remit_infra import deploying
+    from remit_infra import deploying, deploying_postgres
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
     from remit_infra.package import PackageError
 
     try:
-        outputs = deploying.deploy(
-            env,
-            migration_date=migration_date,
-            alarm_email=alarm_email,
-            architecture=architecture,
-            ask=not yes,
-        )
+        if topology == "lambda-postgres":
+            outputs = deploying_postgres.deploy(
+                env,
+                architecture=architecture,
+                ask=not yes,
+                migrationDate=migration_date,
+                alarmEmail=alarm_email,
+            )
+        else:
+            outputs = deploying.deploy(
+                env,
+                migration_date=migration_date,
+                alarm_email=alarm_email,
+                architecture=architecture,
+                ask=not yes,
+            )
     except (DeployError, PackageError, Refused) as error:
         fail(str(error))
     _print_outputs(outputs, json=json)
@@ -173,19 +182,21 @@ def destroy(
     Parameters
     ----------
     topology
-        lambda-dynamodb.
+        lambda-dynamodb or lambda-postgres.
     env
         The environment suffix that it was deployed with.
     yes
         Do not ask.
     """
     require_tools()
-    from remit_infra import deploying
+    from remit_infra import deploying, deploying_postgres
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
 
     try:
-        deploying.destroy(env, ask=not yes)
+        (deploying_postgres if topology == "lambda-postgres" else deploying).destroy(
+            env, ask=not yes
+        )
     except (DeployError, Refused) as error:
         fail(str(error))
 
@@ -206,7 +217,7 @@ def outputs(
     Parameters
     ----------
     topology
-        lambda-dynamodb.
+        lambda-dynamodb or lambda-postgres.
     env
         The environment suffix that it was deployed with.
     shell
@@ -215,22 +226,26 @@ def outputs(
         Print JSON, for pipes.
     """
     require_tools()
+    from remit_infra import deploying_postgres
     from remit_infra.deployment import DeployError
-
-    deployment = _deployment(env)
+    from remit_infra.environments import Refused
 
     try:
+        if topology == "lambda-postgres" and not shell:
+            _print_outputs(deploying_postgres.outputs(env), json=json)
+            return
+        deployment = _deployment(env)
         if shell:
             print(deployment.exports("payment-delivery"))
         else:
             _print_outputs(deployment.outputs(), json=json)
-    except DeployError as error:
+    except (DeployError, Refused) as error:
         fail(str(error))
 
 
 @cli.command
 def restore(
-    topology: Topology,
+    topology: Literal["lambda-dynamodb"],
     /,
     *,
     env: Environment = "dev",

@@ -37,11 +37,11 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **options: Any) -> dict
     if problems := list(deployment.problems()):
         raise DeployError("\n".join(f"{one.check}: {one.problem}" for one in problems))
     code = build(CODE, python=PYTHON, architecture=architecture)
-    _say(f"account {deployment.account}, region {deployment.region}, stack {deployment.stack}")
-    _say(f"functions: {code.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
+    say(f"account {deployment.account}, region {deployment.region}, stack {deployment.stack}")
+    say(f"functions: {code.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
     show_plan(of_template("lambda-dynamodb", suffix, template))
     confirm(f"Deploy to {deployment.account}?", ask=ask)
-    with _Bar("deploying") as told:
+    with Bar("deploying") as told:
         outputs = deployment.deploy(template, CODE, told)
     OUTPUTS.parent.mkdir(exist_ok=True)
     OUTPUTS.write_text(json.dumps(outputs, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -60,9 +60,9 @@ def destroy(suffix: str, *, ask: bool) -> None:
     confirm(
         f"Delete {deployment.stack} in {deployment.account}, with every payment in it?", ask=ask
     )
-    with _Bar("destroying") as told:
+    with Bar("destroying") as told:
         deployment.destroy(told)
-    _say(f"{deployment.stack} is gone")
+    say(f"{deployment.stack} is gone")
 
 
 def show_plan(graph: Graph) -> None:
@@ -73,10 +73,10 @@ def show_plan(graph: Graph) -> None:
     ]
     heads = ("service", "resources", "USD idle", f"USD at {PAYMENTS_A_DAY}/day")
     print_table(heads, rows, stderr=True)
-    _say(f"prices of {read_prices().date} in us-east-1, before any free tier")
+    say(f"prices of {read_prices().date} in us-east-1, before any free tier")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
@@ -91,7 +91,7 @@ def confirm(question: str, *, ask: bool) -> None:
         raise DeployError("Nothing was done.")
 
 
-class _Bar:
+class Bar:
     """Resources done of all, with the one that changed last. Lines where there is no terminal."""
 
     def __init__(self, what: str) -> None:
@@ -110,7 +110,7 @@ class _Bar:
         def told(now: str, done: int, total: int) -> None:
             self._bar.update(task, completed=done, total=total, now=now)
             if not self._bar.console.is_terminal:
-                _say(f"{done}/{total} {now}")
+                say(f"{done}/{total} {now}")
 
         return told
 

@@ -1,0 +1,177 @@
+"""Deploying through Pulumi: what is looked at first, what is said meanwhile, how traffic moves."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pulumi import automation as auto
+
+from remit_infra import pulumi_deployment
+from remit_infra.deployment import DeployError
+from remit_infra.environments import Names
+from remit_infra.pulumi_deployment import PulumiDeployment, fetch_authorities, release
+from tests.tidy.tree import ROOT
+
+pytestmark = pytest.mark.xdist_group("recorded")
+
+REMIT = Path(sys.executable).with_name("remit")
+NAMES = Names("staging-001")
+
+
+@pytest.mark.parametrize("command", ["deploy", "destroy", "outputs"])
+def test_without_pulumi_it_says_how_to_install_it(command: str, tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [str(REMIT), command, "lambda-postgres", "--env", "staging-001"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+    )
+    assert shown.returncode == 1
+    assert "Pulumi's command line is not on PATH. Install it" in " ".join(shown.stderr.split())
+
+
+def test_what_cannot_be_built_is_refused_before_anything_is_asked_for(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [str(REMIT), "deploy", "lambda-postgres", "--env", "prod"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    )
+    assert "prod speaks HTTPS only: set certificateArn" in " ".join(shown.stderr.split())
+
+
+class Stack:
+    """A stack of Pulumi's, which makes two resources or fails."""
+
+    def __init__(self, failure: str | None = None) -> None:
+        self.failure = failure
+        self.configuration: dict[str, Any] = {}
+
+    def set_all_config(self, given: dict[str, Any]) -> None:
+        self.configuration = {key: value.value for key, value in given.items()}
+
+    def up(self, on_event: Any, **_: Any) -> Any:
+        for name in ("payment-vpc", "payment-db"):
+            urn = f"urn:pulumi:staging::payments::aws:x/y:Z::{name}"
+            done = SimpleNamespace(metadata=SimpleNamespace(urn=urn))
+            on_event(SimpleNamespace(res_outputs_event=done))
+            on_event(SimpleNamespace(res_outputs_event=None))
+        if self.failure is not None:
+            failed: Any = SimpleNamespace(returncode=255, stdout="", stderr=self.failure)
+            raise auto.CommandError(failed)
+        return SimpleNamespace(outputs={"vpc_id": SimpleNamespace(value="vpc-1")})
+
+    def outputs(self) -> dict[str, Any]:
+        return {}
+
+
+def deployment(monkeypatch: pytest.MonkeyPatch, stack: Stack) -> PulumiDeployment:
+    monkeypatch.setattr(auto, "create_or_select_stack", lambda *_, **__: stack)
+    return PulumiDeployment(
+        "payments",
+        "staging-001",
+        folder=Path(),
+        program=dict,
+        configuration={"aws:region": "us-east-1"},
+    )
+
+
+def test_every_resource_is_told_as_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack()
+    told: list[tuple[str, int, int]] = []
+    outputs = deployment(monkeypatch, stack).up(lambda *one: told.append(one), 2)
+    assert outputs == {"vpc_id": "vpc-1"}
+    assert told == [("payment-vpc", 1, 2), ("payment-db", 2, 2)]
+    assert stack.configuration == {"aws:region": "us-east-1"}
+
+
+def test_a_failure_says_which_resource_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "Updating\n  aws:rds/instance:Instance payment-db\n error: creating RDS: quota exceeded"
+    with pytest.raises(DeployError, match="error: creating RDS: quota exceeded"):
+        deployment(monkeypatch, Stack(said)).up(lambda *_: None, 2)
+    with pytest.raises(DeployError, match="There is nothing in the stack staging-001"):
+        deployment(monkeypatch, Stack()).outputs()
+
+
+class Aws:
+    """Lambda and CodeDeploy, with one function that has versions and an alias."""
+
+    def __init__(self, current: str, versions: tuple[str, ...], *states: str) -> None:
+        self.current = current
+        self.versions = versions
+        self.states: Iterator[str] = iter(states)
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, _: str) -> Any:
+        return self
+
+    def get_alias(self, **_: str) -> dict[str, str]:
+        return {"FunctionVersion": self.current}
+
+    def get_paginator(self, _: str) -> Any:
+        page = {"Versions": [{"Version": one} for one in ("$LATEST", *self.versions)]}
+        return SimpleNamespace(paginate=lambda **_: [page])
+
+    def create_deployment(self, **asked: Any) -> dict[str, str]:
+        self.asked.append(asked)
+        return {"deploymentId": "d-1"}
+
+    def get_deployment(self, **_: str) -> dict[str, Any]:
+        state = next(self.states)
+        why = {"message": "an alarm fired"} if state == "Stopped" else {}
+        return {"deploymentInfo": {"status": state, "errorInformation": why}}
+
+
+def released(aws: Aws) -> None:
+    release(aws, NAMES, iter(["payment-validator"]), lambda _: None, pause=lambda _: None)
+
+
+def test_traffic_moves_to_the_newest_version_by_steps() -> None:
+    aws = Aws("9", ("8", "9", "10"), "InProgress", "Succeeded")
+    released(aws)
+    [asked] = aws.asked
+    assert asked["applicationName"] == "payment-releases-staging-001"
+    assert asked["deploymentGroupName"] == "payment-validator-staging-001"
+    [resource] = json.loads(asked["revision"]["appSpecContent"]["content"])["Resources"]
+    assert resource["function"]["Properties"] == {
+        "Name": "payment-validator-staging-001",
+        "Alias": "live",
+        "CurrentVersion": "9",
+        "TargetVersion": "10",
+    }
+
+
+def test_traffic_that_is_on_the_newest_version_stays() -> None:
+    aws = Aws("10", ("9", "10"))
+    released(aws)
+    assert aws.asked == []
+
+
+def test_a_release_that_went_back_says_why() -> None:
+    with pytest.raises(DeployError, match="went back to version 9: an alarm fired"):
+        released(Aws("9", ("9", "10"), "Stopped"))
+
+
+def test_only_certificates_are_taken_for_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "us-east-1.pem"
+    monkeypatch.setattr(pulumi_deployment, "AUTHORITIES", f"file://{tmp_path}/{{region}}.pem")
+    target = tmp_path / "dist" / "rds-ca.pem"
+    with pytest.raises(DeployError, match="cannot be fetched"):
+        fetch_authorities("us-east-1", target)
+    store.write_text("<html>")
+    with pytest.raises(DeployError, match="holds no certificates"):
+        fetch_authorities("us-east-1", target)
+    store.write_text("-----BEGIN CERTIFICATE-----\n")
+    assert fetch_authorities("us-east-1", target).read_bytes() == store.read_bytes()
