@@ -92,6 +92,14 @@ def test_a_diagram_is_drawn_of_what_is_there(topology: str, tmp_path: Path) -> N
     assert len(list(drawn.iter(f"{SVG}path"))) > 10
 
 
+def test_the_picture_in_the_documents_is_of_this_program(tmp_path: Path) -> None:
+    """Draw it again with `remit infra diagram lambda-postgres docs/lambda-postgres.svg`."""
+    target = tmp_path / "picture.svg"
+    infra("diagram", "lambda-postgres", str(target), "--env", "staging-001")
+    shown = (ROOT / "docs/lambda-postgres.svg").read_text(encoding="utf-8")
+    assert target.read_text(encoding="utf-8") == shown
+
+
 def test_a_line_is_a_permission_that_is_there() -> None:
     function = Resource(
         type="aws:lambda/function:Function", name="payment-validator", properties={}
