@@ -44,7 +44,7 @@ DRIFT: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """By type, the attributes that the emulator does not give back as they were set."""
 
-MANAGED_SECRET = ".master_user_secret[0].secret_arn}"
+MANAGED = ".master_user_secret[0].secret_arn}"
 
 
 def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
@@ -73,7 +73,7 @@ def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
 
 
 def _with_secret(text: str, secret_arn: str) -> str:
-    before, found, after = text.partition(MANAGED_SECRET)
+    before, found, after = text.partition(MANAGED)
     if not found:
         return text
     return _with_secret(before.rpartition("${")[0] + secret_arn + after, secret_arn)

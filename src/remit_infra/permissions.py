@@ -232,7 +232,6 @@ LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             FINGERPRINT,
             OPEN_CARDS,
             NOTIFY,
-            ALERT,
             SEAL_TRAIL,
             FIND_TRAIL,
             JOIN_NETWORK,

@@ -10,6 +10,20 @@ from remit_infra.service_env import ON_RDS
 from tests.infra.recorded import needs, of, one
 from tests.tidy.tree import ROOT
 
+LAMBDA_ACTIONS = {
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+"""What Lambda does with a function's role: log, trace, and put it into the network."""
+
 TAGS = {"Environment", "ManagedBy", "MigrationDate", "Name", "Project"}
 MODULES = ("validation", "processing", "health")
 
@@ -172,6 +186,14 @@ def the_load_balancer_reaches_functions_and_says_what_it_did(graph: Graph) -> It
             yield f"{listener.name} answers without TLS"
 
 
+def lambda_may_do_its_part_for_every_function(graph: Graph) -> Iterator[str]:
+    for function in of(graph, "lambda/function:Function"):
+        policy = one(graph, "iam/rolePolicy:RolePolicy", f"{function.name}-policy")["policy"]
+        allowed = {action for s in json.loads(policy)["Statement"] for action in s["Action"]}
+        if missing := LAMBDA_ACTIONS - allowed:
+            yield f"{function.name} lacks {sorted(missing)}"
+
+
 def no_role_may_do_everything(graph: Graph) -> Iterator[str]:
     for policy in of(graph, "iam/rolePolicy:RolePolicy"):
         for statement in json.loads(policy.properties["policy"])["Statement"]:
@@ -232,6 +254,7 @@ PROMISES = (
     the_api_asks_for_a_key_that_is_limited,
     the_api_enforces_its_model_and_publishes_its_changes,
     the_load_balancer_reaches_functions_and_says_what_it_did,
+    lambda_may_do_its_part_for_every_function,
     no_role_may_do_everything,
     every_alarm_tells_both_ways_and_is_in_the_runbook,
     everything_is_tagged,

@@ -20,6 +20,7 @@ from remit.migrations import migrate
 from remit.ports import App
 from remit.validate import validate
 from tests.builders import DECLINED_CARD, GOOD_CARD, caller, order
+from tests.integration.test_canaries import everything_stored
 from tests.unit.arranged import a_processed, a_refund, a_validated
 
 REMIT = Path(sys.executable).with_name("remit")
@@ -47,23 +48,6 @@ async def some_payments(app: App) -> None:
     await validate(app, caller(), whose, None)
     while await relay(app) or await Sealer(app).seal():
         pass
-
-
-async def dump(url: str) -> str:
-    """Everything that a database holds, as text."""
-    connection = await asyncpg.connect(url)
-    try:
-        tables = await connection.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
-        )
-        rows = [
-            row[0]
-            for (table,) in tables
-            for row in await connection.fetch(f"SELECT t::text FROM {table} t")
-        ]
-        return "\n".join(rows)
-    finally:
-        await connection.close()
 
 
 def migrate_data(
@@ -105,7 +89,7 @@ async def test_the_copy_agrees_and_holds_nobodys_card_or_customer(
     assert differing <= {"discrepancies of the target"}, shown.stderr
     assert compared["rows of payments"]["target"] == "5"
     assert compared["audit chain"]["source"].startswith("1 segments, ")
-    source, target = await dump(database_url), await dump(target_url)
+    source, target = await everything_stored(database_url), await everything_stored(target_url)
     for theirs in (CUSTOMER, REFERENCE, NOTE, GOOD_CARD[-4:], "2030"):
         assert theirs in source
         assert theirs not in target

@@ -76,6 +76,16 @@ SELECT account, currency, sum(amount_minor)::text FROM postings
 GROUP BY account, currency ORDER BY account, currency
 """
 
+COUNT = "SELECT count(*) FROM {table}"
+DIGEST = "SELECT sum(hashtextextended(t::text, 0)::numeric)::text FROM {table} t"
+"""Of a table of ours, by its name; what it says does not depend on the order of the rows."""
+
+END_OF_PIECE = """
+SELECT (array_agg({by} ORDER BY {by} DESC))[1]::text
+FROM (SELECT {by} FROM {table} WHERE {after} ORDER BY {by} LIMIT {limit}) piece
+"""
+PIECE = "SELECT {chosen} FROM {table} WHERE {after} AND {by} <= {end} ORDER BY {by}"
+
 Told = Callable[[str, int, int], None]
 """The table, how many of its rows are there, and how many there will be."""
 
@@ -158,16 +168,14 @@ class Copy:
     async def _table(self, table: str, cut_by: str, key: str, told: Told) -> None:
         columns = await self._columns(table)
         chosen = ", ".join(_masked(table, column, key) for column in columns)
-        total = await self._source.fetchval(f"SELECT count(*) FROM {table}")  # nosec B608
+        total = await self._source.fetchval(_of(COUNT, table))
         row = await self._target.fetchrow(
             "SELECT last, rows FROM data_migration WHERE place = $1", table
         )
         last, done = (row["last"], row["rows"]) if row else (None, 0)
         while (end := await self._end_of_piece(table, cut_by, last)) is not None:
-            after = "" if last is None else f"{cut_by} > '{last}' AND "
-            query = (
-                f"SELECT {chosen} FROM {table} "  # nosec B608
-                f"WHERE {after}{cut_by} <= '{end}' ORDER BY {cut_by}"
+            query = PIECE.format(
+                chosen=chosen, table=table, by=cut_by, after=_after(cut_by, last), end=_quoted(end)
             )
             async with self._target.transaction():
                 done += await self._piece(table, columns, query)
@@ -192,13 +200,10 @@ class Copy:
 
     async def _end_of_piece(self, table: str, cut_by: str, last: str | None) -> str | None:
         """Where the next piece ends. Rows with one value, a ledger transaction's, stay together."""
-        after = "" if last is None else f"WHERE {cut_by} > '{last}'"
-        end: str | None = await self._source.fetchval(
-            f"SELECT max({cut_by}::text) FROM (SELECT {cut_by} FROM {table} {after} "  # nosec B608
-            f"ORDER BY {cut_by} LIMIT {self._piece_rows}) piece"
-            if cut_by != "segment"
-            else f"SELECT max(segment)::text FROM {table} {after}"  # nosec B608
+        query = END_OF_PIECE.format(
+            by=cut_by, table=table, after=_after(cut_by, last), limit=self._piece_rows
         )
+        end: str | None = await self._source.fetchval(query)
         return end
 
     async def _piece(self, table: str, columns: list[str], query: str) -> int:
@@ -224,17 +229,23 @@ class Copy:
     async def compare(self) -> list[Compared]:
         """Counts, sums and contents on both sides: all that must be the same."""
         counted = ("payments", *UNMASKED)
-        found = [await self._both(f"rows of {t}", f"SELECT count(*) FROM {t}") for t in counted]
+        found = [await self._both(f"rows of {t}", _of(COUNT, t)) for t in counted]
         found.append(await self._both("payments by state", SUMS))
         found.append(await self._both("ledger by account", LEDGER))
-        for table in UNMASKED:
-            digest = f"SELECT sum(hashtextextended(t::text, 0)::numeric)::text FROM {table} t"
-            found.append(await self._both(f"contents of {table}", digest))  # nosec B608
+        found += [await self._both(f"contents of {t}", _of(DIGEST, t)) for t in UNMASKED]
         return found
 
     async def _both(self, what: str, query: str) -> Compared:
         source, target = await asyncio.gather(self._source.fetch(query), self._target.fetch(query))
         return Compared(what, _text(source), _text(target))
+
+
+def _after(column: str, last: str | None) -> str:
+    return "true" if last is None else f"{column} > {_quoted(last)}"
+
+
+def _of(query: str, table: str) -> str:
+    return query.format(table=table)
 
 
 def _masked(table: str, column: str, key: str) -> str:

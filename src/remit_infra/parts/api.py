@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from remit_infra.edge import ACCESS_LOG, BODY_SCHEMA, KEY_REFUSALS, REFUSALS, ROUTES
+from remit_infra.parts.functions import let_call
 from remit_infra.parts.ground import Ground
 
 ANSWERS = {**REFUSALS, **KEY_REFUSALS}
@@ -105,12 +106,10 @@ class Api(pulumi.ComponentResource):
             uri=alias.invoke_arn,
             opts=self._under,
         )
-        aws.lambda_.Permission(
-            f"{label}-permission",
-            function=alias.function_name,
-            qualifier=alias.name,
-            action="lambda:InvokeFunction",
-            principal="apigateway.amazonaws.com",
+        let_call(
+            label,
+            alias,
+            caller="apigateway",
             source_arn=pulumi.Output.concat(self.api.execution_arn, f"/*/{method}/", _any(path)),
             opts=self._under,
         )

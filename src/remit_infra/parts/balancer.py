@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from remit_infra.edge import ROUTES
 from remit_infra.parts.buckets import Buckets
+from remit_infra.parts.functions import let_call
 from remit_infra.parts.ground import Ground
 from remit_infra.parts.network import HTTP, HTTPS
 
@@ -120,14 +121,8 @@ class Balancer(pulumi.ComponentResource):
             },
             opts=self._under,
         )
-        permission = aws.lambda_.Permission(
-            f"{name}-permission",
-            function=alias.function_name,
-            qualifier=alias.name,
-            action="lambda:InvokeFunction",
-            principal="elasticloadbalancing.amazonaws.com",
-            source_arn=target.arn,
-            opts=self._under,
+        permission = let_call(
+            name, alias, caller="elasticloadbalancing", source_arn=target.arn, opts=self._under
         )
         aws.lb.TargetGroupAttachment(
             f"{name}-function",

@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from remit_infra.environments import Names
+from remit_infra.parts.functions import let_call
 
 
 def schedule(
@@ -22,14 +23,7 @@ def schedule(
     made = aws.cloudwatch.EventRule(
         rule, name=names("rule", rule), schedule_expression=f"rate({every})"
     )
-    permission = aws.lambda_.Permission(
-        f"{rule}-permission",
-        function=alias.function_name,
-        qualifier=alias.name,
-        action="lambda:InvokeFunction",
-        principal="events.amazonaws.com",
-        source_arn=made.arn,
-    )
+    permission = let_call(rule, alias, caller="events", source_arn=made.arn)
     aws.cloudwatch.EventTarget(
         f"{rule}-target",
         rule=made.name,

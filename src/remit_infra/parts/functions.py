@@ -131,6 +131,26 @@ class Function(pulumi.ComponentResource):
         )
 
 
+def let_call(
+    name: str,
+    alias: aws.lambda_.Alias,
+    *,
+    caller: str,
+    source_arn: pulumi.Input[str],
+    opts: pulumi.ResourceOptions | None = None,
+) -> aws.lambda_.Permission:
+    """Lets one of AWS's services call the alias, for one of its resources alone."""
+    return aws.lambda_.Permission(
+        f"{name}-permission",
+        function=alias.function_name,
+        qualifier=alias.name,
+        action="lambda:InvokeFunction",
+        principal=f"{caller}.amazonaws.com",
+        source_arn=source_arn,
+        opts=opts,
+    )
+
+
 def migrate(function: Function) -> aws.lambda_.Invocation:
     """Calls the migration whenever its code is new. A failure stops the deployment here."""
     return aws.lambda_.Invocation(

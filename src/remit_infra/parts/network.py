@@ -6,6 +6,7 @@ groups; the network ACLs say the same once more, by port, for whole subnets.
 
 import ipaddress
 from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -215,47 +216,29 @@ class Network(pulumi.ComponentResource):
             )
 
 
-def allow(
-    name: str,
-    *,
-    to: aws.ec2.SecurityGroup,
-    source: aws.ec2.SecurityGroup | str,
-    port: int,
-) -> None:
-    """Lets `source`, another group or a block of addresses, reach `to` on one port."""
-    aws.vpc.SecurityGroupIngressRule(
-        f"{name}-in",
-        security_group_id=to.id,
-        ip_protocol="tcp",
-        from_port=port,
-        to_port=port,
-        cidr_ipv4=source if isinstance(source, str) else None,
-        referenced_security_group_id=None if isinstance(source, str) else source.id,
-        description=name,
-        opts=pulumi.ResourceOptions(parent=to),
-    )
+Side = aws.ec2.SecurityGroup | str
+"""A security group, or a block of addresses."""
+
+
+def allow(name: str, *, source: Side, to: Side, port: int) -> None:
+    """Lets `source` reach `to` on one port: each that is a group is told."""
+    if not isinstance(to, str):
+        aws.vpc.SecurityGroupIngressRule(
+            f"{name}-in", security_group_id=to.id, **_rule(name, source, port, of=to)
+        )
     if not isinstance(source, str):
         aws.vpc.SecurityGroupEgressRule(
-            f"{name}-out",
-            security_group_id=source.id,
-            ip_protocol="tcp",
-            from_port=port,
-            to_port=port,
-            referenced_security_group_id=to.id,
-            description=name,
-            opts=pulumi.ResourceOptions(parent=source),
+            f"{name}-out", security_group_id=source.id, **_rule(name, to, port, of=source)
         )
 
 
-def allow_out(name: str, *, source: aws.ec2.SecurityGroup, to: str, port: int) -> None:
-    """Lets `source` reach a block of addresses on one port."""
-    aws.vpc.SecurityGroupEgressRule(
-        f"{name}-out",
-        security_group_id=source.id,
-        ip_protocol="tcp",
-        from_port=port,
-        to_port=port,
-        cidr_ipv4=to,
-        description=name,
-        opts=pulumi.ResourceOptions(parent=source),
-    )
+def _rule(name: str, other: Side, port: int, *, of: aws.ec2.SecurityGroup) -> dict[str, Any]:
+    return {
+        "ip_protocol": "tcp",
+        "from_port": port,
+        "to_port": port,
+        "cidr_ipv4": other if isinstance(other, str) else None,
+        "referenced_security_group_id": None if isinstance(other, str) else other.id,
+        "description": name,
+        "opts": pulumi.ResourceOptions(parent=of),
+    }

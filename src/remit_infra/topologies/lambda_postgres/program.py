@@ -25,7 +25,7 @@ from remit_infra.parts.functions import (
 )
 from remit_infra.parts.ground import Ground, Place
 from remit_infra.parts.keys import Keys
-from remit_infra.parts.network import ANYWHERE, HTTP, HTTPS, Network, allow, allow_out
+from remit_infra.parts.network import ANYWHERE, HTTP, HTTPS, Network, allow
 from remit_infra.parts.observed import make_alarms, make_dashboard
 from remit_infra.parts.tagging import tag_everything
 from remit_infra.parts.topics import Topics
@@ -83,7 +83,7 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     ground = Ground(names=names, place=place, key=keys.data, log_days=LOG_DAYS)
     network = Network(ground, cidr=configuration.vpc_cidr)
     inside = network.group("payment-functions-sg", "Functions: HTTPS to AWS, and the database")
-    allow_out("payment-functions-https", source=inside, to=ANYWHERE, port=HTTPS)
+    allow("payment-functions-https", source=inside, to=ANYWHERE, port=HTTPS)
     network.interface_endpoints(configuration.interface_endpoints, inside)
     storage = Storage(
         keys=keys,

@@ -1,0 +1,172 @@
+"""Every permission is needed: with any one action removed from a role, its function fails.
+
+The emulator enforces what functions call themselves. What Lambda does for them with their role, to
+log, to trace, to join the network, is held by the promises over the program.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from remit.ports import App, Verdict
+from remit_infra.emulator import BATCHES
+from remit_infra.graph import Graph
+from remit_infra.permissions import LAMBDA_POSTGRES, Statement
+from remit_infra.topologies.lambda_postgres import recorded
+from tests.emulated.postgres.conftest import SUFFIX, Stack
+from tests.infra.promises_of_functions import PROMISES
+from tests.infra.recorded import broken
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("terraform"),
+]
+
+OF_LAMBDA = {"JoinNetwork", "Log", "Trace"}
+
+EVERY = [
+    (role, one, action)
+    for role, statements in LAMBDA_POSTGRES.items()
+    for one in statements
+    for action in one.actions
+]
+
+
+def validator_works(stack: Stack) -> bool:
+    card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030}
+    return stack.balancer.ask("POST", "/validate", {"amount": 1, "card": card}).status == 200
+
+
+def processing_works(stack: Stack) -> bool:
+    return stack.balancer.process(stack.balancer.validate()).status == 200
+
+
+def delivery_works(stack: Stack) -> bool:
+    """What the clock leaves nothing of: a payment in the queue, messages, entries to seal."""
+    transaction_id = stack.balancer.validate()
+    queued = stack.balancer.process(transaction_id, prefer="respond-async")
+    done = stack.run("payment-delivery", "work")
+    left = stack.rows(
+        "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unsealed)"
+    )
+    state = stack.rows("SELECT state FROM payments WHERE id = $1::uuid", transaction_id)
+    was_done = "worked" in done and left == [(0,)] and state == [("captured",)]
+    stack.rows("UPDATE queue_messages SET visible_at = now(), receives = 0")
+    return queued.status == 202 and was_done
+
+
+def health_works(stack: Stack) -> bool:
+    """The monitor tells that a check has recovered, which this made up to be failing."""
+
+    async def make_up(app: App) -> None:
+        before = await app.verdicts.latest()
+        failing = {"made up": "by a test"}
+        made = Verdict(version=before.version + 1, at=before.at, failing=failing)
+        await app.verdicts.record(made)
+
+    async def is_told(app: App) -> bool:
+        found = await app.verdicts.latest()
+        return "made up" not in found.failing and not found.owed
+
+    stack.use(make_up)
+    return "checks" in stack.run("health-monitor", "watch") and stack.use(is_told)
+
+
+def migration_works(stack: Stack) -> bool:
+    answer = stack.emulator.client("lambda").invoke(FunctionName=f"payment-migration-{SUFFIX}")
+    return bool(json.loads(answer["Payload"].read()) == {"applied": []})
+
+
+WORKS: dict[str, Callable[[Stack], bool]] = {
+    "payment-validator": validator_works,
+    "payment-processing": processing_works,
+    "payment-delivery": delivery_works,
+    "health-monitor": health_works,
+    "payment-migration": migration_works,
+}
+
+
+@contextmanager
+def without(stack: Stack, role: str, statement: Statement, action: str) -> Iterator[None]:
+    """The role without the action, and the function in a new container."""
+    iam, name = stack.emulator.client("iam"), f"{role}-{SUFFIX}"
+    document = iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
+    less = _without(document, statement, action)
+
+    def put(policy: dict[str, Any]) -> None:
+        text = json.dumps(policy)
+        iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=text)
+        renew(stack, role)
+
+    put(less)
+    yield
+    put(document)
+
+
+def renew(stack: Stack, role: str) -> None:
+    """Another version, which begins in a container of its own, takes the calls."""
+    client, name = stack.emulator.client("lambda"), f"{role}-{SUFFIX}"
+    before = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    levels = {"info": "debug", "debug": "info"}
+    level = levels[before.get("REMIT_LOG_LEVEL", "info")]
+    client.update_function_configuration(
+        FunctionName=name, Environment={"Variables": before | {"REMIT_LOG_LEVEL": level}}
+    )
+    if role != "payment-migration":
+        version = client.publish_version(FunctionName=name)["Version"]
+        client.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
+
+def _without(document: dict[str, Any], statement: Statement, action: str) -> dict[str, Any]:
+    """The policy without the action in that statement, and with all else that is in it."""
+    kept = []
+    for one in document["Statement"]:
+        actions = one["Action"]
+        if one["Sid"] == statement.sid:
+            actions = [a for a in actions if a not in (action, BATCHES.get(action))]
+            assert len(actions) < len(one["Action"])
+        if actions:
+            kept.append({**one, "Action": actions})
+    return {**document, "Statement": kept}
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return recorded(SUFFIX)
+
+
+@pytest.mark.parametrize("role", WORKS)
+def test_a_function_works_with_its_role(stack: Stack, role: str) -> None:
+    assert WORKS[role](stack)
+
+
+@pytest.mark.parametrize(
+    ("role", "statement", "action"), EVERY, ids=[f"{r}-{one.sid}-{a}" for r, one, a in EVERY]
+)
+def test_a_function_fails_without_any_one_action(
+    stack: Stack, graph: Graph, role: str, statement: Statement, action: str
+) -> None:
+    if statement.sid in OF_LAMBDA:
+        assert broken(_altered(graph, role, statement, action), PROMISES) != {}
+        return
+    with without(stack, role, statement, action):
+        assert not WORKS[role](stack)
+    # It was the role that failed, and nothing that an earlier test left behind.
+    assert WORKS[role](stack)
+
+
+def _altered(graph: Graph, role: str, statement: Statement, action: str) -> Graph:
+    resources = []
+    for resource in graph.resources:
+        made = resource
+        if resource.name == f"{role}-policy":
+            less = _without(json.loads(resource.properties["policy"]), statement, action)
+            properties = {**resource.properties, "policy": json.dumps(less)}
+            made = msgspec.structs.replace(resource, properties=properties)
+        resources.append(made)
+    return msgspec.structs.replace(graph, resources=tuple(resources))
