@@ -39,6 +39,7 @@ class EmulatedDatabase:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._front: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
         self._socket = ""
         self.url = ""
         self.port = 0
@@ -84,12 +85,14 @@ class EmulatedDatabase:
         self._server.stop()
 
     async def _end(self) -> None:
+        """Ends every connection at once. Closing one politely would wait for its client."""
         if self._front is not None:
             self._front.close()
         clients = asyncio.all_tasks() - {asyncio.current_task()}
-        for client in clients:
-            client.cancel()
+        for writer in self._writers:
+            writer.transport.abort()
         await asyncio.gather(*clients, return_exceptions=True)
+        await asyncio.sleep(0)
 
     async def _set_up(self) -> None:
         rules = self._folder / "pg_hba.conf"
@@ -108,17 +111,23 @@ class EmulatedDatabase:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client: refused without TLS, and then a pipe each way."""
+        self._writers.add(writer)
         try:
             if await reader.readexactly(len(SSL_REQUEST)) != SSL_REQUEST:
                 return
             writer.write(b"S")
             await writer.start_tls(self._trust)
             inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket)
-            await asyncio.gather(_pipe(reader, inner_writer), _pipe(inner_reader, writer))
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return  # the client went, or the front is closed
+            self._writers.add(inner_writer)
+            try:
+                await asyncio.gather(_pipe(reader, inner_writer), _pipe(inner_reader, writer))
+            finally:
+                self._writers.discard(inner_writer)
+        except (OSError, asyncio.IncompleteReadError):
+            return  # the client went
         finally:
             writer.close()
+            self._writers.discard(writer)
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,6 +9,7 @@ from remit.audit import Verified, verify
 from remit.deliver import work_once
 from remit.doctor import examine
 from remit.ports import App
+from remit_infra.emulated_terraform import LEFT_OUT, drift
 from tests.emulated.conftest import DOWN, Caller, eventually
 from tests.emulated.postgres.conftest import SUFFIX, Stack, a_key
 
@@ -139,3 +140,10 @@ def test_the_migration_has_run_and_runs_again(stack: Stack) -> None:
         FunctionName=f"payment-migration-{SUFFIX}", Payload=b"{}"
     )
     assert json.loads(answer["Payload"].read()) == {"applied": []}
+
+
+def test_a_second_plan_changes_nothing(stack: Stack) -> None:
+    plan = stack.terraform.plan()
+    assert drift(plan) == []
+    applied = {change["type"] for change in plan["resource_changes"]}
+    assert not applied & LEFT_OUT.keys()
