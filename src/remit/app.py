@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import time_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from remit.adapters.limiter import LocalLimiter
 from remit.adapters.processors.simulated import Memory, SimulatedProcessor
-from remit.ports import App, Bucket, Check, Publisher, Vault
+from remit.ports import App, Bucket, Check, Keys, Publisher, Vault
 from remit.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ async def nothing_measured() -> dict[str, Check]:
 
 def assemble(settings: Settings) -> App:
     """The service over what the settings name. Only what is used is imported; nothing is opened."""
+    if settings.operator_function is not None:
+        return _out_of_reach(settings, settings.operator_function)
     if settings.transactions_table is not None:
         return _on_dynamodb(settings, settings.transactions_table)
     if settings.database_secret_arn is not None:
@@ -167,11 +169,49 @@ def _on_rds(settings: Settings) -> App:
     app = _on_postgres(settings, around, memory, login, connection, connection, connection)
     if settings.usage_plan_id is None:
         return app
+    return replace(app, keys=_in_plan(app.keys, settings))
+
+
+def _in_plan(keys: Keys, settings: Settings) -> Keys:
+    """The keys, registered in API Gateway's usage plan as well."""
     from remit.adapters.aws import LazyClient
     from remit.adapters.gateway_keys import GatewayKeys
 
-    client = LazyClient("apigateway")
-    return replace(app, keys=GatewayKeys(client, app.keys, usage_plan_id=settings.usage_plan_id))
+    plan = settings.needed("usage_plan_id")
+    return GatewayKeys(LazyClient("apigateway"), keys, usage_plan_id=plan)
+
+
+def _out_of_reach(settings: Settings, function: str) -> App:
+    """An operator's machine, for a database that only functions reach: keys, failed work, trail."""
+    from remit.adapters.aws import LazyClient
+    from remit.adapters.operator import Operator, OperatorFailed, OperatorKeys, OutOfReach
+
+    operator = Operator(LazyClient("lambda"), function)
+    nothing: Any = OutOfReach()
+
+    async def close() -> None:
+        return None
+
+    return App(
+        settings=settings,
+        clock=now,
+        new_id=new_id,
+        store=nothing,
+        reader=nothing,
+        books=nothing,
+        keys=_in_plan(OperatorKeys(operator), settings),
+        outbox=nothing,
+        audit_log=nothing,
+        retention=nothing,
+        verdicts=nothing,
+        queue=nothing,
+        failed=OperatorFailed(operator),
+        processor=nothing,
+        limiter=_limiter(settings),
+        ping=nothing.ping,
+        close=close,
+        **_in_aws(settings)._asdict(),
+    )
 
 
 def _on_postgres(

@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint_key_id: str | None = None
     watched_metrics: str | None = None
     usage_plan_id: str | None = None
+    operator_function: str | None = None
 
     default_currency: str = "USD"
     max_amount_minor: Count = 99_999_999
@@ -90,6 +91,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if value is None:
             raise SettingsError(f"{PREFIX}{name.upper()} is not set.")
         return value
+
+    @property
+    def names_a_store(self) -> bool:
+        """Whether there is more to it than this machine's data folder."""
+        stores = (
+            self.database_url,
+            self.database_secret_arn,
+            self.transactions_table,
+            self.operator_function,
+        )
+        return any(store is not None for store in stores)
 
     @property
     def card_retention(self) -> timedelta:

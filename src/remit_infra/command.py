@@ -231,8 +231,11 @@ def outputs(
     from remit_infra.environments import Refused
 
     try:
-        if topology == "lambda-postgres" and not shell:
-            _print_outputs(deploying_postgres.outputs(env), json=json)
+        if topology == "lambda-postgres":
+            if shell:
+                print(deploying_postgres.exports(env))
+            else:
+                _print_outputs(deploying_postgres.outputs(env), json=json)
             return
         deployment = _deployment(env)
         if shell:

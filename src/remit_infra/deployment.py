@@ -52,6 +52,33 @@ def aws_clients() -> tuple[Clients, str]:
     return session.client, session.region_name
 
 
+def as_exports(settings: Mapping[str, str]) -> str:
+    """The service's settings among these, as lines for a shell."""
+    return "\n".join(
+        f"export {name}={shlex.quote(value)}"
+        for name, value in sorted(settings.items())
+        if name.startswith(PREFIX)
+    )
+
+
+def account_problems(client: Clients, reserved: int) -> Iterator[Problem]:
+    """What of an account would make a deployment fail that reserves so much more concurrency."""
+    free = client("lambda").get_account_settings()["AccountLimit"]
+    unreserved = free.get("UnreservedConcurrentExecutions", free["ConcurrentExecutions"])
+    if reserved and unreserved - reserved < UNRESERVED_CONCURRENCY:
+        yield Problem(
+            "concurrency",
+            f"The functions reserve a concurrency of {reserved}, {unreserved} is left in this "
+            f"account, and Lambda keeps {UNRESERVED_CONCURRENCY}: ask AWS for a higher quota.",
+        )
+    if not client("apigateway").get_account().get("cloudwatchRoleArn"):
+        yield Problem(
+            "logs",
+            "API Gateway may not write logs in this account and region: see "
+            "docs/lambda-dynamodb.md, 'Once per account'.",
+        )
+
+
 class Deployment:
     """One stack in one account and region. Raises DeployError."""
 
@@ -72,21 +99,8 @@ class Deployment:
 
     def problems(self) -> Iterator[Problem]:
         """What would make this deployment fail, found before it begins."""
-        wanted = sum(self.names.environment.concurrency.values())
-        free = self.client("lambda").get_account_settings()["AccountLimit"]
-        unreserved = free.get("UnreservedConcurrentExecutions", free["ConcurrentExecutions"])
-        if self.status() is None and unreserved - wanted < UNRESERVED_CONCURRENCY:
-            yield Problem(
-                "concurrency",
-                f"The functions reserve a concurrency of {wanted}, {unreserved} is left in this "
-                f"account, and Lambda keeps {UNRESERVED_CONCURRENCY}: ask AWS for a higher quota.",
-            )
-        if not self.client("apigateway").get_account().get("cloudwatchRoleArn"):
-            yield Problem(
-                "logs",
-                "API Gateway may not write logs in this account and region: see "
-                "docs/lambda-dynamodb.md, 'Once per account'.",
-            )
+        reserved = sum(self.names.environment.concurrency.values())
+        return account_problems(self.client, 0 if self.status() else reserved)
 
     def status(self) -> str | None:
         """The stack's status; None if there is none."""
@@ -114,11 +128,7 @@ class Deployment:
 
     def exports(self, function: str) -> str:
         """The settings of a function as lines for a shell."""
-        return "\n".join(
-            f"export {name}={shlex.quote(value)}"
-            for name, value in sorted(self.settings(function).items())
-            if name.startswith(PREFIX)
-        )
+        return as_exports(self.settings(function))
 
     def deploy(self, template: Template, code: Path, progress: Progress) -> dict[str, str]:
         """Makes or changes the stack; answers its outputs.

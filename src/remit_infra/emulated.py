@@ -71,7 +71,7 @@ def _lambda_postgres(emulator: Emulator, folder: Path, running: ExitStack) -> No
     build(code, python=OUR_PYTHON, architecture=ARCHITECTURE, database_ca=certificate)
     say(f"applying to {emulator.url}: about two minutes, most of which the provider waits")
     outputs = stack.apply(codePath=str(code), python=OUR_PYTHON, architecture=ARCHITECTURE)
-    key = _key(stack.app({}))
+    key = _key(stack.operator())
     _pay(emulator, emulator.api_url(outputs["api_gateway_url"]), key)
     say("The same through the load balancer")
     _pay(emulator, stack.balancer_url, key)

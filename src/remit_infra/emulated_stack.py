@@ -12,6 +12,7 @@ from remit.settings import read_settings
 from remit_infra.emulated_database import ADMIN, EmulatedDatabase
 from remit_infra.emulated_terraform import adapted
 from remit_infra.emulator import REGION, Emulator
+from remit_infra.operating import function_settings, operator_settings
 from remit_infra.terraform import Terraform, to_terraform
 from remit_infra.topologies.lambda_postgres import recorded
 
@@ -46,16 +47,17 @@ class EmulatedStack:
         return self.terraform.outputs()
 
     def app(self, more: Mapping[str, str]) -> App:
-        """The same service, assembled on this machine as an operator's command would."""
-        function = self.emulator.client("lambda").get_function_configuration(
-            FunctionName=f"payment-delivery-{self.suffix}"
-        )
-        [plan] = self.emulator.client("apigateway").get_usage_plans()["items"]
-        variables: dict[str, str] = function["Environment"]["Variables"]
-        own = {name: value for name, value in variables.items() if name.startswith("REMIT_")}
+        """The same service, assembled on this machine, where the database is in reach."""
+        own = self._settings("payment-delivery")
         own["REMIT_DATABASE_CA"] = str(self.emulator.certificate)
-        own["REMIT_USAGE_PLAN_ID"] = plan["id"]
         return assemble(read_settings({**own, **more}))
+
+    def operator(self) -> App:
+        """The service as an operator's command has it, which reaches no database."""
+        return assemble(read_settings(operator_settings(self.emulator.client, self.suffix)))
+
+    def _settings(self, function: str) -> dict[str, str]:
+        return function_settings(self.emulator.client, f"{function}-{self.suffix}")
 
     def change_password(self, password: str) -> None:
         """As Secrets Manager rotates it."""

@@ -239,7 +239,7 @@ LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             TRACE,
         ),
         "health-monitor": (LOG_IN, READ_METRICS, ALERT, JOIN_NETWORK, LOG, TRACE),
-        "payment-migration": (LOG_IN, JOIN_NETWORK, LOG, TRACE),
+        "payment-operator": (LOG_IN, JOIN_NETWORK, LOG, TRACE),
     }
 )
 """Each function's role. What a function may do in the database is for PostgreSQL to say."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -76,6 +78,19 @@ class Caller:
 
     def process(self, transaction_id: str, **headers: str) -> Answer:
         return self.ask("POST", "/process", {"transaction_id": transaction_id}, **headers)
+
+
+def remit(
+    emulator: Emulator, settings: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """A command as an operator types it, in a shell with the deployment's settings."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("remit")), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], **emulator.environment, **settings},
+    )
 
 
 class Deployed(Caller):

@@ -19,7 +19,7 @@ from remit_infra.environments import Names
 from remit_infra.package import Package
 from remit_infra.restore import Restore, RestoreError
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
-from tests.emulated.conftest import SETTINGS, Deployed
+from tests.emulated.conftest import SETTINGS, Caller, Deployed, remit
 from tests.tidy.tree import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
@@ -87,6 +87,27 @@ def test_an_operators_shell_gets_the_settings(deployed: Deployed) -> None:
     lines = deployed.deployment.exports("payment-delivery").splitlines()
     assert "export REMIT_TRANSACTIONS_TABLE=transactions-dev-test-001" in lines
     assert all(line.startswith("export REMIT_") for line in lines)
+
+
+def test_an_operators_commands_work_on_the_deployment(
+    emulator: Emulator, deployed: Deployed
+) -> None:
+    settings = deployed.deployment.settings("payment-delivery")
+
+    def run(*arguments: str) -> Any:
+        ended = remit(emulator, settings, *arguments, "--json")
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    made = run("keys", "create", "--merchant", "operated")
+    assert made["id"] in {key["id"] for key in run("keys", "list")}
+    caller = Caller(emulator, deployed.url, made["key"])
+    transaction_id = caller.validate()
+    listed = run("payments", "list", "--merchant", "operated")
+    assert [payment["transaction_id"] for payment in listed] == [transaction_id]
+    assert run("audit", "verify")["ok"] is True
+    assert isinstance(run("failed", "list"), list)
+    assert remit(emulator, settings, "keys", "revoke", made["id"]).returncode == 0
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from moto import mock_aws
 from pulumi import automation as auto
 
-from remit_infra import pulumi_deployment
-from remit_infra.deployment import DeployError
+from remit_infra import deploying_postgres, pulumi_deployment
+from remit_infra.deployment import DeployError, Problem
 from remit_infra.environments import Names
 from remit_infra.pulumi_deployment import PulumiDeployment, fetch_authorities, release
 from tests.tidy.tree import ROOT
@@ -48,6 +49,43 @@ def test_what_cannot_be_built_is_refused_before_anything_is_asked_for(tmp_path: 
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )
     assert "prod speaks HTTPS only: set certificateArn" in " ".join(shown.stderr.split())
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An account in which nothing has been set up yet, and a Pulumi that nobody calls."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(deploying_postgres, "require_pulumi", lambda: None)
+    monkeypatch.chdir(ROOT)
+    with mock_aws():
+        yield
+
+
+def test_what_would_fail_in_the_account_is_said_first(
+    account: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def problems(_: Any, reserved: int) -> Iterator[Problem]:
+        asked.append(reserved)
+        yield Problem("logs", "API Gateway may not write logs")
+
+    monkeypatch.setattr(deploying_postgres, "account_problems", problems)
+    with pytest.raises(DeployError, match="logs: API Gateway may not write logs"):
+        deploying_postgres.deploy("staging-001", architecture="arm64", ask=False)
+    assert asked == [40 + 40 + 2 + 2 + 1]
+
+
+def test_a_stack_that_is_not_there_has_no_settings(account: None) -> None:
+    with pytest.raises(DeployError, match="staging-001 is not deployed here"):
+        deploying_postgres.exports("staging-001")
+
+
+def test_prod_is_protected_from_being_destroyed(account: None) -> None:
+    with pytest.raises(DeployError, match="prod is protected from deletion"):
+        deploying_postgres.destroy("prod", ask=False)
 
 
 class Stack:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import boto3
 import pytest
 from moto import mock_aws
 from msgspec import structs
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from remit.adapters.postgres_connection import Connection, connect
-from remit.adapters.rds import SecretLogin
+from remit.adapters.rds import SecretLogin, span
 from remit.app import assemble
 from remit.audit import Sealer, Verified, verify
 from remit.deliver import relay
@@ -184,6 +189,18 @@ async def test_a_server_without_the_right_certificate_is_not_believed(
     elsewhere = Connection(login_of(database, secret, certificate, host="127.1"))
     with pytest.raises(Unavailable):
         await elsewhere.value("SELECT 1")
+
+
+async def test_each_statement_is_a_span_without_its_values(login: SecretLogin) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    connection = Connection(login, span=partial(span, tracer=provider.get_tracer("test")))
+    await connection.value("SELECT $1::text", "somebody's")
+    await connection.close()
+    [found] = exporter.get_finished_spans()
+    assert found.kind is SpanKind.CLIENT
+    assert found.attributes == {"db.system": "postgresql", "db.statement": "SELECT $1::text"}
 
 
 async def test_nobody_is_served_without_tls(database: EmulatedDatabase) -> None:

@@ -20,10 +20,10 @@ the two only the pending one is right (Secrets Manager, "How rotation works").
 _tracer = trace.get_tracer("remit")
 
 
-def span(query: str) -> AbstractContextManager[Any]:
+def span(query: str, tracer: trace.Tracer = _tracer) -> AbstractContextManager[Any]:
     """One statement as X-Ray draws it: the database is a node of its own. Without parameters."""
     attributes = {"db.system": "postgresql", "db.statement": query.strip()[:80]}
-    return _tracer.start_as_current_span(
+    return tracer.start_as_current_span(
         "postgresql", kind=trace.SpanKind.CLIENT, attributes=attributes
     )
 

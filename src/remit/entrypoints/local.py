@@ -148,7 +148,7 @@ def _is_owned(data_dir: Path) -> bool:
 async def opened(settings: Settings) -> AsyncIterator[App]:
     """The service for one command: on the running database, or on one started for the while."""
     postgres = None
-    if settings.database_url is None:
+    if not settings.names_a_store:
         folder = settings.data_dir / "postgres"
         if not folder.exists():
             raise LocalError(

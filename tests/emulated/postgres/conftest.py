@@ -111,5 +111,5 @@ def stack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Itera
             settings=json.dumps(SETTINGS),
         )
         made.api.url = emulator.api_url(outputs["api_gateway_url"])
-        made.api.key = made.balancer.key = made.use(a_key).secret
+        made.api.key = made.balancer.key = asyncio.run(a_key(made.operator())).secret
         yield made

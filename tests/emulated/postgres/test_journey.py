@@ -1,16 +1,21 @@
 """The journey through lambda-postgres, by both ways in, over real HTTP."""
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from remit.adapters.operator import Operator
 from remit.audit import Verified, verify
 from remit.deliver import work_once
 from remit.doctor import examine
+from remit.errors import Unavailable
 from remit.ports import App
 from remit_infra.emulated_terraform import LEFT_OUT, drift
-from tests.emulated.conftest import DOWN, Caller, eventually
+from remit_infra.operating import operator_settings
+from tests.emulated.conftest import DOWN, Caller, eventually, remit
 from tests.emulated.postgres.conftest import SUFFIX, Stack, a_key
 
 pytestmark = [
@@ -66,12 +71,17 @@ def test_health_asks_for_no_key(caller: Caller) -> None:
 
 
 def test_a_key_that_is_revoked_is_forgotten_by_both(stack: Stack) -> None:
-    async def make_and_revoke(app: App) -> str:
-        made = await a_key(app)
-        assert await app.keys.revoke(made.key.id, app.clock())
+    operator = stack.operator()
+
+    async def make_and_revoke() -> str:
+        made = await a_key(operator)
+        assert await operator.keys.revoke(made.key.id, operator.clock())
+        assert not await operator.keys.revoke("nobody's", operator.clock())
+        [found] = [key for key in await operator.keys.all() if key.id == made.key.id]
+        assert (found.merchant_id, found.revoked_at is None) == ("acme", False)
         return made.secret
 
-    secret = stack.use(make_and_revoke)
+    secret = asyncio.run(make_and_revoke())
     for caller in (stack.api, stack.balancer):
         assert caller.ask("POST", "/validate", {"amount": 1}, x_api_key=secret).status == 401
 
@@ -116,8 +126,10 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
     assert stack.run("health-monitor", "watch")["checks"]["dead_letters"]["ok"] is False
 
     async def redrive(app: App) -> None:
-        assert await app.failed.redrive(message_id) == 1
-        assert await work_once(app) == 1
+        operator = stack.operator().failed
+        assert [dead.message.id for dead in await operator.dead_letters(10)] == [message_id]
+        assert await operator.redrive(message_id) == await work_once(app) == 1
+        assert (await operator.failed(10), await operator.dead()) == ([], 0)
 
     stack.use(redrive, REMIT_SIMULATOR_DOWN_AT="667")
     state = "SELECT state FROM payments WHERE id = $1::uuid"
@@ -134,10 +146,40 @@ def test_a_rotation_goes_unnoticed_by_callers(stack: Stack, caller: Caller) -> N
         transaction_id = caller.validate()
 
 
+def test_an_operators_commands_go_through_a_function_in_the_network(stack: Stack) -> None:
+    settings = operator_settings(stack.emulator.client, SUFFIX)
+    assert not any(name.startswith("REMIT_DATABASE") for name in settings)
+
+    def run(*arguments: str) -> Any:
+        ended = remit(stack.emulator, settings, *arguments, "--json")
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    made = run("keys", "create", "--merchant", "operated")
+    assert made["id"] in {key["id"] for key in run("keys", "list")}
+    for url in (stack.api.url, stack.balancer.url):
+        Caller(stack.emulator, url, made["key"]).validate()
+    assert run("failed", "list") == []
+    assert run("audit", "verify")["ok"] is True
+    beyond = remit(stack.emulator, settings, "payments", "list")
+    assert "reached from within its network alone" in " ".join(beyond.stderr.split())
+    assert remit(stack.emulator, settings, "keys", "revoke", made["id"]).returncode == 0
+
+
+def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: Stack) -> None:
+    async def ask() -> None:
+        with pytest.raises(Unavailable, match="from within its network alone"):
+            await stack.operator().reader.refunds("01890000-0000-7000-8000-000000000000")
+        with pytest.raises(Unavailable, match="payment-operator-staging-001 failed: There is no"):
+            await Operator(stack.emulator.client("lambda"), f"payment-operator-{SUFFIX}").ask("x")
+
+    asyncio.run(ask())
+
+
 def test_the_migration_has_run_and_runs_again(stack: Stack) -> None:
     assert stack.rows("SELECT count(*) >= 4 FROM migrations") == [(True,)]
     answer = stack.emulator.client("lambda").invoke(
-        FunctionName=f"payment-migration-{SUFFIX}", Payload=b"{}"
+        FunctionName=f"payment-operator-{SUFFIX}", Payload=b'{"job": "migrate"}'
     )
     assert json.loads(answer["Payload"].read()) == {"applied": []}
 

@@ -78,7 +78,9 @@ def health_works(stack: Stack) -> bool:
 
 
 def migration_works(stack: Stack) -> bool:
-    answer = stack.emulator.client("lambda").invoke(FunctionName=f"payment-migration-{SUFFIX}")
+    answer = stack.emulator.client("lambda").invoke(
+        FunctionName=f"payment-operator-{SUFFIX}", Payload=b'{"job": "migrate"}'
+    )
     return bool(json.loads(answer["Payload"].read()) == {"applied": []})
 
 
@@ -87,7 +89,7 @@ WORKS: dict[str, Callable[[Stack], bool]] = {
     "payment-processing": processing_works,
     "payment-delivery": delivery_works,
     "health-monitor": health_works,
-    "payment-migration": migration_works,
+    "payment-operator": migration_works,
 }
 
 
@@ -117,7 +119,7 @@ def renew(stack: Stack, role: str) -> None:
     client.update_function_configuration(
         FunctionName=name, Environment={"Variables": before | {"REMIT_LOG_LEVEL": level}}
     )
-    if role != "payment-migration":
+    if role != "payment-operator":
         version = client.publish_version(FunctionName=name)["Version"]
         client.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
 

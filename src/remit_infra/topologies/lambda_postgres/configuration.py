@@ -32,7 +32,7 @@ MODULES: Mapping[str, tuple[str, int]] = MappingProxyType(
         "payment-processing": ("processing", REQUEST_SECONDS),
         "payment-delivery": ("delivery", JOB_SECONDS),
         "health-monitor": ("health", REQUEST_SECONDS),
-        "payment-migration": ("migration", JOB_SECONDS),
+        "payment-operator": ("operating", JOB_SECONDS),
     }
 )
 """Each function by its module and its timeout: for requests below API Gateway's 29 seconds."""
@@ -45,7 +45,7 @@ SCHEDULES = (
 """Rule, function, how often, and the job."""
 
 JOBS: Mapping[str, int] = MappingProxyType(
-    {"payment-delivery": 2, "health-monitor": 2, "payment-migration": 1}
+    {"payment-delivery": 2, "health-monitor": 2, "payment-operator": 1}
 )
 """How many of those that answer no callers may run at once; the others as the database allows."""
 

@@ -108,11 +108,11 @@ def build(configuration: Configuration, place: Place) -> Outputs:
         subnets=network.private,
         group=inside,
     )
-    migrated = migrate(functions["payment-migration"])
+    migrated = migrate(functions["payment-operator"])
     aliases = {
         name: function.publish([migrated])
         for name, function in functions.items()
-        if name != "payment-migration"
+        if name != "payment-operator"
     }
     for rule, name, every, job in SCHEDULES:
         schedule(names, rule, aliases[name], every=every, job=job)
