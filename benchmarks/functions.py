@@ -22,7 +22,7 @@ from urllib.request import Request
 from benchmarks.figures import CannotMeasure, report, report_median, say
 from benchmarks.options import Options
 from remit_infra.deployment import Deployment
-from remit_infra.emulator import REGION, Emulator, EmulatorError, install, without_gaps
+from remit_infra.emulated.emulator import REGION, Emulator, EmulatorError, install, without_gaps
 from remit_infra.environments import Names
 from remit_infra.package import build
 from remit_infra.topologies.lambda_dynamodb import synthesised

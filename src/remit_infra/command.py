@@ -2,7 +2,6 @@
 
 import sys
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +12,7 @@ from remit.entrypoints.cli import cli
 from remit.entrypoints.cli import main as run
 from remit.entrypoints.console import Json, fail, print_json, print_table
 from remit_infra.environments import MIGRATION_DATE
-from remit_infra.infra_command import infra
+from remit_infra.infra_command import infra, require_tools
 
 if TYPE_CHECKING:
     from remit_infra.deployment import Deployment
@@ -87,15 +86,15 @@ def emulate(
     """
     require_tools()
     from remit.entrypoints.example import NotPaid
-    from remit_infra import emulated, emulator
     from remit_infra.deployment import DeployError
+    from remit_infra.emulated import emulator, running
     from remit_infra.package import PackageError
     from remit_infra.terraform import TerraformError
 
     try:
         command = emulator.install()
         if not install:
-            emulated.run(topology, command, port)
+            running.run(topology, command, port)
     except (
         emulator.EmulatorError,
         DeployError,
@@ -318,12 +317,6 @@ def say(line: str) -> None:
 
 def _utc(at: datetime | None) -> datetime | None:
     return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
-
-
-def require_tools() -> None:
-    """The service alone needs none of them, so `make run` does not install them."""
-    if any(find_spec(tool) is None for tool in ("aws_cdk", "boto3", "pulumi_aws")):
-        fail("This command needs the tools for AWS: run `make aws` first.")
 
 
 def _deployment(env: str) -> "Deployment":

@@ -1,5 +1,6 @@
 """`remit infra`: look at a topology before it is deployed, with no account and no network."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -189,8 +190,6 @@ def diagram(
 
 
 def _planned(topology: Topology, env: str, pairs: tuple[str, ...]) -> "Planned":
-    from remit_infra.command import require_tools
-
     require_tools()
     from remit_infra.environments import Refused
     from remit_infra.planned import planned
@@ -202,6 +201,12 @@ def _planned(topology: Topology, env: str, pairs: tuple[str, ...]) -> "Planned":
         return planned(topology, env, dict(pair.split("=", 1) for pair in pairs))
     except Refused as error:
         fail(str(error))
+
+
+def require_tools() -> None:
+    """The service alone needs none of them, so `make run` does not install them."""
+    if any(find_spec(tool) is None for tool in ("aws_cdk", "boto3", "pulumi_aws")):
+        fail("This command needs the tools for AWS: run `make aws` first.")
 
 
 def _month(payments_a_day: int) -> int:

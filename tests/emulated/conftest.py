@@ -22,7 +22,7 @@ from remit.keys import create_key
 from remit.ports import App
 from remit.settings import read_settings
 from remit_infra.deployment import Deployment
-from remit_infra.emulator import REGION, Emulator, install, without_gaps
+from remit_infra.emulated.emulator import REGION, Emulator, install, without_gaps
 from remit_infra.environments import Names
 from remit_infra.package import build
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise

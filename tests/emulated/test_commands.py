@@ -14,7 +14,7 @@ import pytest
 
 from remit_infra import command, deploying
 from remit_infra.deployment import DeployError, Deployment
-from remit_infra.emulator import REGION, Emulator, without_gaps
+from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
 from remit_infra.environments import Names
 from remit_infra.package import Package
 from remit_infra.restore import Restore, RestoreError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from remit.ports import App
-from remit_infra.emulator import Emulator
+from remit_infra.emulated.emulator import Emulator
 from tests.builders import dynamodb_app
 from tests.contracts.test_reading import *  # noqa: F403  their tests are run by this module's `app`
 from tests.contracts.test_store import *  # noqa: F403

@@ -30,8 +30,8 @@ from remit.outcome import Replayed
 from remit.payment import State
 from remit.process import ProcessRequest, enqueue, process
 from remit.settings import Settings, SettingsError
-from remit_infra.certificate import make_certificate
-from remit_infra.emulated_database import ADMIN, DATABASE, EmulatedDatabase
+from remit_infra.emulated.certificate import make_certificate
+from remit_infra.emulated.database import ADMIN, DATABASE, EmulatedDatabase
 from remit_infra.service_env import ON_RDS
 from tests.builders import DECLINED_CARD, caller
 from tests.contracts.test_aws import settings_in_aws

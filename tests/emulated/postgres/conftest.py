@@ -12,9 +12,9 @@ import pytest
 from remit.app import new_secret
 from remit.keys import NewKey, create_key
 from remit.ports import App
-from remit_infra.emulated_database import EmulatedDatabase
-from remit_infra.emulated_stack import EmulatedStack
-from remit_infra.emulator import Emulator, install
+from remit_infra.emulated.database import EmulatedDatabase
+from remit_infra.emulated.emulator import Emulator, install
+from remit_infra.emulated.postgres_stack import EmulatedStack
 from remit_infra.package import build
 from remit_infra.terraform import TerraformError
 from tests.emulated.conftest import HERE, OUR_PYTHON, SETTINGS, Caller

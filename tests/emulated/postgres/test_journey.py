@@ -13,7 +13,7 @@ from remit.deliver import work_once
 from remit.doctor import examine
 from remit.errors import Unavailable
 from remit.ports import App
-from remit_infra.emulated_terraform import LEFT_OUT, drift
+from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
 from remit_infra.operating import operator_settings
 from tests.emulated.conftest import DOWN, Caller, eventually, remit
 from tests.emulated.postgres.conftest import SUFFIX, Stack, a_key

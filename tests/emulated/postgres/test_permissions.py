@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from remit.ports import App, Verdict
-from remit_infra.emulator import BATCHES
+from remit_infra.emulated.emulator import BATCHES
 from remit_infra.graph import Graph
 from remit_infra.permissions import LAMBDA_POSTGRES, Statement
 from remit_infra.topologies.lambda_postgres import recorded

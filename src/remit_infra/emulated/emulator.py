@@ -22,7 +22,7 @@ from urllib.request import Request, urlopen
 
 import boto3
 
-from remit_infra.certificate import make_certificate
+from remit_infra.emulated.certificate import make_certificate
 from remit_infra.uv import UvError, uv
 
 REQUIREMENTS = Path("requirements/emulator.lock")

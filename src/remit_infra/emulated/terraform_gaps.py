@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from remit.app import new_secret
-from remit_infra.emulated_database import EmulatedDatabase
-from remit_infra.emulator import BATCHES
+from remit_infra.emulated.database import EmulatedDatabase
+from remit_infra.emulated.emulator import BATCHES
 from remit_infra.terraform import Adapt
 
 LEFT_OUT: Mapping[str, str] = MappingProxyType(

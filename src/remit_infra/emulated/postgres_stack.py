@@ -9,9 +9,9 @@ from pathlib import Path
 from remit.app import assemble
 from remit.ports import App
 from remit.settings import read_settings
-from remit_infra.emulated_database import ADMIN, EmulatedDatabase
-from remit_infra.emulated_terraform import adapted
-from remit_infra.emulator import REGION, Emulator
+from remit_infra.emulated.database import ADMIN, EmulatedDatabase
+from remit_infra.emulated.emulator import REGION, Emulator
+from remit_infra.emulated.terraform_gaps import adapted
 from remit_infra.operating import function_settings, operator_settings
 from remit_infra.terraform import Terraform, to_terraform
 from remit_infra.topologies.lambda_postgres import recorded

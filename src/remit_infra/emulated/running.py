@@ -16,9 +16,9 @@ from remit.keys import create_key
 from remit.ports import App
 from remit.settings import read_settings
 from remit_infra.deployment import Deployment
-from remit_infra.emulated_database import EmulatedDatabase
-from remit_infra.emulated_stack import EmulatedStack
-from remit_infra.emulator import REGION, Emulator, without_gaps
+from remit_infra.emulated.database import EmulatedDatabase
+from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
+from remit_infra.emulated.postgres_stack import EmulatedStack
 from remit_infra.environments import Names
 from remit_infra.package import build
 from remit_infra.topologies.lambda_dynamodb import synthesised
