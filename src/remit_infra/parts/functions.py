@@ -56,9 +56,7 @@ def make_roles(
 
 
 class Function(pulumi.ComponentResource):
-    """A function that is published behind the alias `live`. `ready` is what must be there before
-    the alias is made: the migrated database.
-    """
+    """A function with its role's policy and its log group, in the private subnets."""
 
     def __init__(
         self,
@@ -117,7 +115,9 @@ class Function(pulumi.ComponentResource):
         self.register_outputs({"name": self.function.name})
 
     def publish(self, ready: Sequence[pulumi.Resource]) -> aws.lambda_.Alias:
-        """The alias that callers use. It begins at the first version; CodeDeploy moves it on."""
+        """The alias `live` that callers use, once what must be `ready` is: the migrated database.
+        It begins at the first version; CodeDeploy moves it on.
+        """
         return aws.lambda_.Alias(
             f"{self.spec.name}-{ALIAS}",
             name=ALIAS,
