@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "aws:kms/key:Key": Kind(3, False, "key"),
 }
 
+ALIAS = "aws:lambda/alias:Alias"
 CONNECTORS = frozenset(
     {
         "AWS::ApiGateway::Method",
@@ -53,7 +54,7 @@ CONNECTORS = frozenset(
         "aws:cloudwatch/eventTarget:EventTarget",
         "aws:iam/role:Role",
         "aws:iam/rolePolicy:RolePolicy",
-        "aws:lambda/alias:Alias",
+        ALIAS,
         "aws:lb/listener:Listener",
         "aws:lb/listenerRule:ListenerRule",
         "aws:lb/targetGroup:TargetGroup",
@@ -105,7 +106,7 @@ def svg(graph: Graph) -> str:
             f'width="{COLUMN * 2 + WIDTH + 44}" height="{bottom - top + 10}"/>'
             f'<text class="head" x="{MARGIN + COLUMN - 8}" y="{top - 14}">{escape(network)}</text>'
         )
-    for one, other in sorted(_lines(graph, set(boxes))):
+    for one, other in sorted(lines(graph)):
         drawn.append(_line(boxes[one], boxes[other]))
     drawn.extend(_box(box, graph.suffix) for box in boxes.values())
     drawn.append(f'<text class="what" x="{MARGIN}" y="{bottom + 14}">{_rest(graph)}</text></svg>')
@@ -135,9 +136,10 @@ def _placed(graph: Graph) -> tuple[dict[str, Box], tuple[int, str] | None]:
     return boxes, (below, label)
 
 
-def _lines(graph: Graph, drawn: set[str]) -> set[tuple[str, str]]:
+def lines(graph: Graph) -> set[tuple[str, str]]:
     """Pairs of neighbouring columns that are joined by connectors alone, from left to right."""
     kinds = {resource.name: resource for resource in graph.resources}
+    drawn = {resource.name for resource in graph.resources if resource.type in KINDS}
     near: dict[str, set[str]] = defaultdict(set)
     for one, other in graph.edges():
         near[one].add(other)
@@ -153,7 +155,8 @@ def _lines(graph: Graph, drawn: set[str]) -> set[tuple[str, str]]:
             if name in drawn:
                 found.add((start, name))
             elif kinds[name].type in CONNECTORS:
-                waiting.extend(near[name])
+                # An alias leads to its function, and not back to whoever else calls it.
+                waiting.extend(near[name] & drawn if kinds[name].type == ALIAS else near[name])
     return {pair for pair in found if _is_next(*(kinds[name] for name in pair))}
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from remit_infra.diagram import svg
+from remit_infra.diagram import lines, svg
 from remit_infra.graph import Graph, Resource
 from remit_infra.planned import TOPOLOGIES
+from remit_infra.topologies.lambda_postgres import recorded
 from tests.tidy.tree import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
@@ -117,6 +118,14 @@ def test_a_line_is_a_permission_that_is_there() -> None:
     assert svg(with_policy).count("<path") == 1
     without = Graph(topology="t", suffix="dev", resources=(function, bucket))
     assert svg(without).count("<path") == 0
+
+
+def test_lines_go_the_way_of_a_request_and_not_back() -> None:
+    joined = lines(recorded("dev"))
+    assert {to for one, to in joined if one == "payment-health-monitor"} == {"health-monitor"}
+    answering = {"health-monitor", "payment-processing", "payment-validator"}
+    assert {to for one, to in joined if one == "payment-alb"} == answering
+    assert ("payment-operator", "payment-alarms") not in joined
 
 
 @pytest.mark.parametrize(
