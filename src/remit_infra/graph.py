@@ -80,7 +80,7 @@ def service_of(type_: str) -> str:
     if type_.startswith("aws:cloudwatch/event"):
         return "EventBridge"
     word = type_.replace("::", ":").split(":")[1].partition("/")[0]
-    return SERVICES[word.lower()]
+    return SERVICES.get(word.lower(), word)
 
 
 def references(value: object) -> set[str]:

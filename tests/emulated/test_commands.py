@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from remit_infra import command, deploying
+from remit_infra import command, deploying, infra_command
 from remit_infra.deployment import DeployError, Deployment
 from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
 from remit_infra.environments import Names
@@ -285,7 +285,7 @@ def test_a_wrong_name_is_refused_before_aws_is_asked() -> None:
 def test_without_the_tools_for_aws_a_command_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda tool: None)
+    monkeypatch.setattr(infra_command, "find_spec", lambda tool: None)
     for run in (command.emulate, command.outputs):
         with pytest.raises(SystemExit):
             run("lambda-dynamodb")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -30,7 +31,7 @@ CUSTOMER, REFERENCE, NOTE = "cus_jane_doe_1974", "order-of-jane-doe", "call her 
 @pytest.fixture
 async def target_url(postgres_server: str, database_url: str) -> AsyncIterator[str]:
     """A new database beside the source."""
-    name = database_url.rsplit("/", maxsplit=1)[-1].partition("?")[0] + "_target"
+    name = urlsplit(database_url).path.strip("/") + "_target"
     connection = await asyncpg.connect(postgres_server)
     await connection.execute(f"CREATE DATABASE {name}")
     yield postgres_server.replace("/postgres?", f"/{name}?")

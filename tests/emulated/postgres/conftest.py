@@ -17,7 +17,7 @@ from remit_infra.emulated.emulator import Emulator, install
 from remit_infra.emulated.postgres_stack import EmulatedStack
 from remit_infra.package import build
 from remit_infra.terraform import TerraformError
-from tests.emulated.conftest import HERE, OUR_PYTHON, SETTINGS, Caller
+from tests.emulated.conftest import HERE, OUR_PYTHON, SETTINGS, Caller, as_operator
 from tests.tidy.tree import ROOT
 
 SUFFIX = "staging-001"
@@ -92,14 +92,9 @@ def stack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Itera
     )
     certificate = emulator.certificate
     folder = tmp_path_factory.mktemp("rds")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        EmulatedDatabase(
-            folder, certificate=certificate, key=certificate.with_suffix(".key")
-        ) as database,
-    ):
-        for name, value in emulator.environment.items():
-            patch.setenv(name, value)
+    with EmulatedDatabase(
+        folder, certificate=certificate, key=certificate.with_suffix(".key")
+    ) as database:
         try:
             made = Stack(emulator, database, tmp_path_factory.mktemp("terraform"))
         except TerraformError as error:
@@ -111,5 +106,7 @@ def stack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Itera
             settings=json.dumps(SETTINGS),
         )
         made.api.url = emulator.api_url(outputs["api_gateway_url"])
-        made.api.key = made.balancer.key = asyncio.run(a_key(made.operator())).secret
+        with pytest.MonkeyPatch.context() as patch:
+            as_operator(emulator, patch)
+            made.api.key = made.balancer.key = asyncio.run(a_key(made.operator())).secret
         yield made
