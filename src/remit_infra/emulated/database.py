@@ -71,8 +71,14 @@ class EmulatedDatabase:
         self._await(self._run(f"ALTER ROLE {ADMIN} PASSWORD '{password}'"))
 
     def end_connections(self) -> None:
-        """As a failover does."""
-        self._await(self._run(END_CONNECTIONS, ADMIN))
+        """As a failover does. When this returns, every client has been sent the end."""
+        self._await(self._end_connections())
+
+    async def _end_connections(self) -> None:
+        clients = asyncio.all_tasks() - {asyncio.current_task()}
+        await self._run(END_CONNECTIONS, ADMIN)
+        if clients:
+            await asyncio.wait(clients)
 
     def _await(self, asked: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result(60)
@@ -120,7 +126,7 @@ class EmulatedDatabase:
             inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket)
             self._writers.add(inner_writer)
             try:
-                await asyncio.gather(_pipe(reader, inner_writer), _pipe(inner_reader, writer))
+                await _both_ways(_pipe(reader, inner_writer), _pipe(inner_reader, writer))
             finally:
                 self._writers.discard(inner_writer)
         except (OSError, asyncio.IncompleteReadError):
@@ -128,6 +134,15 @@ class EmulatedDatabase:
         finally:
             writer.close()
             self._writers.discard(writer)
+
+
+async def _both_ways(*pipes: Coroutine[Any, Any, None]) -> None:
+    """Until either side ends: then the other has nobody to speak to."""
+    running = [asyncio.ensure_future(pipe) for pipe in pipes]
+    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for one in running:
+        one.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
