@@ -287,8 +287,8 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
     outbox = DynamoOutbox(table)
     queue = SqsQueue(
         LazyClient("sqs"),
-        settings.needed("failed_queue_url"),
-        settings.needed("failed_dead_letter_url"),
+        settings.needed("work_queue_url"),
+        settings.needed("work_dead_letter_url"),
         retry_seconds=settings.work_retry_seconds,
     )
 

@@ -44,8 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
     transactions_table: str | None = None
-    failed_queue_url: str | None = None
-    failed_dead_letter_url: str | None = None
+    work_queue_url: str | None = None
+    work_dead_letter_url: str | None = None
     notification_topic_arn: str | None = None
     alarm_topic_arn: str | None = None
     audit_bucket: str | None = None

@@ -15,7 +15,7 @@ IN_AWS = (
     "card_key_id",
     "fingerprint_key_id",
 )
-ON_DYNAMODB = ("transactions_table", "failed_queue_url", "failed_dead_letter_url", *IN_AWS)
+ON_DYNAMODB = ("transactions_table", "work_queue_url", "work_dead_letter_url", *IN_AWS)
 """The settings that the service on DynamoDB cannot do without."""
 
 ON_RDS = ("database_secret_arn", "database_endpoint", *IN_AWS)

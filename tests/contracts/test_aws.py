@@ -223,8 +223,8 @@ def settings_of_a_deployment() -> Settings:
     return structs.replace(
         settings_in_aws(),
         transactions_table="transactions-test",
-        failed_queue_url=sqs.create_queue(QueueName="failed")["QueueUrl"],
-        failed_dead_letter_url=sqs.create_queue(QueueName="dead")["QueueUrl"],
+        work_queue_url=sqs.create_queue(QueueName="failed")["QueueUrl"],
+        work_dead_letter_url=sqs.create_queue(QueueName="dead")["QueueUrl"],
     )
 
 

@@ -122,7 +122,7 @@ def test_every_setting_that_names_a_secret_is_typed_as_one() -> None:
     kinds = {field.name: field.type for field in msgspec.structs.fields(Settings)}
     suspects = {name for name in kinds if name.rsplit("_", 1)[-1] in telling}
     # A queue's address opens nothing without the permission to use it.
-    suspects -= {"failed_queue_url", "failed_dead_letter_url"}
+    suspects -= {"work_queue_url", "work_dead_letter_url"}
     assert suspects == {"database_url"}
     assert {kinds[name] for name in suspects} == {Secret | None}
 

@@ -252,8 +252,8 @@ def _retention(days: int) -> logs.RetentionDays:
 def _settings(keys: Keys, storage: Storage) -> dict[str, str]:
     return {
         "transactions_table": storage.table.table_name,
-        "failed_queue_url": storage.failed.queue_url,
-        "failed_dead_letter_url": storage.dead_letters.queue_url,
+        "work_queue_url": storage.failed.queue_url,
+        "work_dead_letter_url": storage.dead_letters.queue_url,
         "notification_topic_arn": storage.notifications.topic_arn,
         "alarm_topic_arn": storage.alarms.topic_arn,
         "audit_bucket": storage.audit.bucket_name,
