@@ -5,98 +5,33 @@ and dimensions. The health monitor reads those that are `watched`, against the s
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from remit.adapters.cloudwatch import WatchedMetric
-
-RUNBOOK = "docs/runbook.md"
-NAMESPACE = "Remit"
-"""Of the metrics that the service itself counts. Their dimension is `service`."""
-
-
-class Missing(StrEnum):
-    """What periods without data mean. Where nothing is counted when nothing happens: nothing."""
-
-    FINE = "notBreaching"
-    FAILING = "breaching"
-    SAME = "ignore"
-
-
-class Metric(msgspec.Struct, frozen=True):
-    """A metric by namespace and name, with what it is summed up by; some have a fixed dimension."""
-
-    namespace: str
-    name: str
-    statistic: str = "Sum"
-    fixed: tuple[tuple[str, str], ...] = ()
-
-
-class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """Fires when the metric is above the threshold for `periods` in a row. Of several metrics,
-    `expression` makes one, naming them m0, m1 and so on.
-    """
-
-    name: str
-    scope: str
-    metrics: tuple[Metric, ...]
-    threshold: float
-    meaning: str
-    expression: str | None = None
-    period_seconds: int = 60
-    periods: int = 1
-    missing: Missing = Missing.FINE
-    watched: bool = False
-    below: bool = False
-
-    @property
-    def runbook(self) -> str:
-        """The heading of its entry in the runbook: one for all of a scope."""
-        return self.name.format(self.scope.replace(" ", "-"))
-
-
-class PlacedAlarm(msgspec.Struct, frozen=True):
-    """An alarm of one resource, named without the suffix."""
-
-    name: str
-    alarm: Alarm
-    dimensions: Mapping[str, str]
-
-
-def _api(name: str, statistic: str = "Sum") -> tuple[Metric, ...]:
-    return (Metric("AWS/ApiGateway", name, statistic),)
-
-
-def _lambda(name: str, statistic: str = "Sum") -> tuple[Metric, ...]:
-    return (Metric("AWS/Lambda", name, statistic),)
-
-
-def _rds(name: str, statistic: str = "Average") -> tuple[Metric, ...]:
-    return (Metric("AWS/RDS", name, statistic),)
-
-
-def _alb(name: str, statistic: str = "Sum") -> tuple[Metric, ...]:
-    return (Metric("AWS/ApplicationELB", name, statistic),)
-
-
-def _own(*names: str, statistic: str = "Sum") -> tuple[Metric, ...]:
-    return tuple(Metric(NAMESPACE, name, statistic) for name in names)
-
-
-def _system_errors() -> tuple[Metric, ...]:
-    operations = ("GetItem", "PutItem", "Query", "TransactWriteItems")
-    return tuple(
-        Metric("AWS/DynamoDB", "SystemErrors", "Sum", (("Operation", operation),))
-        for operation in operations
-    )
-
+from remit_infra.alarm import (
+    Alarm,
+    Metric,
+    Missing,
+    PlacedAlarm,
+    alb_metric,
+    api_metric,
+    cache_metric,
+    ecs_metric,
+    lambda_metric,
+    own_metrics,
+    rds_metric,
+    sqs_metric,
+    system_errors,
+)
+from remit_infra.environments import Refused
 
 ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="api-latency",
         scope="api",
-        metrics=_api("Latency", "Average"),
+        metrics=api_metric("Latency", "Average"),
         threshold=1_000,
         periods=3,
         watched=True,
@@ -105,7 +40,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="api-5xx",
         scope="api",
-        metrics=_api("5XXError"),
+        metrics=api_metric("5XXError"),
         threshold=10,
         period_seconds=300,
         watched=True,
@@ -114,7 +49,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="api-4xx",
         scope="api",
-        metrics=_api("4XXError"),
+        metrics=api_metric("4XXError"),
         threshold=50,
         period_seconds=300,
         meaning="Many requests are refused: a broken client, or someone guessing keys.",
@@ -122,7 +57,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-errors",
         scope="function",
-        metrics=_lambda("Errors"),
+        metrics=lambda_metric("Errors"),
         threshold=5,
         period_seconds=300,
         watched=True,
@@ -131,7 +66,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-throttles",
         scope="function",
-        metrics=_lambda("Throttles"),
+        metrics=lambda_metric("Throttles"),
         threshold=0,
         period_seconds=60,
         periods=3,
@@ -140,7 +75,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-duration",
         scope="request function",
-        metrics=_lambda("Duration", "Maximum"),
+        metrics=lambda_metric("Duration", "Maximum"),
         threshold=24_000,
         period_seconds=300,
         meaning="A call took 24 of the 29 seconds that API Gateway waits.",
@@ -148,7 +83,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="health-monitor-silent",
         scope="monitor",
-        metrics=_lambda("Invocations"),
+        metrics=lambda_metric("Invocations"),
         threshold=1,
         period_seconds=300,
         missing=Missing.FAILING,
@@ -158,7 +93,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="stream-age",
         scope="stream function",
-        metrics=_lambda("IteratorAge", "Maximum"),
+        metrics=lambda_metric("IteratorAge", "Maximum"),
         threshold=60_000,
         periods=3,
         meaning="Messages wait in the table's stream for more than a minute.",
@@ -179,7 +114,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="dynamodb-errors",
         scope="table",
-        metrics=_system_errors(),
+        metrics=system_errors(),
         expression="SUM(METRICS())",
         threshold=0,
         period_seconds=300,
@@ -188,7 +123,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-cpu",
         scope="database",
-        metrics=_rds("CPUUtilization"),
+        metrics=rds_metric("CPUUtilization"),
         threshold=80,
         period_seconds=300,
         periods=2,
@@ -197,8 +132,8 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         name="{}-storage",
-        scope="database",
-        metrics=_rds("FreeStorageSpace", "Minimum"),
+        scope="instance",
+        metrics=rds_metric("FreeStorageSpace", "Minimum"),
         threshold=2 * 1024**3,
         period_seconds=300,
         below=True,
@@ -207,7 +142,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-memory",
         scope="database",
-        metrics=_rds("FreeableMemory", "Minimum"),
+        metrics=rds_metric("FreeableMemory", "Minimum"),
         threshold=64 * 1024**2,
         period_seconds=300,
         periods=3,
@@ -217,7 +152,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-connections",
         scope="database",
-        metrics=_rds("DatabaseConnections", "Maximum"),
+        metrics=rds_metric("DatabaseConnections", "Maximum"),
         threshold=100,
         period_seconds=300,
         meaning="More than 100 connections are open.",
@@ -225,16 +160,82 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-latency",
         scope="database",
-        metrics=_rds("WriteLatency"),
+        metrics=rds_metric("WriteLatency"),
         threshold=0.02,
         period_seconds=300,
         periods=3,
         meaning="A write takes more than 20 ms on average: the disk is not keeping up.",
     ),
     Alarm(
+        name="{}-capacity",
+        scope="serverless database",
+        metrics=rds_metric("ACUUtilization"),
+        threshold=90,
+        period_seconds=300,
+        periods=3,
+        meaning="The database is near the most capacity that it may have.",
+    ),
+    Alarm(
+        name="{}-cpu",
+        scope="ecs service",
+        metrics=ecs_metric("CPUUtilization"),
+        threshold=80,
+        period_seconds=300,
+        periods=2,
+        watched=True,
+        meaning="The service's tasks are busy for more than 80 % of the time.",
+    ),
+    Alarm(
+        name="{}-memory",
+        scope="ecs service",
+        metrics=ecs_metric("MemoryUtilization"),
+        threshold=80,
+        period_seconds=300,
+        periods=2,
+        watched=True,
+        meaning="The service's tasks use more than 80 % of their memory.",
+    ),
+    Alarm(
+        name="{}-tasks",
+        scope="ecs service",
+        metrics=(Metric("ECS/ContainerInsights", "RunningTaskCount", "Minimum"),),
+        threshold=1,
+        periods=5,
+        missing=Missing.FAILING,
+        below=True,
+        meaning="The service has no task running.",
+    ),
+    Alarm(
+        name="{}-cpu",
+        scope="cache",
+        metrics=cache_metric("EngineCPUUtilization"),
+        threshold=75,
+        period_seconds=300,
+        periods=2,
+        watched=True,
+        meaning="Redis is busy for more than 75 % of the time.",
+    ),
+    Alarm(
+        name="{}-memory",
+        scope="cache",
+        metrics=cache_metric("DatabaseMemoryUsagePercentage"),
+        threshold=80,
+        period_seconds=300,
+        periods=2,
+        meaning="More than 80 % of the cache's memory are used.",
+    ),
+    Alarm(
+        name="{}-connections",
+        scope="cache",
+        metrics=cache_metric("CurrConnections", "Maximum"),
+        threshold=1_000,
+        period_seconds=300,
+        meaning="More than 1,000 connections to Redis are open: a client does not close them.",
+    ),
+    Alarm(
         name="{}-unhealthy",
         scope="target group",
-        metrics=_alb("UnHealthyHostCount", "Maximum"),
+        metrics=alb_metric("UnHealthyHostCount", "Maximum"),
         threshold=0,
         periods=3,
         meaning="What is behind the load balancer does not answer its health check.",
@@ -242,7 +243,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-latency",
         scope="load balancer",
-        metrics=_alb("TargetResponseTime", "Average"),
+        metrics=alb_metric("TargetResponseTime", "Average"),
         threshold=1,
         periods=3,
         meaning="Requests through the load balancer take more than a second on average.",
@@ -270,7 +271,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-dead-letters",
         scope="work table",
-        metrics=_own("DeadLetters", statistic="Maximum"),
+        metrics=own_metrics("DeadLetters", statistic="Maximum"),
         threshold=0,
         period_seconds=300,
         meaning="Work failed as often as it may and waits for an operator.",
@@ -278,15 +279,23 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="{}-age",
         scope="queue",
-        metrics=(Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum"),),
+        metrics=sqs_metric("ApproximateAgeOfOldestMessage"),
         threshold=900,
         period_seconds=300,
         meaning="Failed work waits for more than a quarter of an hour.",
     ),
     Alarm(
+        name="{}-depth",
+        scope="payment queue",
+        metrics=sqs_metric("ApproximateNumberOfMessagesVisible"),
+        threshold=100,
+        period_seconds=300,
+        meaning="More than 100 payments wait to be processed.",
+    ),
+    Alarm(
         name="{}-not-empty",
         scope="dead letters",
-        metrics=(Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"),),
+        metrics=sqs_metric("ApproximateNumberOfMessagesVisible"),
         threshold=0,
         meaning="Work failed as often as it may and waits for an operator.",
     ),
@@ -301,7 +310,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-messages-failed",
         scope="service",
-        metrics=_own("MessagesFailed"),
+        metrics=own_metrics("MessagesFailed"),
         threshold=5,
         period_seconds=300,
         meaning="Messages fail, and are tried again; no function's own errors show it.",
@@ -309,7 +318,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-outbox-age",
         scope="service",
-        metrics=_own("OutboxAge", statistic="Maximum"),
+        metrics=own_metrics("OutboxAge", statistic="Maximum"),
         threshold=300,
         periods=3,
         meaning="Committed messages have waited for five minutes.",
@@ -317,7 +326,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-ledger-imbalance",
         scope="service",
-        metrics=_own("LedgerImbalances", "Discrepancies", statistic="Maximum"),
+        metrics=own_metrics("LedgerImbalances", "Discrepancies", statistic="Maximum"),
         expression="SUM(METRICS())",
         threshold=0,
         period_seconds=3600,
@@ -327,7 +336,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-audit-break",
         scope="service",
-        metrics=_own("AuditBreaks", statistic="Maximum"),
+        metrics=own_metrics("AuditBreaks", statistic="Maximum"),
         threshold=0,
         period_seconds=3600,
         missing=Missing.SAME,
@@ -336,7 +345,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-decline-rate",
         scope="service",
-        metrics=_own("payment.declined", "payment.captured"),
+        metrics=own_metrics("payment.declined", "payment.captured"),
         expression="IF(FILL(m0, 0) + FILL(m1, 0) >= 20, 100 * FILL(m0, 0) / (FILL(m0, 0) + "
         "FILL(m1, 0)), 0)",
         threshold=40,
@@ -352,6 +361,21 @@ def placed(resources: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Iterator
     for alarm in ALARMS:
         for name, dimensions in resources.get(alarm.scope, {}).items():
             yield PlacedAlarm(alarm.name.format(name), alarm, dimensions)
+
+
+def adjusted(
+    alarms: Iterable[PlacedAlarm], thresholds: Mapping[str, float]
+) -> tuple[PlacedAlarm, ...]:
+    """The alarms with some thresholds of configuration's own, by name. Raises Refused for a name
+    that is no alarm's.
+    """
+    found = {one.name: one for one in alarms}
+    for name, threshold in thresholds.items():
+        if name not in found:
+            raise Refused(f"thresholds: there is no alarm '{name}'; there are {', '.join(found)}.")
+        alarm = replace(found[name].alarm, threshold=threshold)
+        found[name] = replace(found[name], alarm=alarm)
+    return tuple(found.values())
 
 
 def watched(alarms: Iterable[PlacedAlarm]) -> str:

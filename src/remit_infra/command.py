@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 cli.command(infra)
 
-Topology = Literal["lambda-dynamodb", "lambda-postgres"]
+Topology = Literal["fargate-aurora", "lambda-dynamodb", "lambda-postgres"]
 Environment = Annotated[str, Parameter(name="--env")]
 
 

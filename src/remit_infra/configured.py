@@ -42,6 +42,8 @@ def _configuration(project: str, kind: type[T], given: Mapping[str, Any]) -> T:
         for key, value in given.items()
         if key.startswith(f"{project}:")
     }
+    if REGION in given:
+        own.setdefault("awsRegion", given[REGION])
     try:
         configuration = msgspec.convert(own, kind, strict=False)
     except msgspec.ValidationError as error:

@@ -34,6 +34,22 @@ class Rds(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
 
 
+class Fargate(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tasks there are at least and at most, and what their database and cache may have.
+
+    A capacity unit of Aurora is about 2 GiB of memory with its share of processor. With none at
+    least, the database pauses once nobody has asked it anything for `pause_after_seconds`.
+    """
+
+    api_tasks: tuple[int, int]
+    worker_tasks: tuple[int, int]
+    is_spot: bool
+    capacity_units: tuple[float, float]
+    pause_after_seconds: int | None
+    backup_days: int
+    cache_node: str
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """The values that differ between environments. Concurrency is a function's reserved limit."""
 
@@ -43,6 +59,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     allows_http: bool
     concurrency: Mapping[str, int]
     rds: Rds
+    fargate: Fargate
 
 
 def _concurrency(requests: int) -> Mapping[str, int]:
@@ -66,6 +83,15 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             allows_http=True,
             concurrency=_concurrency(10),
             rds=Rds(instance_class="db.t4g.micro", storage_gib=20, max_storage_gib=50, requests=10),
+            fargate=Fargate(
+                api_tasks=(1, 10),
+                worker_tasks=(1, 4),
+                is_spot=True,
+                capacity_units=(0, 2),
+                pause_after_seconds=300,
+                backup_days=1,
+                cache_node="cache.t4g.micro",
+            ),
         ),
         "staging": Environment(
             name="staging",
@@ -76,6 +102,15 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             rds=Rds(
                 instance_class="db.t4g.small", storage_gib=20, max_storage_gib=100, requests=40
             ),
+            fargate=Fargate(
+                api_tasks=(1, 10),
+                worker_tasks=(1, 10),
+                is_spot=True,
+                capacity_units=(0.5, 8),
+                pause_after_seconds=None,
+                backup_days=7,
+                cache_node="cache.t4g.micro",
+            ),
         ),
         "prod": Environment(
             name="prod",
@@ -85,6 +120,15 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             concurrency=_concurrency(200),
             rds=Rds(
                 instance_class="db.m7g.large", storage_gib=50, max_storage_gib=500, requests=40
+            ),
+            fargate=Fargate(
+                api_tasks=(2, 10),
+                worker_tasks=(2, 10),
+                is_spot=False,
+                capacity_units=(0.5, 32),
+                pause_after_seconds=None,
+                backup_days=30,
+                cache_node="cache.t4g.micro",
             ),
         ),
     }
@@ -121,6 +165,8 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         "api": 128,
         "bucket": 63,
         "cache": 40,
+        "cache user": 40,
+        "cluster": 255,
         "dashboard": 255,
         "database": 63,
         "function": 64,
@@ -130,12 +176,15 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         "parameter group": 255,
         "queue": 80,
         "release": 100,
+        "repository": 256,
         "role": 64,
         "rule": 64,
         "security group": 255,
+        "service": 255,
         "stack": 128,
         "subnet group": 255,
         "table": 255,
+        "task": 255,
         "target group": 32,
         "topic": 256,
         "usage plan": 255,

@@ -12,7 +12,7 @@ from remit.entrypoints.console import Json, fail, print_json, print_table
 if TYPE_CHECKING:
     from remit_infra.planned import Planned
 
-Topology = Literal["lambda-dynamodb", "lambda-postgres"]
+Topology = Literal["fargate-aurora", "lambda-dynamodb", "lambda-postgres"]
 Environment = Annotated[
     str,
     Parameter(

@@ -121,6 +121,55 @@ FINGERPRINT = Statement(
     resources=("fingerprint key",),
 )
 
+SIGN_IN_TO_REGISTRY = Statement(
+    sid="SignInToRegistry",
+    actions=("ecr:GetAuthorizationToken",),
+    resources=("*",),
+    why_any="Signing in is to the account's whole registry.",
+)
+FETCH_IMAGE = Statement(
+    sid="FetchImage",
+    actions=(
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+    ),
+    resources=("repository",),
+)
+CONNECT_CACHE = Statement(
+    sid="ConnectCache",
+    actions=("elasticache:Connect",),
+    resources=("cache", "cache user"),
+)
+SEND_WORK = Statement(
+    sid="SendWork",
+    actions=("sqs:SendMessage",),
+    resources=("payment queue",),
+)
+TAKE_WORK = Statement(
+    sid="TakeWork",
+    actions=("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"),
+    resources=("payment queue",),
+)
+COUNT_DEAD_LETTERS = Statement(
+    sid="CountDeadLetters",
+    actions=("sqs:GetQueueAttributes",),
+    resources=("dead letter queue",),
+)
+COUNT = Statement(
+    sid="Count",
+    actions=("cloudwatch:PutMetricData",),
+    resources=("*",),
+    conditions=(("StringEquals", "cloudwatch:namespace", "Remit"),),
+    why_any="CloudWatch's metrics have no ARNs; the condition names the service's own.",
+)
+SEND_TRACES = Statement(
+    sid="SendTraces",
+    actions=("xray:PutTraceSegments",),
+    resources=("*",),
+    why_any="X-Ray has no resources to name.",
+)
+
 LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
     {
         "payment-validation": (
@@ -207,11 +256,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
                 resources=("table",),
                 conditions=(("ForAllValues:StringEquals", "dynamodb:LeadingKeys", "health"),),
             ),
-            Statement(
-                sid="CountDeadLetters",
-                actions=("sqs:GetQueueAttributes",),
-                resources=("dead letter queue",),
-            ),
+            COUNT_DEAD_LETTERS,
             READ_METRICS,
             ALERT,
             LOG,
@@ -243,3 +288,37 @@ LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
     }
 )
 """Each function's role. What a function may do in the database is for PostgreSQL to say."""
+
+FARGATE_AURORA: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
+    {
+        "payment-api": (
+            LOG_IN,
+            CONNECT_CACHE,
+            FINGERPRINT,
+            SEAL_CARDS,
+            OPEN_CARDS,
+            SEND_WORK,
+            COUNT_DEAD_LETTERS,
+            SEND_TRACES,
+        ),
+        "payment-worker": (
+            LOG_IN,
+            CONNECT_CACHE,
+            FINGERPRINT,
+            OPEN_CARDS,
+            SEND_WORK,
+            TAKE_WORK,
+            COUNT_DEAD_LETTERS,
+            NOTIFY,
+            ALERT,
+            SEAL_TRAIL,
+            FIND_TRAIL,
+            READ_METRICS,
+            COUNT,
+            SEND_TRACES,
+        ),
+        "payment-migration": (LOG_IN,),
+    }
+)
+"""Each task's role. What starts a task is the cluster's own: it fetches the image and writes logs.
+"""

@@ -8,10 +8,11 @@ from remit_infra.cost import Cost, costs, read_prices
 from remit_infra.environments import Refused
 from remit_infra.graph import Graph, of_template, service_of
 from remit_infra.terraform import to_terraform
+from remit_infra.topologies import fargate_aurora, lambda_postgres
 from remit_infra.topologies.lambda_dynamodb import synthesised
-from remit_infra.topologies.lambda_postgres import recorded
 
-TOPOLOGIES = ("lambda-dynamodb", "lambda-postgres")
+TOPOLOGIES = ("fargate-aurora", "lambda-dynamodb", "lambda-postgres")
+RECORDED = {"fargate-aurora": fargate_aurora.recorded, "lambda-postgres": lambda_postgres.recorded}
 
 
 class Planned(NamedTuple):
@@ -28,7 +29,7 @@ def planned(topology: str, suffix: str, configuration: dict[str, str]) -> Planne
             raise Refused(f"{topology} is configured by its suffix alone.")
         _, template = synthesised(suffix=suffix)
         return Planned(of_template(topology, suffix, template), template)
-    graph = recorded(suffix, **configuration)
+    graph = RECORDED[topology](suffix, **configuration)
     return Planned(graph, to_terraform(graph, {"region": "us-east-1"}))
 
 

@@ -23,6 +23,7 @@ Program = Callable[[], Mapping[str, pulumi.Output[str]]]
 THREADS = 4
 
 NESTED: Mapping[tuple[str, str], str] = {
+    ("aws:rds/cluster:Cluster", "masterUserSecrets"): "secretArn",
     ("aws:rds/instance:Instance", "masterUserSecrets"): "secretArn",
 }
 """What a program takes out of the first of a list that a resource answers with, by type and
@@ -103,6 +104,8 @@ class _Recorder(mocks.MockMonitor):
             raise RecordError(f"Two resources are called '{request.name}'.")
         self._names.add(request.name)
         properties = _plain(rpc.deserialize_properties(request.object))
+        # The code of a resource of our own.
+        properties.pop("__provider", None)
         implied = references(properties)
         self.made.append(
             Resource(
@@ -143,7 +146,9 @@ def _state(token: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _texts(token: str) -> list[str]:
-    """The names of a type's properties that are text."""
+    """The names of a type's properties that are text; none of a type that is not AWS's."""
+    if not token.startswith("aws:"):
+        return []
     _, path, class_ = token.split(":")
     module = path.partition("/")[0]
     package = importlib.import_module(f"pulumi_aws.{'lambda_' if module == 'lambda' else module}")

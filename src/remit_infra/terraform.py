@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from remit_infra.graph import Graph, Resource
-from remit_infra.terraform_names import attribute_of, block_of, type_of
+from remit_infra.terraform_names import OWN, attribute_of, block_of, type_of
 
 PROVIDER = "hashicorp/aws"
 MIRRORED = "registry.terraform.io/hashicorp/aws"
@@ -73,6 +73,8 @@ def _body(resource: Resource, types: Mapping[str, str]) -> dict[str, Any]:
         attribute_of(resource.type, name): _value(resource.type, name, value)
         for name, value in resource.properties.items()
     }
+    if resource.type == OWN:
+        body = {"input": resource.properties}
     if isinstance(code := body.pop("code", None), dict):
         body["filename"] = code["archive"]
     if resource.depends_on:

@@ -13,11 +13,19 @@ MODULES: Mapping[str, str] = MappingProxyType(
 )
 """By Pulumi's module, what a type begins with after `aws_`, where that is not the module's name."""
 
+OWN = "pulumi-python:dynamic:Resource"
+"""A resource that this repository makes itself, which Terraform can only keep the inputs of."""
+
 TYPES: Mapping[str, str] = MappingProxyType(
     {
         "aws:apigateway/response:Response": "aws_api_gateway_gateway_response",
         "aws:codedeploy/application:Application": "aws_codedeploy_app",
         "aws:lb/loadBalancer:LoadBalancer": "aws_lb",
+        "aws:rds/cluster:Cluster": "aws_rds_cluster",
+        "aws:rds/clusterInstance:ClusterInstance": "aws_rds_cluster_instance",
+        "aws:rds/clusterParameterGroup:ClusterParameterGroup": "aws_rds_cluster_parameter_group",
+        "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": "aws_sqs_queue_redrive_allow_policy",
+        OWN: "terraform_data",
     }
 )
 """Types that the rule does not name."""
@@ -26,7 +34,11 @@ PLURAL = frozenset(
     {
         "actions",
         "conditions",
+        "capacityProviderStrategies",
         "defaultActions",
+        "encryptionConfigurations",
+        "loadBalancers",
+        "logDeliveryConfigurations",
         "masterUserSecrets",
         "metricQueries",
         "parameters",
@@ -48,6 +60,7 @@ RENAMED: Mapping[tuple[str, str], str] = MappingProxyType(
         ("aws:apigateway/stage:Stage", "restApi"): "rest_api_id",
         ("aws:apigateway/stage:Stage", "deployment"): "deployment_id",
         ("aws:cloudwatch/metricAlarm:MetricAlarm", "name"): "alarm_name",
+        ("aws:ecs/cluster:Cluster", "settings"): "setting",
         ("aws:lambda/function:Function", "name"): "function_name",
         ("aws:lambda/permission:Permission", "function"): "function_name",
         ("aws:sns/topicSubscription:TopicSubscription", "topic"): "topic_arn",

@@ -7,8 +7,8 @@ from remit.settings import read_settings
 from remit_infra.alarms import ALARMS
 from remit_infra.graph import Graph, references
 from remit_infra.service_env import ON_RDS
+from tests.infra.promises_of_all import alarm_names
 from tests.infra.recorded import needs, of, one
-from tests.tidy.tree import ROOT
 
 LAMBDA_ACTIONS = {
     "ec2:AssignPrivateIpAddresses",
@@ -24,7 +24,6 @@ LAMBDA_ACTIONS = {
 }
 """What Lambda does with a function's role: log, trace, and put it into the network."""
 
-TAGS = {"Environment", "ManagedBy", "MigrationDate", "Name", "Project"}
 MODULES = ("validation", "processing", "health")
 
 
@@ -194,55 +193,12 @@ def lambda_may_do_its_part_for_every_function(graph: Graph) -> Iterator[str]:
             yield f"{function.name} lacks {sorted(missing)}"
 
 
-def no_role_may_do_everything(graph: Graph) -> Iterator[str]:
-    for policy in of(graph, "iam/rolePolicy:RolePolicy"):
-        for statement in json.loads(policy.properties["policy"])["Statement"]:
-            if any(action.endswith("*") for action in statement["Action"]):
-                yield f"{policy.name} allows {statement['Action']}"
-            if "*" in statement["Resource"] and statement["Sid"] not in (
-                "JoinNetwork",
-                "ReadMetrics",
-                "Trace",
-            ):
-                yield f"{policy.name} allows {statement['Sid']} on everything"
-
-
-def every_alarm_tells_both_ways_and_is_in_the_runbook(graph: Graph) -> Iterator[str]:
-    runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
-    alarms = of(graph, "cloudwatch/metricAlarm:MetricAlarm")
-    for alarm in alarms:
-        given = alarm.properties
-        for actions in ("alarmActions", "okActions"):
-            if references(given.get(actions, [])) != {"payment-alarms"}:
-                yield f"{alarm.name} has no {actions}"
-        if not given.get("treatMissingData"):
-            yield f"{alarm.name} does not say what missing data means"
-        entry = given["alarmDescription"].rpartition("docs/runbook.md, ")[2].removesuffix(".")
-        if f"\n## {entry}\n" not in runbook:
-            yield f"the runbook has no entry {entry}"
-    names = {alarm.properties["name"].removesuffix(f"-{graph.suffix}") for alarm in alarms}
+def what_must_be_watched_is(graph: Graph) -> Iterator[str]:
+    names = alarm_names(graph)
     wanted = {"payment-db-cpu", "api-4xx", "api-5xx", "payment-validator-errors"}
     wanted |= {"payment-ledger-imbalance", "payment-audit-break", "payment-outbox-age"}
     wanted |= {"payment-decline-rate", "payment-dead-letters", "payment-messages-failed"}
     yield from (f"there is no alarm {name}" for name in sorted(wanted - names))
-
-
-def everything_is_tagged(graph: Graph) -> Iterator[str]:
-    for resource in graph.resources:
-        tags = resource.properties.get("tags")
-        if tags is not None and set(tags) != TAGS:
-            yield f"{resource.name} is tagged {sorted(tags)}"
-    if sum("tags" in resource.properties for resource in graph.resources) < 100:
-        yield "hardly anything is tagged"
-
-
-def nothing_is_kept_when_the_stack_goes(graph: Graph) -> Iterator[str]:
-    for group in of(graph, "cloudwatch/logGroup:LogGroup"):
-        if group.properties.get("skipDestroy"):
-            yield f"{group.name} stays"
-    protected = one(graph, "lb/loadBalancer:LoadBalancer", "payment-alb")
-    if protected.get("enableDeletionProtection", False) is not (graph.suffix == "prod"):
-        yield "the load balancer is protected where it should not be"
 
 
 PROMISES = (
@@ -255,8 +211,5 @@ PROMISES = (
     the_api_enforces_its_model_and_publishes_its_changes,
     the_load_balancer_reaches_functions_and_says_what_it_did,
     lambda_may_do_its_part_for_every_function,
-    no_role_may_do_everything,
-    every_alarm_tells_both_ways_and_is_in_the_runbook,
-    everything_is_tagged,
-    nothing_is_kept_when_the_stack_goes,
+    what_must_be_watched_is,
 )

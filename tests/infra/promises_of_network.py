@@ -106,12 +106,6 @@ def network_acls_stand_before_both_tiers(graph: Graph) -> Iterator[str]:
             yield f"{rule.name} opens the database to the internet"
 
 
-def flows_are_logged(graph: Graph) -> Iterator[str]:
-    log = one(graph, "ec2/flowLog:FlowLog", "payment-flow-log")
-    if log.get("trafficType") != "ALL" or "payment-flow-logs" not in references(log):
-        yield "flows are not logged"
-
-
 def the_database_is_private_encrypted_and_in_two_zones(graph: Graph) -> Iterator[str]:
     given = one(graph, "rds/instance:Instance", "payment-db")
     for name, value in {
@@ -148,61 +142,11 @@ def the_database_is_private_encrypted_and_in_two_zones(graph: Graph) -> Iterator
         yield "it has no windows or nobody monitors it"
 
 
-def the_audit_bucket_is_kept_and_can_go(graph: Graph) -> Iterator[str]:
-    for name in ("payment-audit-logs", "payment-access-logs"):
-        if not one(graph, "s3/bucket:Bucket", name).get("forceDestroy"):
-            yield f"{name} cannot be destroyed with data in it"
-        kind = "s3/bucketVersioning:BucketVersioning"
-        versions = one(graph, kind, f"{name}-versioning")
-        if versions.get("versioningConfiguration", {}).get("status") != "Enabled":
-            yield f"{name} is not versioned"
-        kind = "s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
-        block = one(graph, kind, f"{name}-private")
-        if not all(block.get(f"{verb}Public{what}") for verb, what in _BLOCKS):
-            yield f"{name} is not private"
-        kind = "s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
-        [rule] = one(graph, kind, f"{name}-lifecycle").get("rules", [{}])
-        if not ({"expiration", "noncurrentVersionExpiration"} <= rule.keys()):
-            yield f"{name} keeps versions for ever"
-        policy = one(graph, "s3/bucketPolicy:BucketPolicy", f"{name}-policy").get("policy", "")
-        if "aws:SecureTransport" not in policy:
-            yield f"{name} takes requests without TLS"
-    audit = one(
-        graph,
-        "s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
-        "payment-audit-logs-lifecycle",
-    )
-    [rule] = audit["rules"]
-    earlier = rule.get("noncurrentVersionExpiration", {}).get("noncurrentDays")
-    if (rule["expiration"]["days"], earlier) != (90, 90):
-        yield f"the trail is kept for {rule['expiration']['days']} days, versions for {earlier}"
-    kind = "s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
-    if references(one(graph, kind, "payment-audit-logs-encryption")) != {"payment-data-key"}:
-        yield "the trail is not encrypted with the customer's key"
-
-
-_BLOCKS = (("block", "Acls"), ("block", "Policy"), ("ignore", "Acls"))
-
-
-def keys_rotate_and_have_policies(graph: Graph) -> Iterator[str]:
-    for key in of(graph, "kms/key:Key"):
-        is_mac = key.properties["keyUsage"] == "GENERATE_VERIFY_MAC"
-        if key.properties["enableKeyRotation"] is is_mac:
-            yield f"{key.name} does not rotate"
-        if not key.properties.get("policy"):
-            yield f"{key.name} has no policy"
-    if len(of(graph, "kms/alias:Alias")) != len(of(graph, "kms/key:Key")):
-        yield "a key has no alias"
-
-
 PROMISES = (
     the_network_has_two_tiers_in_three_zones,
     each_private_subnet_leaves_through_its_own_zone,
     only_the_load_balancer_is_in_public_subnets,
     who_reaches_whom_is_as_drawn,
     network_acls_stand_before_both_tiers,
-    flows_are_logged,
     the_database_is_private_encrypted_and_in_two_zones,
-    the_audit_bucket_is_kept_and_can_go,
-    keys_rotate_and_have_policies,
 )

@@ -1,7 +1,10 @@
 """Looking at a recorded program: promises are checks over it, and each names what breaks it."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from remit_infra.graph import Graph, Resource
 
@@ -34,3 +37,48 @@ def needs(graph: Graph, name: str) -> set[str]:
         new = {other for this, other in edges if this in new} - seen
         seen |= new
     return seen
+
+
+Change = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
+def altered(graph: Graph, kind: str, name: str, change: Change) -> Graph:
+    """The graph with the properties of some resources changed; None takes a resource away."""
+    resources = []
+    for resource in graph.resources:
+        if resource.type != f"aws:{kind}" or name not in resource.name:
+            resources.append(resource)
+        elif (properties := change(dict(resource.properties))) is not None:
+            resources.append(msgspec.structs.replace(resource, properties=properties))
+    assert resources != list(graph.resources)
+    return msgspec.structs.replace(graph, resources=tuple(resources))
+
+
+def unordered(graph: Graph, kind: str, name: str) -> Graph:
+    """The graph where some resources wait for nothing that they do not refer to."""
+    resources = [
+        msgspec.structs.replace(resource, depends_on=())
+        if resource.type == f"aws:{kind}" and name in resource.name
+        else resource
+        for resource in graph.resources
+    ]
+    assert resources != list(graph.resources)
+    return msgspec.structs.replace(graph, resources=tuple(resources))
+
+
+def gone(_: dict[str, Any]) -> None:
+    return None
+
+
+def without(*names: str) -> Change:
+    return lambda given: {name: value for name, value in given.items() if name not in names}
+
+
+def giving(**values: Any) -> Change:
+    return lambda given: given | values
+
+
+def all_actions(given: dict[str, Any]) -> dict[str, Any]:
+    policy = json.loads(given["policy"])
+    policy["Statement"][0] |= {"Action": ["s3:*"], "Resource": ["*"]}
+    return given | {"policy": json.dumps(policy)}

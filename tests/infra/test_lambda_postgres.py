@@ -1,6 +1,5 @@
 """The lambda-postgres program keeps its promises, in every environment and on every day."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +11,15 @@ import pytest
 from remit_infra.environments import Refused
 from remit_infra.graph import Graph, Resource
 from remit_infra.topologies.lambda_postgres import recorded
-from tests.infra import promises_of_functions, promises_of_network
+from tests.infra import promises_of_all, promises_of_functions, promises_of_network
+from tests.infra.recorded import (
+    all_actions,
+    altered,
+    giving,
+    gone,
+    unordered,
+    without,
+)
 from tests.infra.recorded import broken as broken_of
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
@@ -25,7 +32,11 @@ NAMES = {
 }
 
 
-PROMISES = (*promises_of_network.PROMISES, *promises_of_functions.PROMISES)
+PROMISES = (
+    *promises_of_all.PROMISES,
+    *promises_of_network.PROMISES,
+    *promises_of_functions.PROMISES,
+)
 
 
 def broken(graph: Graph) -> dict[str, list[str]]:
@@ -118,51 +129,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_built(
 ) -> None:
     with pytest.raises(Refused, match=said):
         recorded(suffix, **configuration)
-
-
-Change = Callable[[dict[str, Any]], dict[str, Any] | None]
-
-
-def altered(graph: Graph, kind: str, name: str, change: Change) -> Graph:
-    """The graph with the properties of some resources changed; None takes a resource away."""
-    resources = []
-    for resource in graph.resources:
-        if resource.type != f"aws:{kind}" or name not in resource.name:
-            resources.append(resource)
-        elif (properties := change(dict(resource.properties))) is not None:
-            resources.append(msgspec.structs.replace(resource, properties=properties))
-    assert resources != list(graph.resources)
-    return msgspec.structs.replace(graph, resources=tuple(resources))
-
-
-def unordered(graph: Graph, kind: str, name: str) -> Graph:
-    """The graph where some resources wait for nothing that they do not refer to."""
-    resources = [
-        msgspec.structs.replace(resource, depends_on=())
-        if resource.type == f"aws:{kind}" and name in resource.name
-        else resource
-        for resource in graph.resources
-    ]
-    assert resources != list(graph.resources)
-    return msgspec.structs.replace(graph, resources=tuple(resources))
-
-
-def gone(_: dict[str, Any]) -> None:
-    return None
-
-
-def without(*names: str) -> Change:
-    return lambda given: {name: value for name, value in given.items() if name not in names}
-
-
-def giving(**values: Any) -> Change:
-    return lambda given: given | values
-
-
-def all_actions(given: dict[str, Any]) -> dict[str, Any]:
-    policy = json.loads(given["policy"])
-    policy["Statement"][0] |= {"Action": ["s3:*"], "Resource": ["*"]}
-    return given | {"policy": json.dumps(policy)}
 
 
 TRAPS: dict[str, Callable[[Graph], Graph]] = {

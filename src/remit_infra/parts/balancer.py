@@ -1,4 +1,4 @@
-"""The load balancer in the public subnets, with a function behind each path."""
+"""The load balancer in the public subnets, and how a request finds a function behind it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ REDIRECT: aws.lb.ListenerDefaultActionArgsDict = {
 
 class Balancer(pulumi.ComponentResource):
     """HTTPS with the configured certificate, and HTTP only to redirect. Without a certificate it
-    speaks HTTP, which configuration must allow by name.
+    speaks HTTP, which configuration must allow by name. What no rule knows goes to `target`.
     """
 
     def __init__(
@@ -47,17 +47,19 @@ class Balancer(pulumi.ComponentResource):
         *,
         subnets: Sequence[aws.ec2.Subnet],
         group: aws.ec2.SecurityGroup,
-        functions: Mapping[str, aws.lambda_.Alias],
         certificate_arn: str | None,
         buckets: Buckets,
+        target: aws.lb.TargetGroup | None = None,
     ) -> None:
         super().__init__("remit:balancer:Balancer", "balancer")
-        names = self._names = ground.names
-        self._under = pulumi.ResourceOptions(parent=self)
+        names = ground.names
+        self.under = pulumi.ResourceOptions(parent=self)
         self.balancer = aws.lb.LoadBalancer(
             "payment-alb",
             name=names("load balancer", "payment-alb"),
             load_balancer_type="application",
+            # Tasks have IPv6 alone, and callers whichever they like.
+            ip_address_type="ipv4" if target is None else "dualstack",
             internal=False,
             subnets=[subnet.id for subnet in subnets],
             security_groups=[group.id],
@@ -66,20 +68,12 @@ class Balancer(pulumi.ComponentResource):
             access_logs={"bucket": buckets.logs.bucket, "prefix": "alb", "enabled": True},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[buckets.logs_policy]),
         )
-        listener = self._listeners(certificate_arn)
-        self.targets = {module: self._target(module, alias) for module, alias in functions.items()}
-        for priority, module in enumerate(functions, 1):
-            aws.lb.ListenerRule(
-                f"payment-alb-{module}",
-                listener_arn=listener.arn,
-                priority=priority,
-                conditions=[{"path_pattern": {"values": _patterns(module)}}],
-                actions=[{"type": "forward", "target_group_arn": self.targets[module].arn}],
-                opts=self._under,
-            )
+        self.listener = self._listeners(certificate_arn, NOWHERE if target is None else _to(target))
         self.register_outputs({"dns_name": self.balancer.dns_name})
 
-    def _listeners(self, certificate_arn: str | None) -> aws.lb.Listener:
+    def _listeners(
+        self, certificate_arn: str | None, action: aws.lb.ListenerDefaultActionArgsDict
+    ) -> aws.lb.Listener:
         """The listener that answers."""
         is_open = certificate_arn is None
         plain = aws.lb.Listener(
@@ -87,8 +81,8 @@ class Balancer(pulumi.ComponentResource):
             load_balancer_arn=self.balancer.arn,
             port=HTTP,
             protocol="HTTP",
-            default_actions=[NOWHERE if is_open else REDIRECT],
-            opts=self._under,
+            default_actions=[action if is_open else REDIRECT],
+            opts=self.under,
         )
         if is_open:
             return plain
@@ -99,38 +93,63 @@ class Balancer(pulumi.ComponentResource):
             protocol="HTTPS",
             certificate_arn=certificate_arn,
             ssl_policy=TLS_POLICY,
-            default_actions=[NOWHERE],
-            opts=self._under,
+            default_actions=[action],
+            opts=self.under,
         )
 
-    def _target(self, module: str, alias: aws.lambda_.Alias) -> aws.lb.TargetGroup:
-        """A target group of one function. Lambda must have been told before the group asks it."""
-        name = "payment-tg" if module == "validation" else f"payment-tg-{module[:4]}"
-        target = aws.lb.TargetGroup(
-            name,
-            name=self._names("target group", name),
-            target_type="lambda",
-            health_check={
-                "enabled": True,
-                "path": "/health",
-                "matcher": "200",
-                "interval": HEALTH_SECONDS,
-                "timeout": 30,
-                "healthy_threshold": 2,
-                "unhealthy_threshold": 3,
-            },
-            opts=self._under,
+
+def _to(target: aws.lb.TargetGroup) -> aws.lb.ListenerDefaultActionArgsDict:
+    return {"type": "forward", "target_group_arn": target.arn}
+
+
+def route_to_functions(
+    ground: Ground, balancer: Balancer, functions: Mapping[str, aws.lambda_.Alias]
+) -> dict[str, aws.lb.TargetGroup]:
+    """A target group of each function, by its module, and a rule for the paths it answers."""
+    targets = {}
+    for priority, (module, alias) in enumerate(functions.items(), 1):
+        target = targets[module] = _function_target(ground, balancer, module, alias)
+        aws.lb.ListenerRule(
+            f"payment-alb-{module}",
+            listener_arn=balancer.listener.arn,
+            priority=priority,
+            conditions=[{"path_pattern": {"values": _patterns(module)}}],
+            actions=[{"type": "forward", "target_group_arn": target.arn}],
+            opts=balancer.under,
         )
-        permission = let_call(
-            name, alias, caller="elasticloadbalancing", source_arn=target.arn, opts=self._under
-        )
-        aws.lb.TargetGroupAttachment(
-            f"{name}-function",
-            target_group_arn=target.arn,
-            target_id=alias.arn,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[permission]),
-        )
-        return target
+    return targets
+
+
+def _function_target(
+    ground: Ground, balancer: Balancer, module: str, alias: aws.lambda_.Alias
+) -> aws.lb.TargetGroup:
+    """A target group of one function. Lambda must have been told before the group asks it."""
+    name = "payment-tg" if module == "validation" else f"payment-tg-{module[:4]}"
+    target = aws.lb.TargetGroup(
+        name,
+        name=ground.names("target group", name),
+        target_type="lambda",
+        health_check={
+            "enabled": True,
+            "path": "/health",
+            "matcher": "200",
+            "interval": HEALTH_SECONDS,
+            "timeout": 30,
+            "healthy_threshold": 2,
+            "unhealthy_threshold": 3,
+        },
+        opts=balancer.under,
+    )
+    permission = let_call(
+        name, alias, caller="elasticloadbalancing", source_arn=target.arn, opts=balancer.under
+    )
+    aws.lb.TargetGroupAttachment(
+        f"{name}-function",
+        target_group_arn=target.arn,
+        target_id=alias.arn,
+        opts=pulumi.ResourceOptions(parent=balancer, depends_on=[permission]),
+    )
+    return target
 
 
 def _patterns(module: str) -> list[str]:

@@ -1,4 +1,6 @@
-"""What the clock calls: a rule for each job, and the permission to call its function."""
+"""What the clock does: a rule for each job, and the permission to call its function, or the queue
+that gets its message.
+"""
 
 import json
 
@@ -7,6 +9,27 @@ import pulumi_aws as aws
 
 from remit_infra.environments import Names
 from remit_infra.parts.functions import let_call
+
+
+def schedule_message(
+    names: Names, rule: str, queue: aws.sqs.Queue, *, every: str, kind: str, ready: pulumi.Resource
+) -> None:
+    """Puts a message of work into the queue at a rate such as `1 day`, for one worker to take."""
+    made = aws.cloudwatch.EventRule(
+        rule, name=names("rule", rule), schedule_expression=f"rate({every})"
+    )
+    aws.cloudwatch.EventTarget(
+        f"{rule}-target",
+        rule=made.name,
+        arn=queue.arn,
+        input_transformer={
+            "input_paths": {"id": "$.id", "time": "$.time"},
+            "input_template": json.dumps(
+                {"id": "<id>", "topic": "work", "kind": kind, "created_at": "<time>"}
+            ),
+        },
+        opts=pulumi.ResourceOptions(depends_on=[ready]),
+    )
 
 
 def schedule(

@@ -3,9 +3,10 @@
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.environments import Rds
+from remit_infra.environments import Names, Rds
 from remit_infra.parts.ground import Ground
-from remit_infra.parts.network import POSTGRES, Network, allow
+from remit_infra.parts.network import POSTGRES, allow
+from remit_infra.parts.network_nat import NatNetwork
 from remit_infra.parts.policies import trusting
 
 NAME = "payments"
@@ -16,8 +17,8 @@ MONITORING_SECONDS = 60
 INSIGHTS_DAYS = 7
 EXPORTS = ("postgresql", "upgrade")
 
-PARAMETERS = {
-    "rds.force_ssl": "1",
+TLS_FORCED = {"rds.force_ssl": "1"}
+LOGGED = {
     "log_connections": "1",
     "log_disconnections": "1",
     "log_statement": "ddl",
@@ -26,6 +27,7 @@ PARAMETERS = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
+PARAMETERS = {**TLS_FORCED, **LOGGED}
 
 
 class Database(pulumi.ComponentResource):
@@ -36,7 +38,7 @@ class Database(pulumi.ComponentResource):
     def __init__(
         self,
         ground: Ground,
-        network: Network,
+        network: NatNetwork,
         *,
         clients: aws.ec2.SecurityGroup,
         version: str,
@@ -54,7 +56,7 @@ class Database(pulumi.ComponentResource):
             subnet_ids=[subnet.id for subnet in network.private],
             opts=self._under,
         )
-        monitoring, monitored = self._monitoring()
+        monitoring, monitored = monitoring_role(names, self._under)
         self.instance = aws.rds.Instance(
             "payment-db",
             identifier=names("database", "payment-db"),
@@ -120,17 +122,21 @@ class Database(pulumi.ComponentResource):
             for export in EXPORTS
         ]
 
-    def _monitoring(self) -> tuple[aws.iam.Role, pulumi.Resource]:
-        role = aws.iam.Role(
-            "payment-db-monitoring-role",
-            name=self._ground.names("role", "payment-db-monitoring"),
-            assume_role_policy=trusting("monitoring.rds.amazonaws.com", None),
-            opts=self._under,
-        )
-        attached = aws.iam.RolePolicyAttachment(
-            "payment-db-monitoring-policy",
-            role=role.name,
-            policy_arn="arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole",
-            opts=self._under,
-        )
-        return role, attached
+
+def monitoring_role(
+    names: Names, opts: pulumi.ResourceOptions
+) -> tuple[aws.iam.Role, pulumi.Resource]:
+    """The role with which RDS writes what its enhanced monitoring sees."""
+    role = aws.iam.Role(
+        "payment-db-monitoring-role",
+        name=names("role", "payment-db-monitoring"),
+        assume_role_policy=trusting("monitoring.rds.amazonaws.com", None),
+        opts=opts,
+    )
+    attached = aws.iam.RolePolicyAttachment(
+        "payment-db-monitoring-policy",
+        role=role.name,
+        policy_arn="arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole",
+        opts=opts,
+    )
+    return role, attached

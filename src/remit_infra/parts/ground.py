@@ -38,9 +38,10 @@ def here(region: str, zones: int = 3) -> Place:
     )
 
 
-def nowhere(region: str) -> Place:
+def nowhere(region: str, zones: int = 3) -> Place:
     """The account of AWS's own examples, for looking at a program without one."""
-    return Place(account="123456789012", region=region, zones=[f"{region}{x}" for x in "abc"])
+    first = [f"{region}{letter}" for letter in "abc"[:zones]]
+    return Place(account="123456789012", region=region, zones=first)
 
 
 @dataclass(frozen=True, kw_only=True)

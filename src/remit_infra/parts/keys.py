@@ -18,7 +18,9 @@ DELETION_DAYS = 7
 
 
 class Keys(pulumi.ComponentResource):
-    """`users` are the roles that read and write data at rest, `through` the services it is in."""
+    """`users` are the roles that read and write data at rest, `through` the services it is in,
+    `senders` those that put messages of their own into encrypted topics and queues.
+    """
 
     def __init__(
         self,
@@ -27,6 +29,7 @@ class Keys(pulumi.ComponentResource):
         *,
         users: Mapping[str, aws.iam.Role],
         through: Sequence[str],
+        senders: Sequence[str] = ("cloudwatch",),
     ) -> None:
         super().__init__("remit:keys:Keys", "keys")
         self._names = names
@@ -38,7 +41,7 @@ class Keys(pulumi.ComponentResource):
             pulumi.Output.json_dumps(
                 {
                     "Version": VERSION,
-                    "Statement": [administered, *_through_services(place, users, through)],
+                    "Statement": [administered, *_through_services(place, users, through, senders)],
                 }
             ),
         )
@@ -82,13 +85,13 @@ def _administered(place: Place) -> dict[str, Any]:
 
 
 def _through_services(
-    place: Place, users: Mapping[str, aws.iam.Role], through: Sequence[str]
+    place: Place, users: Mapping[str, aws.iam.Role], through: Sequence[str], senders: Sequence[str]
 ) -> list[dict[str, Any]]:
     region = place.region
     logged = f"arn:{place.partition}:logs:{region}:{place.account}:log-group:*"
     return [
         {
-            "Sid": "FunctionsThroughServices",
+            "Sid": "RolesThroughServices",
             "Effect": "Allow",
             "Principal": {"AWS": [role.arn for role in users.values()]},
             "Action": [
@@ -111,9 +114,9 @@ def _through_services(
             "Condition": {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": logged}},
         },
         {
-            "Sid": "AlarmsToTopic",
+            "Sid": "MessagesOfServices",
             "Effect": "Allow",
-            "Principal": {"Service": "cloudwatch.amazonaws.com"},
+            "Principal": {"Service": [f"{sender}.amazonaws.com" for sender in senders]},
             "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
             "Resource": "*",
             "Condition": {"StringEquals": {"aws:SourceAccount": place.account}},

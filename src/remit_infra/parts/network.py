@@ -1,10 +1,10 @@
-"""A private network in three zones, its firewalls, and a log of what flows.
+"""A private network, its firewalls, and a log of what flows: what every network has.
 
-Only load balancers and NAT gateways are in public subnets. Who may reach whom is in the security
-groups; the network ACLs say the same once more, by port, for whole subnets.
+Who may reach whom is in the security groups; the network ACLs say the same once more, by port, for
+whole subnets. How its tiers reach AWS and the internet is in `network_nat.py` and
+`network_egress.py`.
 """
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,97 +15,33 @@ from remit_infra.parts.ground import Ground
 from remit_infra.parts.policies import service_role
 from remit_infra.permissions import WRITE_FLOW_LOGS
 
-PUBLIC_BLOCKS, PRIVATE_BLOCKS = 0, 8
-"""A subnet is a sixteenth of the network; where each tier begins."""
-
-ANYWHERE = "0.0.0.0/0"
+ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"
 EPHEMERAL = (1_024, 65_535)
-HTTPS, HTTP, POSTGRES = 443, 80, 5_432
+HTTPS, HTTP, POSTGRES, REDIS = 443, 80, 5_432, 6_379
 
-Rule = tuple[bool, int, int, str]
+Rule = tuple[bool, int, int, pulumi.Input[str]]
 """Whether it is outgoing, the first and the last port, and the other side."""
 
 
 class Network(pulumi.ComponentResource):
-    """The VPC with a public and a private subnet in each zone, and a NAT gateway for each."""
+    """The VPC, with subnets, routes and rules as its kind makes them."""
 
-    def __init__(self, ground: Ground, *, cidr: str) -> None:
+    def __init__(self, ground: Ground, *, cidr: str, has_ipv6: bool = False) -> None:
         super().__init__("remit:network:Network", "network")
         self._ground = ground
-        place = ground.place
         self.cidr = cidr
         self._under = pulumi.ResourceOptions(parent=self)
         self.vpc = aws.ec2.Vpc(
             "payment-vpc",
             cidr_block=cidr,
+            assign_generated_ipv6_cidr_block=True if has_ipv6 else None,
             enable_dns_support=True,
             enable_dns_hostnames=True,
             opts=self._under,
         )
         # Whoever is put into the default group by mistake reaches nothing and is reached by nobody.
         aws.ec2.DefaultSecurityGroup("payment-closed-sg", vpc_id=self.vpc.id, opts=self._under)
-        self.public = self._subnets("public", PUBLIC_BLOCKS, place.zones)
-        self.private = self._subnets("private", PRIVATE_BLOCKS, place.zones)
-        self._route()
-        self._acl("public", self.public, self._public_rules())
-        self._acl("private", self.private, self._private_rules())
         self._log_flows()
-        self.register_outputs({"vpc_id": self.vpc.id})
-
-    def _subnets(self, tier: str, first: int, zones: Sequence[str]) -> list[aws.ec2.Subnet]:
-        blocks = list(ipaddress.ip_network(self.cidr).subnets(prefixlen_diff=4))
-        return [
-            aws.ec2.Subnet(
-                f"payment-{tier}-subnet-{number}",
-                vpc_id=self.vpc.id,
-                cidr_block=str(blocks[first + number - 1]),
-                availability_zone=zone,
-                map_public_ip_on_launch=False,
-                opts=self._under,
-            )
-            for number, zone in enumerate(zones, 1)
-        ]
-
-    def _route(self) -> None:
-        """Public subnets to the internet; each private one through its own zone's NAT gateway."""
-        gateway = aws.ec2.InternetGateway("payment-igw", vpc_id=self.vpc.id, opts=self._under)
-        public = self._table("public", self.public)
-        aws.ec2.Route(
-            "payment-public-route",
-            route_table_id=public.id,
-            destination_cidr_block=ANYWHERE,
-            gateway_id=gateway.id,
-            opts=self._under,
-        )
-        self.nats = []
-        private = []
-        for number, outside in enumerate(self.public, 1):
-            after = pulumi.ResourceOptions(parent=self, depends_on=[gateway])
-            address = aws.ec2.Eip(f"payment-nat-ip-{number}", domain="vpc", opts=after)
-            nat = aws.ec2.NatGateway(
-                f"payment-nat-{number}",
-                allocation_id=address.id,
-                subnet_id=outside.id,
-                opts=after,
-            )
-            self.nats.append(nat)
-            table = self._table(f"private-{number}", [self.private[number - 1]])
-            private.append(table)
-            aws.ec2.Route(
-                f"payment-private-route-{number}",
-                route_table_id=table.id,
-                destination_cidr_block=ANYWHERE,
-                nat_gateway_id=nat.id,
-                opts=self._under,
-            )
-        aws.ec2.VpcEndpoint(
-            "payment-s3-endpoint",
-            vpc_id=self.vpc.id,
-            service_name=f"com.amazonaws.{self._ground.place.region}.s3",
-            vpc_endpoint_type="Gateway",
-            route_table_ids=[table.id for table in private],
-            opts=self._under,
-        )
 
     def _table(self, name: str, subnets: Sequence[aws.ec2.Subnet]) -> aws.ec2.RouteTable:
         table = aws.ec2.RouteTable(f"payment-{name}-routes", vpc_id=self.vpc.id, opts=self._under)
@@ -117,27 +53,6 @@ class Network(pulumi.ComponentResource):
                 opts=self._under,
             )
         return table
-
-    def _public_rules(self) -> list[Rule]:
-        """Callers in, answers out; and what the NAT gateways carry, both ways."""
-        return [
-            (False, HTTPS, HTTPS, ANYWHERE),
-            (False, HTTP, HTTP, ANYWHERE),
-            (False, *EPHEMERAL, ANYWHERE),
-            (True, HTTPS, HTTPS, ANYWHERE),
-            (True, *EPHEMERAL, ANYWHERE),
-        ]
-
-    def _private_rules(self) -> list[Rule]:
-        """To the database and to AWS, and the answers."""
-        return [
-            (False, POSTGRES, POSTGRES, self.cidr),
-            (False, HTTPS, HTTPS, self.cidr),
-            (False, *EPHEMERAL, ANYWHERE),
-            (True, POSTGRES, POSTGRES, self.cidr),
-            (True, HTTPS, HTTPS, ANYWHERE),
-            (True, *EPHEMERAL, self.cidr),
-        ]
 
     def _acl(self, tier: str, subnets: Sequence[aws.ec2.Subnet], rules: Sequence[Rule]) -> None:
         acl = aws.ec2.NetworkAcl(
@@ -154,7 +69,7 @@ class Network(pulumi.ComponentResource):
                 egress=is_egress,
                 protocol="tcp",
                 rule_action="allow",
-                cidr_block=cidr,
+                **_block(cidr),
                 from_port=first,
                 to_port=last,
                 opts=self._under,
@@ -197,23 +112,11 @@ class Network(pulumi.ComponentResource):
             opts=self._under,
         )
 
-    def interface_endpoints(self, services: Sequence[str], clients: aws.ec2.SecurityGroup) -> None:
-        """AWS's services by private addresses, for `clients`: each costs by the hour and zone."""
-        if not services:
-            return
-        group = self.group("payment-endpoints-sg", "Interface endpoints: HTTPS from the functions")
-        allow("payment-endpoints-https", to=group, source=clients, port=HTTPS)
-        for service in services:
-            aws.ec2.VpcEndpoint(
-                f"payment-{service}-endpoint",
-                vpc_id=self.vpc.id,
-                service_name=f"com.amazonaws.{self._ground.place.region}.{service}",
-                vpc_endpoint_type="Interface",
-                private_dns_enabled=True,
-                subnet_ids=[subnet.id for subnet in self.private],
-                security_group_ids=[group.id],
-                opts=self._under,
-            )
+
+def _block(cidr: pulumi.Input[str]) -> dict[str, Any]:
+    """The addresses of a rule, of either family. Those of IPv6 are known when the VPC is made."""
+    is_ipv4 = isinstance(cidr, str) and ":" not in cidr
+    return {"cidr_block" if is_ipv4 else "ipv6_cidr_block": cidr}
 
 
 Side = aws.ec2.SecurityGroup | str
@@ -237,7 +140,8 @@ def _rule(name: str, other: Side, port: int, *, of: aws.ec2.SecurityGroup) -> di
         "ip_protocol": "tcp",
         "from_port": port,
         "to_port": port,
-        "cidr_ipv4": other if isinstance(other, str) else None,
+        "cidr_ipv4": other if isinstance(other, str) and ":" not in other else None,
+        "cidr_ipv6": other if isinstance(other, str) and ":" in other else None,
         "referenced_security_group_id": None if isinstance(other, str) else other.id,
         "description": name,
         "opts": pulumi.ResourceOptions(parent=of),

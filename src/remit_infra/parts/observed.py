@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.alarms import RUNBOOK, PlacedAlarm
+from remit_infra.alarm import RUNBOOK, PlacedAlarm
 from remit_infra.environments import Names
 
 WIDTH, HEIGHT = 12, 6

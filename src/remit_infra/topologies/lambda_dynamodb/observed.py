@@ -8,7 +8,7 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from remit_infra.alarms import NAMESPACE, RUNBOOK, Missing, PlacedAlarm
+from remit_infra.alarm import NAMESPACE, RUNBOOK, Missing, PlacedAlarm
 from remit_infra.environments import Names
 
 Dimensions = Mapping[str, str]

@@ -10,7 +10,7 @@ from remit_infra.alarms import placed, watched
 from remit_infra.environments import tags
 from remit_infra.package import DATABASE_CA
 from remit_infra.parts.api import Api
-from remit_infra.parts.balancer import Balancer
+from remit_infra.parts.balancer import Balancer, route_to_functions
 from remit_infra.parts.buckets import Buckets
 from remit_infra.parts.clock import schedule
 from remit_infra.parts.database import NAME, Database
@@ -25,7 +25,8 @@ from remit_infra.parts.functions import (
 )
 from remit_infra.parts.ground import Ground, Place
 from remit_infra.parts.keys import Keys
-from remit_infra.parts.network import ANYWHERE, HTTP, HTTPS, Network, allow
+from remit_infra.parts.network import ANYWHERE, HTTP, HTTPS, allow
+from remit_infra.parts.network_nat import NatNetwork
 from remit_infra.parts.observed import make_alarms, make_dashboard
 from remit_infra.parts.tagging import tag_everything
 from remit_infra.parts.topics import Topics
@@ -81,7 +82,7 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     roles = make_roles(names, list(MODULES))
     keys = Keys(names, place, users=roles, through=THROUGH)
     ground = Ground(names=names, place=place, key=keys.data, log_days=LOG_DAYS)
-    network = Network(ground, cidr=configuration.vpc_cidr)
+    network = NatNetwork(ground, cidr=configuration.vpc_cidr)
     inside = network.group("payment-functions-sg", "Functions: HTTPS to AWS, and the database")
     allow("payment-functions-https", source=inside, to=ANYWHERE, port=HTTPS)
     network.interface_endpoints(configuration.interface_endpoints, inside)
@@ -116,10 +117,10 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     }
     for rule, name, every, job in SCHEDULES:
         schedule(names, rule, aliases[name], every=every, job=job)
-    api, balancer = _edge(ground, configuration, network, storage.buckets, aliases)
+    api, balancer, targets = _edge(ground, configuration, network, storage.buckets, aliases)
     known = {
         "<load balancer>": balancer.balancer.arn_suffix,
-        **{f"<target {module}>": target.arn_suffix for module, target in balancer.targets.items()},
+        **{f"<target {module}>": target.arn_suffix for module, target in targets.items()},
         **{f"<nat {number}>": nat.id for number, nat in enumerate(network.nats, 1)},
     }
     make_alarms(names, alarms, storage.topics.alarms, known)
@@ -209,10 +210,10 @@ def _resources(storage: Storage) -> dict[str, pulumi.Input[str]]:
 def _edge(
     ground: Ground,
     configuration: Configuration,
-    network: Network,
+    network: NatNetwork,
     buckets: Buckets,
     aliases: Mapping[str, aws.lambda_.Alias],
-) -> tuple[Api, Balancer]:
+) -> tuple[Api, Balancer, dict[str, aws.lb.TargetGroup]]:
     """The two ways in, and the firewall before both."""
     answering = {
         MODULES[name][0]: aliases[name]
@@ -232,13 +233,13 @@ def _edge(
         ground,
         subnets=network.public,
         group=outside,
-        functions=answering,
         certificate_arn=configuration.certificate_arn,
         buckets=buckets,
     )
+    targets = route_to_functions(ground, balancer, answering)
     Firewall(
         ground,
         protected={"api": api.stage.arn, "alb": balancer.balancer.arn},
         requests_per_address=REQUESTS_PER_ADDRESS,
     )
-    return api, balancer
+    return api, balancer, targets

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from remit_infra.alarms import NAMESPACE, PlacedAlarm
+from remit_infra.alarm import NAMESPACE, PlacedAlarm
 from remit_infra.environments import Names
 from remit_infra.parts.observed import Lines
 from remit_infra.topologies.lambda_postgres.configuration import (
@@ -31,6 +31,9 @@ def scopes_of(names: Names) -> dict[str, dict[str, dict[str, str]]]:
         "request function": {name: functions[name] for name in requests},
         "monitor": {"health-monitor": functions["health-monitor"]},
         "database": {
+            "payment-db": {"DBInstanceIdentifier": names("database", "payment-db")},
+        },
+        "instance": {
             "payment-db": {"DBInstanceIdentifier": names("database", "payment-db")},
         },
         "nat gateway": {

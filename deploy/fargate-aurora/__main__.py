@@ -1,0 +1,13 @@
+"""What Pulumi runs: the stack's configuration, and the topology that it makes."""
+
+import pulumi
+
+from remit_infra.configured import configuration_of_stack
+from remit_infra.parts.ground import here
+from remit_infra.topologies.fargate_aurora import PROJECT, Configuration
+from remit_infra.topologies.fargate_aurora.program import build
+
+configuration = configuration_of_stack(PROJECT, Configuration)
+outputs = build(configuration, here(configuration.aws_region, configuration.zones))
+for name, value in vars(outputs).items():
+    pulumi.export(name, value)

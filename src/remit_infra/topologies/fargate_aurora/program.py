@@ -1,0 +1,409 @@
+"""The program: every resource of the topology, part by part."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from remit_infra.alarms import adjusted, placed, watched
+from remit_infra.environments import Names, Refused, tags
+from remit_infra.parts.aurora import Aurora
+from remit_infra.parts.balancer import Balancer
+from remit_infra.parts.buckets import Buckets
+from remit_infra.parts.cache import Cache
+from remit_infra.parts.clock import schedule_message
+from remit_infra.parts.containers import (
+    PORT,
+    Cluster,
+    Command,
+    Image,
+    Service,
+    Task,
+    make_task_roles,
+)
+from remit_infra.parts.database import NAME
+from remit_infra.parts.firewall import Firewall
+from remit_infra.parts.ground import Ground, Place
+from remit_infra.parts.keys import Keys
+from remit_infra.parts.migration import Migration
+from remit_infra.parts.network import ANYWHERE, ANYWHERE_IPV6, HTTP, HTTPS, allow
+from remit_infra.parts.network_egress import EgressOnlyNetwork
+from remit_infra.parts.observed import make_alarms, make_dashboard
+from remit_infra.parts.queues import Queues
+from remit_infra.parts.repository import make_repository
+from remit_infra.parts.scaling import Scaling, by_cpu, by_queue_depth, by_requests
+from remit_infra.parts.tagging import tag_everything
+from remit_infra.parts.topics import Topics
+from remit_infra.permissions import FARGATE_AURORA
+from remit_infra.service_env import service_environment
+from remit_infra.topologies.fargate_aurora.configuration import (
+    CPU_UNITS,
+    DEREGISTRATION_SECONDS,
+    DRAIN_SECONDS,
+    HEALTH_SECONDS,
+    MEMORY_MIB,
+    PROVE_EVERY,
+    REQUESTS_PER_ADDRESS,
+    SENDERS,
+    TASKS,
+    THROUGH,
+    TRACED,
+    Configuration,
+    checked,
+)
+from remit_infra.topologies.fargate_aurora.watched import alarms_of, graphs_of, scopes_of
+
+COMMANDS = {
+    "payment-api": Command(
+        name="payment-api", family="payment-task", argument="serve", serves=True
+    ),
+    "payment-worker": Command(name="payment-worker", family="payment-worker-task", argument="work"),
+    "payment-migration": Command(
+        name="payment-migration",
+        family="payment-migration-task",
+        argument="migrate",
+        lasts=False,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What the stack tells of itself."""
+
+    alb_dns_name: pulumi.Output[str]
+    database_endpoint: pulumi.Output[str]
+    cache_endpoint: pulumi.Output[str]
+    payment_queue_url: pulumi.Output[str]
+    vpc_id: pulumi.Output[str]
+    cluster_name: pulumi.Output[str]
+    service_name: pulumi.Output[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Where the topology keeps things, and what opens them."""
+
+    keys: Keys
+    database: Aurora
+    cache: Cache
+    queues: Queues
+    buckets: Buckets
+    topics: Topics
+
+
+def build(configuration: Configuration, place: Place) -> Outputs:
+    """Every resource of the topology. Raises Refused before the first for what cannot be built."""
+    names = checked(configuration)
+    scopes = scopes_of(names)
+    alarms = adjusted(placed(scopes), configuration.thresholds)
+    common = tags(
+        names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
+    )
+    tag_everything(common, names.suffix)
+    roles = make_task_roles(names, TASKS, place.account)
+    keys = Keys(names, place, users=roles, through=THROUGH, senders=SENDERS)
+    ground = Ground(
+        names=names, place=place, key=keys.data, log_days=names.environment.log_retention_days
+    )
+    network = EgressOnlyNetwork(
+        ground,
+        cidr=configuration.vpc_cidr,
+        port=PORT,
+        nat_gateways=configuration.nat_gateways,
+    )
+    inside = network.group("payment-app-sg", "Tasks: HTTPS to AWS, database, cache")
+    allow("payment-app-https", source=inside, to=ANYWHERE_IPV6, port=HTTPS)
+    storage = _storage(ground, configuration, network, keys, inside)
+    cluster = Cluster(ground, repository=make_repository(ground))
+    tasks = _tasks(ground, configuration, cluster, storage, roles, watched(alarms))
+    migration = Migration(
+        "payment-migration-run",
+        region=place.region,
+        cluster=cluster.cluster.arn,
+        task_definition=tasks["payment-migration"].definition.arn,
+        subnets=[subnet.id for subnet in network.tasks],
+        groups=[inside.id],
+        log_group=cluster.logs.name,
+        opts=pulumi.ResourceOptions(
+            depends_on=[cluster.capacity, storage.database], parent=cluster
+        ),
+    )
+    balancer, target = _edge(ground, configuration, network, storage.buckets, inside)
+    api, _ = _services(
+        configuration,
+        ground,
+        cluster,
+        tasks,
+        network,
+        storage.queues,
+        (balancer, target),
+        group=inside,
+        migration=migration,
+    )
+    schedule_message(
+        names,
+        "payment-prove",
+        storage.queues.work,
+        every=PROVE_EVERY,
+        kind="prove",
+        ready=storage.queues.policy,
+    )
+    known = {
+        "<load balancer>": balancer.balancer.arn_suffix,
+        "<target>": target.arn_suffix,
+    }
+    make_alarms(names, alarms, storage.topics.alarms, known)
+    make_dashboard(names, place.region, graphs_of(scopes), known)
+    return Outputs(
+        alb_dns_name=balancer.balancer.dns_name,
+        database_endpoint=storage.database.cluster.endpoint,
+        cache_endpoint=storage.cache.endpoint,
+        payment_queue_url=storage.queues.work.url,
+        vpc_id=network.vpc.id,
+        cluster_name=cluster.cluster.name,
+        service_name=api.service.name,
+    )
+
+
+def _storage(
+    ground: Ground,
+    configuration: Configuration,
+    network: EgressOnlyNetwork,
+    keys: Keys,
+    inside: aws.ec2.SecurityGroup,
+) -> Storage:
+    size = ground.names.environment.fargate
+    return Storage(
+        keys=keys,
+        topics=Topics(ground, alarm_email=configuration.alarm_email),
+        buckets=Buckets(ground, object_lock=configuration.object_lock),
+        queues=Queues(ground),
+        database=Aurora(
+            ground,
+            network,
+            clients=inside,
+            version=configuration.postgres_version,
+            size=size,
+            readers=configuration.readers,
+        ),
+        cache=Cache(
+            ground,
+            network,
+            clients=inside,
+            node=size.cache_node,
+            replicas=int(configuration.enable_multi_az),
+        ),
+    )
+
+
+def _tasks(
+    ground: Ground,
+    configuration: Configuration,
+    cluster: Cluster,
+    storage: Storage,
+    roles: Mapping[str, aws.iam.Role],
+    watched_metrics: str,
+) -> dict[str, Task]:
+    if configuration.image is None:
+        raise Refused(
+            "Set image to what the tasks run: `remit image --push` builds it and prints it."
+        )
+    image = Image(uri=configuration.image, architecture=configuration.architecture)
+    resources = _resources(storage)
+    settings = _settings(ground.names, storage) | dict(configuration.settings)
+    told: dict[str, Mapping[str, pulumi.Input[str]]] = {
+        "payment-api": {"host": "::", "port": str(PORT), "drain_seconds": str(DRAIN_SECONDS)},
+        "payment-worker": {
+            "host": "127.0.0.1",
+            "worker_port": str(PORT),
+            "watched_metrics": watched_metrics,
+        },
+    }
+    return {
+        name: Task(
+            ground,
+            cluster,
+            command,
+            image=image,
+            role=roles[name],
+            statements=FARGATE_AURORA[name],
+            resources=resources,
+            environment={
+                # The names of AWS's services that have addresses of IPv6.
+                "AWS_USE_DUALSTACK_ENDPOINT": "true",
+                **service_environment({**settings, **told.get(name, {})}),
+            },
+            cpu_units=CPU_UNITS,
+            memory_mib=MEMORY_MIB,
+        )
+        for name, command in COMMANDS.items()
+    }
+
+
+def _settings(names: Names, storage: Storage) -> dict[str, pulumi.Input[str]]:
+    environment = names.environment.fargate
+    told: dict[str, pulumi.Input[str]] = {
+        "database_endpoint": storage.database.cluster.endpoint,
+        "database_name": NAME,
+        "database_secret_arn": storage.database.secret_arn,
+        "database_ca": "/etc/remit/rds-authorities.pem",
+        "work_queue_url": storage.queues.work.url,
+        "work_dead_letter_url": storage.queues.dead.url,
+        "cache_endpoint": storage.cache.endpoint,
+        "cache_name": storage.cache.name,
+        "cache_user": storage.cache.user.user_id,
+        "notification_topic_arn": storage.topics.notifications.arn,
+        "alarm_topic_arn": storage.topics.alarms.arn,
+        "audit_bucket": storage.buckets.audit.bucket,
+        "card_key_id": storage.keys.cards.key_id,
+        "fingerprint_key_id": storage.keys.fingerprints.key_id,
+        "service_name": f"payment-{names.suffix}",
+        "trace_ratio": str(TRACED),
+    }
+    if environment.pause_after_seconds is not None:
+        told["quiet_after_seconds"] = str(environment.pause_after_seconds)
+    return told
+
+
+def _resources(storage: Storage) -> dict[str, pulumi.Input[str]]:
+    """The words of `permissions.py` by the ARNs they stand for."""
+    audit = storage.buckets.audit
+    return {
+        "database secret": storage.database.secret_arn,
+        "cache": storage.cache.group.arn,
+        "cache user": storage.cache.user.arn,
+        "payment queue": storage.queues.work.arn,
+        "dead letter queue": storage.queues.dead.arn,
+        "fingerprint key": storage.keys.fingerprints.arn,
+        "card key": storage.keys.cards.arn,
+        "notification topic": storage.topics.notifications.arn,
+        "alarm topic": storage.topics.alarms.arn,
+        "audit bucket": audit.arn,
+        "audit objects": pulumi.Output.concat(audit.arn, "/*"),
+    }
+
+
+def _edge(
+    ground: Ground,
+    configuration: Configuration,
+    network: EgressOnlyNetwork,
+    buckets: Buckets,
+    inside: aws.ec2.SecurityGroup,
+) -> tuple[Balancer, aws.lb.TargetGroup]:
+    """The way in, the firewall before it, and the tasks behind it."""
+    outside = network.group("payment-alb-sg", "Load balancer: callers from the internet")
+    for port in (HTTPS, HTTP):
+        for family, anyone in (("", ANYWHERE), ("-ipv6", ANYWHERE_IPV6)):
+            allow(f"payment-alb-{port}{family}", to=outside, source=anyone, port=port)
+    allow("payment-alb-tasks", source=outside, to=inside, port=PORT)
+    target = aws.lb.TargetGroup(
+        "payment-tg",
+        name=ground.names("target group", "payment-tg"),
+        target_type="ip",
+        ip_address_type="ipv6",
+        port=PORT,
+        protocol="HTTP",
+        vpc_id=network.vpc.id,
+        deregistration_delay=DEREGISTRATION_SECONDS,
+        load_balancing_algorithm_type="least_outstanding_requests",
+        health_check={
+            "enabled": True,
+            # Of the task alone: a database that is away must not have every task replaced.
+            "path": "/live",
+            "matcher": "200",
+            "interval": HEALTH_SECONDS,
+            "timeout": 5,
+            "healthy_threshold": 2,
+            "unhealthy_threshold": 3,
+        },
+    )
+    balancer = Balancer(
+        ground,
+        subnets=network.public,
+        group=outside,
+        certificate_arn=configuration.certificate_arn,
+        buckets=buckets,
+        target=target,
+    )
+    Firewall(
+        ground,
+        protected={"alb": balancer.balancer.arn},
+        requests_per_address=REQUESTS_PER_ADDRESS,
+    )
+    if configuration.domain_name is not None and configuration.hosted_zone_id is not None:
+        for kind in ("A", "AAAA"):
+            aws.route53.Record(
+                f"payment-domain-{kind.lower()}",
+                zone_id=configuration.hosted_zone_id,
+                name=configuration.domain_name,
+                type=kind,
+                aliases=[
+                    {
+                        "name": balancer.balancer.dns_name,
+                        "zone_id": balancer.balancer.zone_id,
+                        "evaluate_target_health": True,
+                    }
+                ],
+            )
+    return balancer, target
+
+
+def _services(
+    configuration: Configuration,
+    ground: Ground,
+    cluster: Cluster,
+    tasks: Mapping[str, Task],
+    network: EgressOnlyNetwork,
+    queues: Queues,
+    behind: tuple[Balancer, aws.lb.TargetGroup],
+    *,
+    group: aws.ec2.SecurityGroup,
+    migration: pulumi.Resource,
+) -> tuple[Service, Service]:
+    """The API and the worker, once the database is migrated, and how each is scaled."""
+    balancer, target = behind
+    size = ground.names.environment.fargate
+    api_tasks = configuration.tasks_of(size.api_tasks)
+    worker_tasks = configuration.tasks_of(size.worker_tasks)
+
+    def service(name: str, task: str, least_and_most: tuple[int, int], **more: object) -> Service:
+        return Service(
+            ground,
+            cluster,
+            tasks[task],
+            name,
+            tasks=least_and_most,
+            is_spot=size.is_spot,
+            network=network,
+            group=group,
+            alarms=alarms_of(ground.names, name),
+            ready=[migration, balancer.listener],
+            **more,  # type: ignore[arg-type]
+        )
+
+    api = service("payment-service", "payment-api", api_tasks, target=target)
+    worker = service("payment-worker", "payment-worker", worker_tasks)
+    by_processor = by_cpu(configuration.cpu_target)
+    Scaling(
+        cluster,
+        api,
+        "payment-service",
+        tasks=api_tasks,
+        targets={
+            "cpu": by_processor,
+            "requests": by_requests(configuration.requests_target, balancer.balancer, target),
+        },
+    )
+    Scaling(
+        cluster,
+        worker,
+        "payment-worker",
+        tasks=worker_tasks,
+        targets={
+            "cpu": by_processor,
+            "queue": by_queue_depth(configuration.queue_depth_target, queues.work.name),
+        },
+    )
+    return api, worker
