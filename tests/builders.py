@@ -36,9 +36,10 @@ from remit.adapters.postgres_delivery import (
     PostgresVerdicts,
 )
 from remit.adapters.vault import FileVault
-from remit.app import nothing_measured
+from remit.app import new_id, nothing_measured
 from remit.card import Card
 from remit.change import Caller
+from remit.counted import Uncounted
 from remit.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.payment import Answer, Approved, Declined, Operation
 from remit.ports import App, Instruction, NewId
@@ -116,7 +117,7 @@ def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
     settings = settings or Settings()
     clock = StoppedClock()
     store = MemoryStore()
-    queue = MemoryQueue(settings.work_max_receives)
+    queue = MemoryQueue(settings.work_max_receives, clock, settings.work_visibility_seconds)
 
     async def nothing() -> None:
         return None
@@ -143,6 +144,7 @@ def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
         limiter=LocalLimiter(clock, per_second=settings.rate_per_second, burst=settings.rate_burst),
         ping=nothing,
         measures=nothing_measured,
+        metrics=Uncounted(),
         close=nothing,
     )
 
@@ -154,7 +156,7 @@ def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) ->
     writing, reading, delivery = (Connection(login, by_index=True) for _ in range(3))
     auditing = Connection(login)
     store = PostgresStore(writing, reading)
-    outbox = PostgresOutbox(delivery)
+    outbox = PostgresOutbox(delivery, holder=new_id(), lease_seconds=base.settings.lease_seconds)
     queue = PostgresQueue(
         delivery,
         base.new_id,
@@ -164,6 +166,7 @@ def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) ->
     )
 
     async def close() -> None:
+        await outbox.release()
         for connection in (writing, reading, delivery, auditing):
             await connection.close()
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from remit.adapters.limiter import LocalLimiter
 from remit.adapters.processors.simulated import Memory, SimulatedProcessor
-from remit.ports import App, Bucket, Check, Keys, Publisher, Vault
+from remit.counted import Uncounted
+from remit.ports import App, Bucket, Check, Keys, Metrics, Publisher, Vault
 from remit.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def assemble(settings: Settings) -> App:
         return _out_of_reach(settings, settings.operator_function)
     if settings.transactions_table is not None:
         return _on_dynamodb(settings, settings.transactions_table)
+    if settings.database_secret_arn is not None and settings.work_queue_url is not None:
+        return _on_aurora(settings)
     if settings.database_secret_arn is not None:
         return _on_rds(settings)
     if settings.database_url is not None:
@@ -98,6 +101,7 @@ class Around(NamedTuple):
     bucket: Bucket
     vault: Vault
     measures: Callable[[], Awaitable[Mapping[str, Check]]]
+    metrics: Metrics
 
 
 def _in_files(settings: Settings) -> Around:
@@ -113,18 +117,20 @@ def _in_files(settings: Settings) -> Around:
         bucket=FolderBucket(data / "bucket"),
         vault=FileVault(data / "vault.key"),
         measures=nothing_measured,
+        metrics=Uncounted(),
     )
 
 
 def _in_aws(settings: Settings) -> Around:
     """SNS, S3, KMS and CloudWatch, as the settings name them."""
     from remit.adapters.aws import LazyClient
-    from remit.adapters.cloudwatch import CloudWatchMeasures
+    from remit.adapters.cloudwatch import CloudWatchMeasures, CloudWatchMetrics
     from remit.adapters.kms import kms_vault
     from remit.adapters.s3 import S3Bucket
     from remit.adapters.sns import SnsTopic
 
-    sns = LazyClient("sns")
+    sns, cloudwatch = LazyClient("sns"), LazyClient("cloudwatch")
+    service = settings.service_name
     return Around(
         notifications=SnsTopic(sns, settings.needed("notification_topic_arn")),
         alerts=SnsTopic(sns, settings.needed("alarm_topic_arn")),
@@ -134,7 +140,8 @@ def _in_aws(settings: Settings) -> Around:
             key_id=settings.needed("card_key_id"),
             mac_key_id=settings.needed("fingerprint_key_id"),
         ),
-        measures=CloudWatchMeasures(LazyClient("cloudwatch"), settings.watched_metrics, now),
+        measures=CloudWatchMeasures(cloudwatch, settings.watched_metrics, now),
+        metrics=CloudWatchMetrics(cloudwatch, service) if service else Uncounted(),
     )
 
 
@@ -170,6 +177,31 @@ def _on_rds(settings: Settings) -> App:
     if settings.usage_plan_id is None:
         return app
     return replace(app, keys=_in_plan(app.keys, settings))
+
+
+def _on_aurora(settings: Settings) -> App:
+    """PostgreSQL in Aurora for processes that stay, a connection for each thing to do; work in SQS,
+    and AWS around it.
+    """
+    from remit.adapters import rds
+    from remit.adapters.aws import LazyClient
+    from remit.adapters.postgres_connection import Connection
+    from remit.adapters.processors.postgres_memory import PostgresMemory
+    from remit.adapters.sqs import SqsQueue
+
+    login = database_login(settings)
+    writing, reading, delivery = (Connection(login, by_index=True, span=rds.span) for _ in range(3))
+    queue = SqsQueue(
+        LazyClient("sqs"),
+        settings.needed("work_queue_url"),
+        settings.needed("work_dead_letter_url"),
+        retry_seconds=settings.work_retry_seconds,
+        wait_seconds=settings.work_wait_seconds,
+        visibility_seconds=settings.work_visibility_seconds,
+    )
+    around, memory = _in_aws(settings), PostgresMemory(delivery)
+    app = _on_postgres(settings, around, memory, login, writing, reading, delivery)
+    return replace(app, queue=queue, failed=queue)
 
 
 def _in_plan(keys: Keys, settings: Settings) -> Keys:
@@ -236,7 +268,7 @@ def _on_postgres(
 
     store = PostgresStore(writing, reading)
     auditing = Connection(login, timeout_seconds=AUDIT_TIMEOUT_SECONDS)
-    outbox = PostgresOutbox(delivery)
+    outbox = PostgresOutbox(delivery, holder=new_id(), lease_seconds=settings.lease_seconds)
     queue = PostgresQueue(
         delivery,
         new_id,
@@ -246,6 +278,7 @@ def _on_postgres(
     )
 
     async def close() -> None:
+        await outbox.release()
         for connection in (writing, reading, delivery, auditing):
             await connection.close()
 

@@ -67,6 +67,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str | None = None
 
 
+UNREADABLE = "unreadable"
+"""The kind that stands for a message whose body nobody can read."""
+
+
 class KeyScope(msgspec.Struct, frozen=True):
     """What an idempotency key is unique within: one merchant, one mode, one operation."""
 

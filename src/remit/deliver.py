@@ -4,7 +4,8 @@ Everything here may happen twice and is safe when it does: messages carry ids, p
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import assert_never
 
@@ -12,11 +13,12 @@ import structlog
 from msgspec.structs import replace
 
 from remit.ask import resolve, work
-from remit.change import Caller, Change, Message, Topic
+from remit.change import UNREADABLE, Caller, Change, Message, Topic
+from remit.counted import FAILED, prove
 from remit.errors import RemitError, Unavailable
 from remit.outcome import Accepted, Queued, Refused, Replayed, entry
 from remit.payment import Payment
-from remit.ports import App, Delivery, Queue
+from remit.ports import App, Delivery
 from remit.process import ProcessRequest, process
 from remit.refund import resolve_message, resolve_refund
 
@@ -29,12 +31,32 @@ log = structlog.get_logger("deliver")
 async def relay(app: App) -> list[Message]:
     """Sends the oldest waiting messages to where they go, then marks them sent; which ones."""
     messages = await app.outbox.pending(app.settings.relay_batch)
-    for topic in Topic:
-        if chosen := [message for message in messages if message.topic is topic]:
-            await send(app, topic, chosen)
     if messages:
-        await app.outbox.sent([message.id for message in messages])
+        async with _held(app):
+            for topic in Topic:
+                if chosen := [message for message in messages if message.topic is topic]:
+                    await send(app, topic, chosen)
+            await app.outbox.sent([message.id for message in messages])
     return messages
+
+
+@asynccontextmanager
+async def _held(app: App) -> AsyncIterator[None]:
+    """Keeps other processes from sending the same, however long the topics take."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(app.settings.lease_seconds / 3)
+            try:
+                await app.outbox.renew()
+            except Unavailable as error:
+                log.warning("lease_not_renewed", error=error.code)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
 
 
 async def send(app: App, topic: Topic, messages: Sequence[Message]) -> None:
@@ -52,23 +74,36 @@ async def send(app: App, topic: Topic, messages: Sequence[Message]) -> None:
 async def work_once(app: App) -> int:
     """Receives one batch of work and takes each step; how many messages that was."""
     deliveries = await app.queue.receive(app.settings.work_concurrency)
-    await asyncio.gather(*(_handle(app, app.queue, delivery) for delivery in deliveries))
+    await asyncio.gather(*(_handle(app, delivery) for delivery in deliveries))
     return len(deliveries)
 
 
-async def _handle(app: App, queue: Queue, delivery: Delivery) -> None:
-    message = delivery.message
+async def _handle(app: App, delivery: Delivery) -> None:
+    await settle(app, delivery, await attempt(app, delivery.message))
+
+
+async def attempt(
+    app: App, message: Message, moved: Callable[[], None] = lambda: None
+) -> RemitError | None:
+    """Takes the step, and answers for whatever goes wrong: None means done. A long step calls
+    `moved` on its way.
+    """
     try:
-        failure = await take_step(app, message)
+        return await take_step(app, message, moved)
     except Unavailable as error:
-        failure = error
+        return error
     except Exception as error:
         # One poisonous message must not stop the others.
         log.exception("work_failed", message_id=message.id, kind=message.kind)
-        failure = RemitError(type(error).__name__)
+        return RemitError(type(error).__name__)
+
+
+async def settle(app: App, delivery: Delivery, failure: RemitError | None) -> None:
+    """Tells the queue what became of a message: deleted when done, else back for later."""
     if failure is None:
-        await queue.delete(delivery)
+        await app.queue.delete(delivery)
         return
+    message = delivery.message
     log.warning(
         "work_retried",
         message_id=message.id,
@@ -76,15 +111,26 @@ async def _handle(app: App, queue: Queue, delivery: Delivery) -> None:
         receives=delivery.receives,
         error=failure.code,
     )
-    await queue.retry(delivery, f"{failure.code}: {failure.message}")
+    app.metrics.count(FAILED)
+    await app.queue.retry(delivery, f"{failure.code}: {failure.message}")
 
 
-async def take_step(app: App, message: Message) -> RemitError | None:
+async def take_step(
+    app: App, message: Message, moved: Callable[[], None] = lambda: None
+) -> RemitError | None:
     """The step that `message` asks for. An error means: not done, worth another try.
 
     A refusal that no retry can change (the payment is canceled, the card is gone) is done: it is
     in the audit trail.
     """
+    match message.kind:
+        case "prove":
+            await prove(app, app.metrics, moved)
+            return None
+        case "wake":
+            return None
+        case kind if kind == UNREADABLE:
+            return RemitError("The message cannot be read.")
     if message.payment_id is None or message.merchant_id is None or message.mode is None:
         return RemitError("The message names no payment.")
     caller = Caller(message.merchant_id, message.mode, "worker", message.id)

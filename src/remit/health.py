@@ -6,7 +6,7 @@ dependencies with the same checks; metrics are the monitor's alone, and `/health
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
@@ -108,8 +108,11 @@ class Monitor:
     left untold, because it died or the topic was down, are told by the next look.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, measures_hold: timedelta = timedelta(0)) -> None:
+        """Measures cost money by the look: each is good for as long as `measures_hold`."""
         self._app = app
+        self._measures_hold = measures_hold
+        self._measured: tuple[datetime, dict[str, Check]] | None = None
         self._unrecorded: Verdict | None = None
 
     async def watch(self) -> Health:
@@ -135,10 +138,15 @@ class Monitor:
         return _health(checks)
 
     async def _measures(self) -> dict[str, Check]:
+        now = self._app.clock()
+        if self._measured is not None and now - self._measured[0] < self._measures_hold:
+            return self._measured[1]
         try:
-            return dict(await self._app.measures())
+            measured = dict(await self._app.measures())
         except Unavailable as error:
-            return {"metrics": Check(ok=False, detail=error.message)}
+            measured = {"metrics": Check(ok=False, detail=error.message)}
+        self._measured = (now, measured)
+        return measured
 
     async def _before(self) -> Verdict:
         """The verdict before this one. While the store is down, this monitor's own memory."""

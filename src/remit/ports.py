@@ -141,7 +141,11 @@ class Outbox(Protocol):
     """Messages that were committed and are still to be sent."""
 
     async def pending(self, limit: int) -> list[Message]:
-        """The oldest messages not yet marked sent."""
+        """The oldest messages not yet marked sent. None while another process sends them."""
+        ...
+
+    async def renew(self) -> None:
+        """Says that this process still sends what `pending` told it."""
         ...
 
     async def sent(self, message_ids: Sequence[str]) -> None: ...
@@ -154,7 +158,9 @@ class Outbox(Protocol):
 class AuditLog(Protocol):
     """Audit entries that were committed and are still to be archived."""
 
-    async def unsealed(self, limit: int) -> list[AuditEntry]: ...
+    async def unsealed(self, limit: int) -> list[AuditEntry]:
+        """The oldest entries to be archived. None while another process archives them."""
+        ...
 
     async def sealed(self, entry_ids: Sequence[str], segment: int) -> None: ...
 
@@ -215,6 +221,10 @@ class Queue(Protocol):
 
     async def retry(self, delivery: Delivery, error: str) -> None:
         """Gives it back for later. After the last allowed receive it becomes a dead letter."""
+        ...
+
+    async def extend(self, delivery: Delivery, seconds: float) -> None:
+        """Hides it for so long from now on. 0 hands it back at once, as not begun."""
         ...
 
 
@@ -304,6 +314,18 @@ class Vault(Protocol):
         ...
 
 
+class Metrics(Protocol):
+    """Where the service counts what happens. Counting neither waits nor fails."""
+
+    def count(self, name: str, value: float = 1.0) -> None: ...
+
+    def seconds(self, name: str, value: float) -> None: ...
+
+    async def write(self) -> None:
+        """Hands on what was counted since the last time; what cannot be is kept for the next."""
+        ...
+
+
 class Limiter(Protocol):
     async def take(self, key: str) -> int | None:
         """Counts one request under `key`; the seconds to wait if it is one too many."""
@@ -335,4 +357,5 @@ class App:
     limiter: Limiter
     ping: Callable[[], Awaitable[None]]
     measures: Callable[[], Awaitable[Mapping[str, Check]]]
+    metrics: Metrics
     close: Callable[[], Awaitable[None]]

@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     card_key_id: str | None = None
     fingerprint_key_id: str | None = None
     watched_metrics: str | None = None
+    service_name: str | None = None
     usage_plan_id: str | None = None
     operator_function: str | None = None
 
@@ -71,7 +72,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     work_max_receives: Count = 5
     work_visibility_seconds: Seconds = 30.0
     work_retry_seconds: Seconds = 2.0
+    work_wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=20)] = 10
     work_concurrency: Count = 16
+    stop_seconds: Seconds = 50.0
+    drain_seconds: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
+    worker_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
+    lease_seconds: Seconds = 30.0
+    quiet_after_seconds: Seconds | None = None
     relay_batch: Count = 500
     relay_interval_seconds: Seconds = 0.2
     seal_batch: Count = 2_000

@@ -9,10 +9,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from msgspec import structs
 
-from remit.adapters.cloudwatch import CloudWatchMeasures
+from remit.adapters.cloudwatch import CloudWatchMeasures, CloudWatchMetrics
 from remit.adapters.kms import KmsKey, kms_vault
 from remit.adapters.s3 import S3Bucket
 from remit.adapters.sns import SnsTopic
@@ -214,6 +215,58 @@ async def test_a_metric_fails_when_all_its_newest_periods_are_above_the_threshol
     put(12, minutes_ago=1)
     assert await measures() == {"api-5xx": Check(ok=False, detail="12, and 10 is the most")}
     assert await CloudWatchMeasures(cloudwatch, None, lambda: now)() == {}
+
+
+async def test_all_that_was_counted_goes_in_one_call_under_the_service() -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    metrics = CloudWatchMetrics(cloudwatch, "payment-worker")
+    await metrics.write()
+    assert cloudwatch.list_metrics()["Metrics"] == []
+    for age in (1.5, 61.0, 0.0):
+        metrics.seconds("OutboxAge", age)
+    metrics.count("payment.captured")
+    metrics.count("payment.captured", 41)
+    await metrics.write()
+    await metrics.write()
+    found = {metric["MetricName"]: metric for metric in cloudwatch.list_metrics()["Metrics"]}
+    assert found.keys() == {"OutboxAge", "payment.captured"}
+    for metric in found.values():
+        assert metric["Namespace"] == "Remit"
+        assert metric["Dimensions"] == [{"Name": "service", "Value": "payment-worker"}]
+
+
+class Cloudwatch:
+    """A client that takes metrics when it likes."""
+
+    def __init__(self) -> None:
+        self.down = True
+        self.taken: list[dict[str, Any]] = []
+
+    def put_metric_data(self, **asked: Any) -> None:
+        if self.down:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutMetricData")
+        self.taken.append(asked)
+
+
+async def test_what_cloudwatch_did_not_take_goes_with_the_next_call() -> None:
+    cloudwatch = Cloudwatch()
+    metrics = CloudWatchMetrics(cloudwatch, "payment-worker")
+    metrics.seconds("OutboxAge", 61.0)
+    await metrics.write()
+    metrics.seconds("OutboxAge", 2.0)
+    for number in range(10_000):
+        metrics.count(f"name-{number}")
+    await metrics.write()
+    cloudwatch.down = False
+    await metrics.write()
+    [taken] = cloudwatch.taken
+    assert len(taken["MetricData"]) == 500
+    assert taken["MetricData"][0] == {
+        "MetricName": "OutboxAge",
+        "Dimensions": [{"Name": "service", "Value": "payment-worker"}],
+        "Unit": "Seconds",
+        "StatisticValues": {"SampleCount": 2, "Sum": 63.0, "Minimum": 2.0, "Maximum": 61.0},
+    }
 
 
 def settings_of_a_deployment() -> Settings:

@@ -212,6 +212,19 @@ async def test_failed_work_stays_in_its_queue_and_is_done_in_the_end(in_memory: 
     assert (await current(in_memory, bad)).state is State.CAPTURED
 
 
+async def test_a_body_nobody_can_read_stays_and_stops_no_other(in_memory: App) -> None:
+    payment = await a_validated(in_memory)
+    await enqueue(in_memory, caller(), ProcessRequest(payment.id))
+    [work] = [m for m in store_of(in_memory).messages.values() if m.topic == "work"]
+    records = [
+        {"messageId": "m0", "body": "{"},
+        {"messageId": "m1", "body": json.dumps(_plain(work))},
+    ]
+    answer = await Processing(in_memory)({"Records": records})
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert (await current(in_memory, payment)).state is State.CAPTURED
+
+
 async def test_the_clock_sweeps_relays_and_seals(in_memory: App) -> None:
     processor_of(in_memory).faults.append("lost")
     await a_processed(in_memory)

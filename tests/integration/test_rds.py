@@ -38,23 +38,23 @@ from tests.contracts.test_aws import settings_in_aws
 from tests.unit.arranged import a_processed, a_validated, current
 
 
+def make_database(folder: Path, certificate: Path) -> EmulatedDatabase:
+    """A server that shows a certificate of its own, which is then its only authority."""
+    key = certificate.with_suffix(".key")
+    make_certificate(certificate, key)
+    return EmulatedDatabase(folder, certificate=certificate, key=key)
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificate")
-    make_certificate(folder / "database.pem", folder / "database.key")
-    return folder / "database.pem"
+    return tmp_path_factory.mktemp("certificate") / "database.pem"
 
 
 @pytest.fixture(scope="module")
 def database(
     tmp_path_factory: pytest.TempPathFactory, certificate: Path
 ) -> Iterator[EmulatedDatabase]:
-    folder = tmp_path_factory.mktemp("rds")
-    with EmulatedDatabase(
-        folder,
-        certificate=certificate,
-        key=certificate.with_suffix(".key"),
-    ) as running:
+    with make_database(tmp_path_factory.mktemp("rds"), certificate) as running:
         yield running
 
 

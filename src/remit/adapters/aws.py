@@ -5,14 +5,19 @@ Clients may be shared by threads.
 
 import asyncio
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from opentelemetry import trace
 
 from remit.errors import Unavailable
+
+T = TypeVar("T")
+
+CALLS_AT_ONCE = 4
+"""Of one kind: a client keeps ten connections, and others want some."""
 
 _UNAVAILABLE = frozenset(
     {
@@ -59,6 +64,25 @@ def _attributes(method: Any) -> dict[str, str]:
         return {}  # the body of an answer, being read
     service = meta.service_model.service_id
     return {"rpc.system": "aws-api", "rpc.service": service, "rpc.method": method.__name__}
+
+
+async def in_batches(
+    items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[None]], *, size: int
+) -> None:
+    """Sends all, `size` to a call and a few calls at once. When one fails the others still end,
+    and then it is raised.
+    """
+    free = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def one(first: int) -> None:
+        async with free:
+            await send(items[first : first + size])
+
+    starts = range(0, len(items), size)
+    ended = await asyncio.gather(*(one(first) for first in starts), return_exceptions=True)
+    for outcome in ended:
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 async def call(method: Callable[..., Any], **asked: Any) -> Any:

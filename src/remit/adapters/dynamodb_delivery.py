@@ -34,6 +34,9 @@ class DynamoOutbox:
     async def pending(self, limit: int) -> list[Message]:
         return [_message.decode(item["data"]) for item in await self._waiting("outbox", limit)]
 
+    async def renew(self) -> None:
+        """Nothing to do: the stream has one reader for each shard, and the clock one function."""
+
     async def sent(self, message_ids: Sequence[str]) -> None:
         for message_id in message_ids:
             await self._table.delete(f"message#{message_id}")

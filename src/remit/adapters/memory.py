@@ -5,7 +5,7 @@ One event loop, no awaiting inside a method: each call is atomic. Nothing surviv
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from remit.change import (
     AuditEntry,
@@ -18,7 +18,7 @@ from remit.change import (
 )
 from remit.ledger import Posting, merchant_account
 from remit.payment import Mode, Payment, Refund, RefundState
-from remit.ports import ApiKey, Delivery, Examined, PageQuery, Verdict
+from remit.ports import ApiKey, Clock, Delivery, Examined, PageQuery, Verdict
 
 
 class MemoryStore:
@@ -132,6 +132,9 @@ class MemoryStore:
     async def pending(self, limit: int) -> list[Message]:
         return [self.messages[message_id] for message_id in sorted(self.messages)[:limit]]
 
+    async def renew(self) -> None:
+        """Nothing to do: nobody else sends."""
+
     async def sent(self, message_ids: Sequence[str]) -> None:
         for message_id in message_ids:
             self.messages.pop(message_id, None)
@@ -187,12 +190,17 @@ class MemoryStore:
 
 
 class MemoryQueue:
-    """Queue and FailedQueue. A received message is back at once when it is retried."""
+    """Queue and FailedQueue. A received message is back at once when it is retried, and otherwise
+    when the clock says so.
+    """
 
-    def __init__(self, max_receives: int) -> None:
+    def __init__(self, max_receives: int, clock: Clock, visibility_seconds: float) -> None:
         self.max_receives = max_receives
         self.waiting: dict[str, Delivery] = {}
         self.buried: dict[str, Delivery] = {}
+        self.hidden_until: dict[str, datetime] = {}
+        self._clock = clock
+        self._visibility_seconds = visibility_seconds
 
     async def send(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -207,13 +215,23 @@ class MemoryQueue:
                 receives=waiting.receives + 1,
                 last_error=waiting.last_error,
             )
-            for waiting in list(self.waiting.values())[:limit]
+            for waiting in self._visible()[:limit]
         ]
         self.waiting.update((delivery.message.id, delivery) for delivery in received)
+        for delivery in received:
+            await self.extend(delivery, self._visibility_seconds)
         return received
+
+    def _visible(self) -> list[Delivery]:
+        now = self._clock()
+        return [d for d in self.waiting.values() if self.hidden_until.get(d.message.id, now) <= now]
 
     async def delete(self, delivery: Delivery) -> None:
         self.waiting.pop(delivery.message.id, None)
+        self.hidden_until.pop(delivery.message.id, None)
+
+    async def extend(self, delivery: Delivery, seconds: float) -> None:
+        self.hidden_until[delivery.message.id] = self._clock() + timedelta(seconds=seconds)
 
     async def retry(self, delivery: Delivery, error: str) -> None:
         failed = Delivery(
@@ -222,6 +240,7 @@ class MemoryQueue:
             receives=delivery.receives,
             last_error=error,
         )
+        self.hidden_until.pop(delivery.message.id, None)
         if delivery.receives >= self.max_receives:
             self.waiting.pop(delivery.message.id, None)
             self.buried[delivery.message.id] = failed

@@ -15,6 +15,9 @@ from remit.errors import Unavailable
 
 CALL_TIMEOUT_SECONDS = 15.0
 
+CONNECT_TIMEOUT_SECONDS = 40.0
+"""A database that has paused takes 15 to 30 seconds to come back (Aurora Serverless v2)."""
+
 _BY_INDEX = {
     # Plans are made once for each connection, when the tables may still be small. What reads or
     # writes a few rows by key must not be left with a plan that reads whole tables as they grow.
@@ -65,7 +68,7 @@ async def _connect(login: Login, settings: dict[str, str]) -> asyncpg.Connection
     return await asyncpg.connect(
         **await login.arguments(),
         server_settings={"timezone": "UTC", "application_name": "remit"} | settings,
-        timeout=CALL_TIMEOUT_SECONDS,
+        timeout=CONNECT_TIMEOUT_SECONDS,
     )
 
 
@@ -112,6 +115,8 @@ class Connection:
                 asyncpg.InvalidAuthorizationSpecificationError,
                 asyncpg.AdminShutdownError,
                 asyncpg.CrashShutdownError,
+                # A writer that became a reader: the endpoint leads to another by now.
+                asyncpg.ReadOnlySQLTransactionError,
             ) as error:
                 self._abandon()
                 raise Unavailable("The database cannot be reached. Try again.") from error

@@ -4,27 +4,60 @@ Also API keys, which have no other home. Nothing here is on the path of a paymen
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from remit.adapters.backoff import backoff
 from remit.adapters.postgres_connection import Connection
 from remit.change import AuditEntry, Message
+from remit.errors import Unavailable
 from remit.ports import ApiKey, Delivery, NewId, Verdict, is_id
 
+# These two take or renew a lease if something waits; if nothing does, or another holds it, they
+# write nothing. Who gets it sees what was deleted before: a lease is free only after that.
+
 OUTBOX_PENDING = """
+WITH leased AS (
+    INSERT INTO leases AS l (name, holder, held_until)
+    SELECT 'relay', $2::uuid, now() + $3 * interval '1 second'
+    WHERE EXISTS (SELECT FROM outbox) AND NOT EXISTS (
+        SELECT FROM leases WHERE name = 'relay' AND holder <> $2::uuid AND held_until > now()
+    )
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
+    WHERE l.holder = excluded.holder OR l.held_until <= now()
+    RETURNING name
+)
 SELECT coalesce(json_agg(found.message ORDER BY found.id), '[]')::text FROM (
-    SELECT id, message FROM outbox ORDER BY id LIMIT $1
+    SELECT id, message FROM outbox WHERE EXISTS (SELECT FROM leased) ORDER BY id LIMIT $1
 ) found
 """
 
 UNSEALED = """
+WITH leased AS (
+    INSERT INTO leases AS l (name, holder, held_until)
+    SELECT 'seal', $2::uuid, now() + $3 * interval '1 second'
+    WHERE EXISTS (SELECT FROM audit_unsealed) AND NOT EXISTS (
+        SELECT FROM leases WHERE name = 'seal' AND holder <> $2::uuid AND held_until > now()
+    )
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
+    WHERE l.holder = excluded.holder OR l.held_until <= now()
+    RETURNING name
+)
 SELECT coalesce(json_agg(found ORDER BY found.id), '[]')::text FROM (
-    SELECT * FROM audit_entries
-    WHERE id = ANY (ARRAY(SELECT id FROM audit_unsealed ORDER BY id LIMIT $1))
+    SELECT * FROM audit_entries WHERE EXISTS (SELECT FROM leased)
+    AND id = ANY (ARRAY(SELECT id FROM audit_unsealed ORDER BY id LIMIT $1))
 ) found
 """
+
+RENEW = """
+UPDATE leases SET held_until = now() + $2 * interval '1 second'
+WHERE name = 'relay' AND holder = $1::uuid
+"""
+
+RELEASE = "UPDATE leases SET held_until = now() WHERE holder = $1::uuid AND held_until > now()"
 
 SEALED = """
 WITH sealed AS (DELETE FROM audit_unsealed WHERE id = ANY($1::uuid[]))
@@ -59,6 +92,11 @@ RETRY = """
 UPDATE queue_messages
 SET last_error = $3, receipt = NULL, visible_at = now() + $5 * interval '1 second',
     dead_at = CASE WHEN receives >= $4 THEN now() END
+WHERE id = $1::uuid AND receipt = $2::uuid
+"""
+
+EXTEND = """
+UPDATE queue_messages SET visible_at = now() + $3 * interval '1 second'
 WHERE id = $1::uuid AND receipt = $2::uuid
 """
 
@@ -103,13 +141,28 @@ _verdict = msgspec.json.Decoder(Verdict)
 
 
 class PostgresOutbox:
-    """Outbox, AuditLog and Retention: rows that the store wrote, until they are done with."""
+    """Outbox, AuditLog and Retention: rows that the store wrote, until they are done with.
 
-    def __init__(self, connection: Connection) -> None:
+    Of several processes one at a time is told what waits in the outbox, and one what is unsealed:
+    the one with the lease, which others can have `lease_seconds` after its last look.
+    """
+
+    def __init__(self, connection: Connection, *, holder: str, lease_seconds: float) -> None:
         self._connection = connection
+        self._lease = (holder, lease_seconds)
+        self._holds = False
 
     async def pending(self, limit: int) -> list[Message]:
-        return _messages.decode(await self._connection.value(OUTBOX_PENDING, limit))
+        return _messages.decode(await self._leased(OUTBOX_PENDING, limit))
+
+    async def renew(self) -> None:
+        await self._connection.rows(RENEW, *self._lease)
+
+    async def release(self) -> None:
+        """Lets another go on at once, when this process ends. Unavailable is no matter then."""
+        if self._holds:
+            with suppress(Unavailable):
+                await self._connection.rows(RELEASE, self._lease[0])
 
     async def sent(self, message_ids: Sequence[str]) -> None:
         await self._connection.rows("DELETE FROM outbox WHERE id = ANY($1::uuid[])", message_ids)
@@ -119,7 +172,12 @@ class PostgresOutbox:
         return oldest
 
     async def unsealed(self, limit: int) -> list[AuditEntry]:
-        return _entries.decode(await self._connection.value(UNSEALED, limit))
+        return _entries.decode(await self._leased(UNSEALED, limit))
+
+    async def _leased(self, query: str, limit: int) -> str:
+        found: str = await self._connection.value(query, limit, *self._lease)
+        self._holds = self._holds or found != "[]"
+        return found
 
     async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
         await self._connection.rows(SEALED, entry_ids, segment)
@@ -168,10 +226,13 @@ class PostgresQueue:
         )
 
     async def retry(self, delivery: Delivery, error: str) -> None:
-        delay = self._retry_seconds * 2 ** (delivery.receives - 1)
+        delay = backoff(self._retry_seconds, delivery.receives)
         await self._connection.rows(
             RETRY, delivery.message.id, delivery.receipt, error, self._max_receives, delay
         )
+
+    async def extend(self, delivery: Delivery, seconds: float) -> None:
+        await self._connection.rows(EXTEND, delivery.message.id, delivery.receipt, seconds)
 
     async def failed(self, limit: int) -> list[Delivery]:
         return _deliveries(await self._connection.rows(FAILED, limit))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from remit.adapters.aws import call
+from remit.adapters.aws import call, in_batches
 from remit.change import Message
 from remit.errors import Unavailable
 
@@ -20,21 +20,21 @@ class SnsTopic:
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Raises Unavailable unless every message was taken; some may have been."""
-        for first in range(0, len(messages), BATCH):
-            entries = [
-                {
-                    "Id": message.id,
-                    "Message": msgspec.json.encode(message).decode(),
-                    "MessageAttributes": {
-                        "kind": {"DataType": "String", "StringValue": message.kind}
-                    },
-                }
-                for message in messages[first : first + BATCH]
-            ]
-            answer = await call(
-                self._client.publish_batch,
-                TopicArn=self._arn,
-                PublishBatchRequestEntries=entries,
-            )
-            if answer["Failed"]:
-                raise Unavailable("The topic did not take every message. Try again.")
+        await in_batches(messages, self._publish, size=BATCH)
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
+        entries = [
+            {
+                "Id": message.id,
+                "Message": msgspec.json.encode(message).decode(),
+                "MessageAttributes": {"kind": {"DataType": "String", "StringValue": message.kind}},
+            }
+            for message in messages
+        ]
+        answer = await call(
+            self._client.publish_batch,
+            TopicArn=self._arn,
+            PublishBatchRequestEntries=entries,
+        )
+        if answer["Failed"]:
+            raise Unavailable("The topic did not take every message. Try again.")

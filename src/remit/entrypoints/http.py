@@ -9,9 +9,12 @@ from granian.rsgi import (  # type: ignore[attr-defined]
     Scope,
 )
 
-from remit.entrypoints.answers import Unreadable, headers_of, too_large
+from remit.entrypoints.answers import Answer, Unreadable, headers_of, json_answer, too_large
 from remit.entrypoints.api import Api, ClientGone
 from remit.ports import App
+
+LIVE = "/live"
+"""For a platform's own checks: of no merchant's concern, and in no document for them."""
 
 DRAIN_BYTES = 2**20
 """How much of a body that is too large is read and dropped, so that its sender reads our answer."""
@@ -72,11 +75,27 @@ class HttpApi:
     def __init__(self, app: App) -> None:
         self._app = app
         self._api = Api(app)
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on whoever balances the load is told to go elsewhere. Requests are answered."""
+        self._draining = True
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         request = HttpRequest(scope, protocol, self._app.new_id())
         try:
-            answer = await self._api.answer(request)
+            answer = self._live() if scope.path == LIVE else await self._api.answer(request)
         except ClientGone:
             return
-        protocol.response_bytes(answer.status, headers_of(answer, request.request_id), answer.body)
+        headers = headers_of(answer, request.request_id)
+        if self._draining:
+            headers.append(("connection", "close"))
+        protocol.response_bytes(answer.status, headers, answer.body)
+
+    def _live(self) -> Answer:
+        """Whether this process takes requests. Asks nobody else: what is down behind it is down
+        for every other process too.
+        """
+        if self._draining:
+            return json_answer({"status": "draining"}, 503)
+        return json_answer({"status": "live"})

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvloop
@@ -23,6 +24,7 @@ from remit.ports import App
 GARBAGE_THRESHOLD = 10_000
 """Objects made between two looks for garbage; ours is nearly all freed without one."""
 
+THREADS = 32
 HEADER_TIMEOUT_MILLISECONDS = 10_000
 BACKLOG = 1_024
 
@@ -32,9 +34,12 @@ class PortTaken(Exception):
 
 
 async def serve(app: App, stop: asyncio.Event) -> None:
-    """Answers requests until `stop` is set; those under way are finished first."""
+    """Answers requests until `stop` is set, and for `drain_seconds` after it, in which a load
+    balancer looks elsewhere. Those under way are finished first.
+    """
+    api = HttpApi(app)
     server = Server(
-        HttpApi(app),
+        api,
         address=app.settings.host,
         port=app.settings.port,
         interface=Interfaces.RSGI,
@@ -47,6 +52,9 @@ async def serve(app: App, stop: asyncio.Event) -> None:
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    if app.settings.drain_seconds and not serving.done():
+        api.drain()
+        await asyncio.wait({serving}, timeout=app.settings.drain_seconds)
     server.stop()  # type: ignore[no-untyped-call]
     await serving
 
@@ -57,6 +65,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # Calls to AWS wait in threads; one for each processor and four more would be too few.
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         runner.run(main)
 
 

@@ -1,60 +1,169 @@
-"""Runs what is delivered later: `remit work`. Each job has its own loop and fails by itself."""
+"""Runs what is delivered later: `remit work`. Each job has its own loop and fails by itself.
+
+Several workers may run at once: they divide the messages, and take turns at what one alone may do.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
 
 import structlog
 
 from remit.audit import Sealer
-from remit.deliver import forget, relay, sweep, work_once
+from remit.consume import FAILURE_PAUSE_SECONDS, Consumer
+from remit.counted import count_dead_letters, count_outbox_age, count_told
+from remit.deliver import forget, relay, sweep
+from remit.entrypoints.progress import Progress, told
 from remit.health import Monitor
 from remit.ports import App
 
 MONITOR_INTERVAL_SECONDS = 5.0
+MEASURES_HOLD = timedelta(minutes=1)
 FORGET_INTERVAL_SECONDS = 60.0
-FAILURE_PAUSE_SECONDS = 1.0
+METRICS_INTERVAL_SECONDS = 60.0
+LOOK_SECONDS = 3_600.0
+"""How often a worker that rests looks for what nobody told it."""
+
+Job = Callable[[], Awaitable[int]]
 
 log = structlog.get_logger("worker")
 
 
-async def run_worker(app: App, stop: asyncio.Event) -> None:
+class Rest:
+    """When a worker may leave its database alone: nothing has happened for `after_seconds`."""
+
+    def __init__(self, after_seconds: float | None, look_seconds: float = LOOK_SECONDS) -> None:
+        self._after_seconds = after_seconds
+        self.look_seconds = look_seconds
+        self._stirred = asyncio.Event()
+        self._last = asyncio.get_running_loop().time()
+
+    def stir(self) -> None:
+        """Something has happened: whoever rests goes on at once."""
+        self._last = asyncio.get_running_loop().time()
+        self._stirred.set()
+
+    @property
+    def is_due(self) -> bool:
+        if self._after_seconds is None:
+            return False
+        return asyncio.get_running_loop().time() - self._last >= self._after_seconds
+
+    async def over(self, stop: asyncio.Event) -> None:
+        """Waits until something happens, and anyway not for longer than to the next look."""
+        self._stirred.clear()
+        waiting = [asyncio.create_task(event.wait()) for event in (self._stirred, stop)]
+        await asyncio.wait(waiting, timeout=self.look_seconds, return_when="FIRST_COMPLETED")
+        for task in waiting:
+            task.cancel()
+
+
+async def run_worker(
+    app: App,
+    stop: asyncio.Event,
+    *,
+    progress: Progress | None = None,
+    rest: Rest | None = None,
+) -> None:
     """Runs every job until `stop` is set; what is under way is finished first."""
     settings = app.settings
-    monitor = Monitor(app)
+    progress = progress or Progress()
+    rest = rest or Rest(settings.quiet_after_seconds)
+    consumer = Consumer(app, lambda: progress.moved("work", settings.work_wait_seconds), rest.stir)
+    worker = _Worker(stop, progress, rest)
+    async with told(progress, settings.host, settings.worker_port):
+        progress.moved("work", settings.work_wait_seconds)
+        jobs = [worker.repeat(name, job, pause) for name, job, pause in _jobs(app)]
+        await _finish(asyncio.gather(consumer.run(stop), *jobs), stop, settings.stop_seconds)
+        await app.metrics.write()
+
+
+async def _finish(
+    everything: asyncio.Future[list[None]], stop: asyncio.Event, stop_seconds: float
+) -> None:
+    """Waits for all jobs, and after `stop` no longer than a platform does."""
+    stopping = asyncio.create_task(stop.wait())
+    waited: set[asyncio.Future[Any]] = {everything, stopping}
+    await asyncio.wait(waited, return_when="FIRST_COMPLETED")
+    stopping.cancel()
+    # The consumer ends itself in that time, and says what it leaves.
+    await asyncio.wait({everything}, timeout=stop_seconds + FAILURE_PAUSE_SECONDS)
+    if everything.done():
+        everything.result()
+        return
+    log.warning("jobs_left")
+    everything.cancel()
+    await asyncio.gather(everything, return_exceptions=True)
+
+
+def _jobs(app: App) -> list[tuple[str, Job, float]]:
+    """Each job's name, one round of it, and the pause after a round that found nothing."""
+    settings = app.settings
+    monitor = Monitor(app, measures_hold=MEASURES_HOLD)
 
     async def relay_once() -> int:
-        return len(await relay(app))
+        messages = await relay(app)
+        count_told(messages, app.metrics)
+        return len(messages)
 
     async def watch() -> int:
         await monitor.watch()
         return 0
 
-    jobs: list[tuple[str, Callable[[], Awaitable[int]], float]] = [
+    async def measure() -> int:
+        try:
+            await count_outbox_age(app, app.metrics)
+            await count_dead_letters(app, app.metrics)
+        finally:
+            await app.metrics.write()
+        return 0
+
+    jobs: list[tuple[str, Job, float]] = [
         ("relay", relay_once, settings.relay_interval_seconds),
-        ("work", lambda: work_once(app), settings.relay_interval_seconds),
         ("sweep", lambda: sweep(app), settings.sweep_interval_seconds),
         ("forget", lambda: forget(app), FORGET_INTERVAL_SECONDS),
         ("seal", Sealer(app).seal, settings.seal_interval_seconds),
         ("monitor", watch, MONITOR_INTERVAL_SECONDS),
     ]
-    await asyncio.gather(*(_repeat(name, job, pause, stop) for name, job, pause in jobs))
+    if settings.service_name is not None:
+        jobs.append(("metrics", measure, METRICS_INTERVAL_SECONDS))
+    return jobs
 
 
-async def _repeat(
-    name: str, job: Callable[[], Awaitable[int]], pause_seconds: float, stop: asyncio.Event
-) -> None:
-    """Repeats `job` at once while it finds work, and after a pause when it finds none or fails."""
-    while not stop.is_set():
-        pause = pause_seconds
+class _Worker:
+    """The loop that all jobs share."""
+
+    def __init__(self, stop: asyncio.Event, progress: Progress, rest: Rest) -> None:
+        self._stop = stop
+        self._progress = progress
+        self._rest = rest
+
+    async def repeat(self, name: str, job: Job, pause_seconds: float) -> None:
+        """Repeats `job` at once while it finds work, and after a pause when it finds none or
+        fails.
+        """
+        while not self._stop.is_set():
+            pause = pause_seconds
+            self._progress.moved(name)
+            try:
+                if await job():
+                    pause = 0.0
+                    self._rest.stir()
+            except Exception:
+                log.exception("job_failed", job=name)
+                pause = max(pause, FAILURE_PAUSE_SECONDS)
+            self._progress.moved(name, pause)
+            if pause:
+                await self._pause(pause)
+            if self._rest.is_due and not self._stop.is_set():
+                self._progress.moved(name, self._rest.look_seconds)
+                await self._rest.over(self._stop)
+        self._progress.ended(name)
+
+    async def _pause(self, seconds: float) -> None:
         try:
-            if await job():
-                pause = 0.0
-        except Exception:
-            log.exception("job_failed", job=name)
-            pause = max(pause, FAILURE_PAUSE_SECONDS)
-        try:
-            async with asyncio.timeout(pause or None):
-                if pause:
-                    await stop.wait()
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
         except TimeoutError:
-            continue
+            return

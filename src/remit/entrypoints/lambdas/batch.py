@@ -10,10 +10,8 @@ import structlog
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from remit.change import Message
+from remit.counted import FAILED, NAMESPACE
 from remit.errors import RemitError
-
-NAMESPACE = "Remit"
-FAILED = "MessagesFailed"
 
 log = structlog.get_logger("lambda")
 
@@ -26,7 +24,7 @@ def failures(identifiers: Sequence[str]) -> Failures:
 
 
 class Counter:
-    """Metrics in the log (CloudWatch's embedded metric format), written once per invocation."""
+    """The Metrics port in the log (CloudWatch's embedded format), written once per invocation."""
 
     def __init__(self) -> None:
         self._metrics = Metrics(namespace=NAMESPACE)
@@ -37,7 +35,7 @@ class Counter:
     def seconds(self, name: str, value: float) -> None:
         self._metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=value)
 
-    def write(self) -> None:
+    async def write(self) -> None:
         if self._metrics.metric_set:
             self._metrics.flush_metrics()
 

@@ -7,11 +7,9 @@ the stream      sends each message as it is written
 """
 
 from collections import Counter as Tally
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import structlog
 from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import (
     DynamoDBRecord,
@@ -19,22 +17,15 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 )
 
 from remit.audit import Sealer
-from remit.change import Message, Topic
+from remit.change import Message
+from remit.counted import count_dead_letters, count_outbox_age, count_told, prove
 from remit.deliver import forget, relay, send, sweep, work_once
-from remit.doctor import examine
 from remit.entrypoints.lambdas.batch import Counter, Failures, failures, took
 from remit.entrypoints.lambdas.runtime import Event, make_handler
 from remit.ports import App
 
-OUTBOX_AGE = "OutboxAge"
-DEAD_LETTERS = "DeadLetters"
 MAX_ROUNDS = 100
 """Of one run; the clock comes again."""
-
-CHECKS = {"ledger": "LedgerImbalances", "links": "LedgerImbalances", "audit": "AuditBreaks"}
-OTHER_CHECKS = "Discrepancies"
-
-log = structlog.get_logger("lambda")
 
 _message = msgspec.json.Decoder(Message)
 
@@ -59,10 +50,10 @@ class Delivery:
             if (message := _new_message(record)) is None:
                 continue
             if not await took(self._send(message), message, self._counter):
-                self._counter.write()
+                await self._counter.write()
                 return failures([_sequence_number(record)])
-            self._count([message])
-        self._counter.write()
+            count_told([message], self._counter)
+        await self._counter.write()
         return failures([])
 
     async def _send(self, message: Message) -> None:
@@ -71,12 +62,10 @@ class Delivery:
 
     async def tick(self) -> dict[str, int]:
         """One round of each of the worker's jobs; how much each found to do."""
-        oldest = await self._app.outbox.oldest()
-        age = 0.0 if oldest is None else (self._app.clock() - oldest).total_seconds()
-        self._counter.seconds(OUTBOX_AGE, max(0.0, age))
+        await count_outbox_age(self._app, self._counter)
         swept = await sweep(self._app)
         relayed = await self._relay()
-        self._counter.write()
+        await self._counter.write()
         return {
             "swept": swept,
             "relayed": relayed,
@@ -92,31 +81,20 @@ class Delivery:
             done.update(round_)
             if not any(round_.values()):
                 break
-        self._counter.count(DEAD_LETTERS, await self._app.failed.dead())
-        self._counter.write()
+        await count_dead_letters(self._app, self._counter)
+        await self._counter.write()
         return dict(done)
 
     async def _relay(self) -> int:
         messages = await relay(self._app)
-        self._count(messages)
+        count_told(messages, self._counter)
         return len(messages)
 
-    def _count(self, messages: Sequence[Message]) -> None:
-        """The business, by what callers are told of it."""
-        told = Tally(m.kind for m in messages if m.topic is Topic.NOTIFICATIONS)
-        for kind, number in told.items():
-            self._counter.count(kind, number)
-
     async def prove(self) -> dict[str, int]:
-        """How many disagreements each check found. Each is logged with its record."""
-        found = Tally(dict.fromkeys((*CHECKS.values(), OTHER_CHECKS), 0))
-        async for one in examine(self._app):
-            log.error("discrepancy", check=one.check, record=one.record, problem=one.problem)
-            found[CHECKS.get(one.check, OTHER_CHECKS)] += 1
-        for name, number in found.items():
-            self._counter.count(name, number)
-        self._counter.write()
-        return dict(found)
+        """How many disagreements each check found."""
+        found = await prove(self._app, self._counter)
+        await self._counter.write()
+        return found
 
 
 def _new_message(record: DynamoDBRecord) -> Message | None:

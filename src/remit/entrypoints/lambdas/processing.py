@@ -5,17 +5,15 @@ A step that fails stays in the queue, which counts its receives and buries it af
 
 from typing import Any
 
-import msgspec
 from aws_lambda_powertools.utilities.data_classes import SQSEvent
 
+from remit.adapters.sqs import read_message
 from remit.change import Message
 from remit.deliver import take_step
 from remit.entrypoints.lambdas.batch import Counter, Failures, failures, took
 from remit.entrypoints.lambdas.proxy import Http
 from remit.entrypoints.lambdas.runtime import Event, make_handler
 from remit.ports import App
-
-_message = msgspec.json.Decoder(Message)
 
 
 class Processing:
@@ -30,10 +28,10 @@ class Processing:
     async def steps(self, event: SQSEvent) -> Failures:
         failed = []
         for record in event.records:
-            message = _message.decode(record.body)
+            message = read_message(record.body, record.message_id, self._app.clock())
             if not await took(self._step(message), message, self._counter):
                 failed.append(record.message_id)
-        self._counter.write()
+        await self._counter.write()
         return failures(failed)
 
     async def _step(self, message: Message) -> None:

@@ -1,0 +1,186 @@
+"""Several workers over one database: what one alone may do, and who goes on when it dies."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from remit.audit import Sealer, Verified, verify
+from remit.change import Message
+from remit.deliver import relay, sweep, work_once
+from remit.payment import State
+from remit.ports import App
+from remit.process import ProcessRequest, enqueue
+from remit.settings import Settings
+from tests.builders import caller, postgres_app
+from tests.unit.arranged import a_validated, current
+
+BY_TWO = Settings(relay_batch=2)
+
+
+class Topic:
+    """A topic that takes its time, for workers that share it."""
+
+    def __init__(self) -> None:
+        self.published: Counter[str] = Counter()
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            await asyncio.sleep(0)
+            self.published[message.id] += 1
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    made = await asyncpg.connect(database_url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def topic() -> Topic:
+    return Topic()
+
+
+@pytest.fixture
+async def two(database_url: str, tmp_path: Path, topic: Topic) -> AsyncIterator[tuple[App, App]]:
+    apps = [
+        replace(postgres_app(tmp_path, database_url, settings=BY_TWO), notifications=topic)
+        for _ in range(2)
+    ]
+    yield apps[0], apps[1]
+    for app in apps:
+        await app.close()
+
+
+async def lapse(connection: asyncpg.Connection) -> None:
+    await connection.execute("UPDATE leases SET held_until = now()")
+
+
+async def test_two_workers_that_relay_send_each_message_once(
+    two: tuple[App, App], topic: Topic
+) -> None:
+    for _ in range(20):
+        await a_validated(two[0])
+
+    async def relay_all(app: App) -> None:
+        while await app.outbox.oldest() is not None:
+            await relay(app)
+
+    await asyncio.gather(*(relay_all(app) for app in two))
+    assert len(topic.published) == 20
+    assert set(topic.published.values()) == {1}
+
+
+async def test_another_goes_on_when_the_lease_has_lapsed(
+    two: tuple[App, App], connection: asyncpg.Connection
+) -> None:
+    first, second = two
+    await a_validated(first)
+    died_with = await first.outbox.pending(10)
+    assert len(died_with) == 1
+    assert await second.outbox.pending(10) == []
+    assert await first.outbox.pending(10) == died_with  # who failed may try again at once
+    await lapse(connection)
+    assert await second.outbox.pending(10) == died_with
+    assert await first.outbox.pending(10) == []
+
+
+async def test_a_lease_lapses_by_itself(
+    database_url: str, tmp_path: Path, two: tuple[App, App]
+) -> None:
+    short = postgres_app(tmp_path, database_url, settings=Settings(lease_seconds=0.01))
+    await a_validated(short)
+    assert len(await short.outbox.pending(10)) == 1
+    async with asyncio.timeout(30):
+        while not (taken := await two[0].outbox.pending(10)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert len(taken) == 1
+    await short.close()
+
+
+async def test_a_worker_that_ends_leaves_its_lease_to_the_next(
+    two: tuple[App, App],
+) -> None:
+    await a_validated(two[0])
+    assert len(await two[0].outbox.pending(10)) == 1
+    await two[0].close()
+    assert len(await two[1].outbox.pending(10)) == 1
+
+
+async def test_a_look_that_finds_nothing_or_another_at_work_writes_nothing(
+    two: tuple[App, App], connection: asyncpg.Connection
+) -> None:
+    async def rows() -> list[asyncpg.Record]:
+        return await connection.fetch("SELECT xmin::text, xmax::text, * FROM leases ORDER BY name")
+
+    for app in two:
+        assert await app.outbox.pending(10) == []
+        assert await app.audit_log.unsealed(10) == []
+    assert await rows() == []
+    await a_validated(two[0])
+    await two[0].outbox.pending(10)
+    await two[0].audit_log.unsealed(10)
+    held = await rows()
+    assert [row["name"] for row in held] == ["relay", "seal"]
+    await two[1].outbox.pending(10)
+    await two[1].audit_log.unsealed(10)
+    assert await rows() == held
+
+
+async def test_a_lease_is_renewed_while_its_holder_sends(
+    database_url: str, tmp_path: Path, connection: asyncpg.Connection
+) -> None:
+    class Slow(Topic):
+        async def publish(self, messages: Sequence[Message]) -> None:
+            seen: set[object] = set()
+            async with asyncio.timeout(30):
+                while len(seen) < 3:
+                    seen.add(await connection.fetchval("SELECT held_until FROM leases"))
+                    await asyncio.sleep(0.001)
+            await super().publish(messages)
+
+    slow = Slow()
+    app = postgres_app(tmp_path, database_url, settings=Settings(lease_seconds=0.03))
+    await a_validated(app)
+    assert len(await relay(replace(app, notifications=slow))) == 1
+    await app.close()
+
+
+async def test_two_workers_that_seal_make_one_trail(
+    two: tuple[App, App], connection: asyncpg.Connection
+) -> None:
+    first, second = (Sealer(app) for app in two)
+    await a_validated(two[0])
+    assert (await first.seal(), await second.seal()) == (1, 0)
+    await a_validated(two[0])
+    assert await second.seal() == 0
+    await lapse(connection)
+    assert await second.seal() == 1
+    await lapse(connection)
+    await a_validated(two[0])
+    assert await first.seal() == 0  # it finds that another has sealed, and catches up
+    assert await first.seal() == 1
+    verified = await verify(two[0].bucket)
+    assert isinstance(verified, Verified)
+    assert (verified.segments, verified.entries) == (3, 3)
+
+
+async def test_two_workers_take_up_what_lapsed_and_work_it_off_once(two: tuple[App, App]) -> None:
+    payments = [await a_validated(two[0]) for _ in range(8)]
+    for payment in payments:
+        await enqueue(two[0], caller(), ProcessRequest(payment.id))
+    shared = [replace(app, processor=two[0].processor) for app in two]
+    while await relay(shared[0]):
+        pass
+    await asyncio.gather(*(sweep(app) for app in shared))
+    while sum(await asyncio.gather(*(work_once(app) for app in shared))):
+        pass
+    for payment in payments:
+        assert (await current(two[0], payment)).state is State.CAPTURED
+        taken = [e.action for e in await two[0].reader.history(payment.id) if e.outcome == "done"]
+        assert taken == ["process"]

@@ -1,0 +1,123 @@
+"""The service as processes that stay: PostgreSQL by its secret, work in SQS, several at once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import boto3
+import pytest
+from moto import mock_aws
+from msgspec import structs
+
+from remit.adapters.postgres_connection import Connection, UrlLogin, connect
+from remit.adapters.sqs import SqsQueue
+from remit.app import assemble
+from remit.audit import Verified, verify
+from remit.doctor import examine
+from remit.entrypoints.worker import run_worker
+from remit.errors import Unavailable
+from remit.migrations import migrate
+from remit.payment import State
+from remit.process import ProcessRequest, enqueue
+from remit.settings import Settings, SettingsError
+from remit_infra.emulated.database import EmulatedDatabase
+from remit_infra.service_env import ON_AURORA
+from tests.builders import caller
+from tests.contracts.test_aws import settings_in_aws
+from tests.integration.test_rds import Rotated, login_of, make_database
+from tests.unit.arranged import a_validated, current
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("certificate") / "database.pem"
+
+
+@pytest.fixture(scope="module")
+def database(
+    tmp_path_factory: pytest.TempPathFactory, certificate: Path
+) -> Iterator[EmulatedDatabase]:
+    with make_database(tmp_path_factory.mktemp("aurora"), certificate) as running:
+        yield running
+
+
+@pytest.fixture
+async def deployed(
+    database: EmulatedDatabase, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Settings]:
+    """Everything that the service on Aurora needs, made as a deployment makes it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        secret, sqs = Rotated(database), boto3.client("sqs")
+        connection = await connect(login_of(database, secret, certificate))
+        await migrate(connection)
+        yield structs.replace(
+            settings_in_aws(),
+            database_endpoint=f"localhost:{database.port}",
+            database_secret_arn=secret.arn,
+            database_ca=certificate,
+            work_queue_url=sqs.create_queue(QueueName="payments")["QueueUrl"],
+            work_dead_letter_url=sqs.create_queue(QueueName="payments-dlq")["QueueUrl"],
+            work_wait_seconds=0,
+            work_visibility_seconds=300.0,
+            service_name="payment-worker",
+        )
+        await connection.execute("DROP OWNED BY CURRENT_USER")
+        await connection.close()
+
+
+async def test_two_workers_take_what_the_api_queued(deployed: Settings) -> None:
+    api, *workers = [assemble(deployed) for _ in range(3)]
+    assert isinstance(api.queue, SqsQueue)
+    stop = asyncio.Event()
+    running = [asyncio.create_task(run_worker(app, stop)) for app in workers]
+    payments = [await a_validated(api) for _ in range(5)]
+    for payment in payments:
+        await enqueue(api, caller(), ProcessRequest(payment.id))
+    async with asyncio.timeout(90):
+        for payment in payments:
+            while (await current(api, payment)).state is not State.CAPTURED:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        while await api.audit_log.unsealed(1) or await api.outbox.oldest():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        stop.set()
+        await asyncio.gather(*running)
+    assert [found async for found in examine(api)] == []
+    assert isinstance(await verify(api.bucket), Verified)
+    for app in (api, *workers):
+        await app.close()
+    counted = {m["MetricName"] for m in boto3.client("cloudwatch").list_metrics()["Metrics"]}
+    assert {"payment.captured", "OutboxAge"} <= counted
+
+
+async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) -> None:
+    for name in set(ON_AURORA) - {"database_secret_arn", "work_queue_url"}:
+        with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
+            assemble(structs.replace(deployed, **{name: None}))
+
+
+async def test_a_writer_that_became_a_reader_is_left_for_the_new_one(
+    database_url: str,
+) -> None:
+    connection = Connection(UrlLogin(database_url))
+    write: tuple[Any, ...] = ("INSERT INTO leases VALUES ($1, gen_random_uuid(), now())",)
+    await connection.rows(*write, "before")
+    administrator = await asyncpg.connect(database_url)
+    name = await administrator.fetchval("SELECT current_database()")
+    await administrator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await connection.rows("SET default_transaction_read_only = on")
+    before = await connection.value("SELECT pg_backend_pid()")
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await connection.rows(*write, "during")
+    await administrator.execute("SET default_transaction_read_only = off")
+    await administrator.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await administrator.close()
+    await connection.rows(*write, "after")
+    assert await connection.value("SELECT pg_backend_pid()") != before
+    assert await connection.value("SELECT count(*) FROM leases") == 2
+    await connection.close()

@@ -1,0 +1,134 @@
+"""A server that is told to end: it says so, finishes what is under way, and is gone."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from remit.app import new_secret
+from remit.keys import create_key
+from tests.builders import GOOD_CARD, postgres_app
+from tests.integration.conftest import Serve
+from tests.integration.served import JSON, Served
+from tests.service import Answered, clean_environ, free_port, wait_until
+
+LATE = {"REMIT_SIMULATOR_LATE_AT": "666", "REMIT_SIMULATOR_LATE_SECONDS": "4"}
+"""Longer than the server drains: its answer is waited for all the same."""
+
+
+class Server:
+    """`remit serve` on a database and a port of its own."""
+
+    def __init__(self, folder: Path, url: str, key: str, **environ: str) -> None:
+        self._port = free_port()
+        self._key = key
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "remit", "serve"],
+            cwd=folder,
+            env=clean_environ()
+            | {"REMIT_DATABASE_URL": url, "PORT": str(self._port), "REMIT_DATA_DIR": str(folder)}
+            | environ,
+        )
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+
+    def ask(self, method: str, path: str, body: object = None) -> Answered:
+        connection = self.connect()
+        try:
+            return answered(connection, method, path, body, self._key)
+        finally:
+            connection.close()
+
+    def is_up(self) -> bool:
+        try:
+            return self.ask("GET", "/live").status == 200
+        except OSError:
+            return False
+
+    def check(self) -> int:
+        """The container's own health check."""
+        check = [sys.executable, "-m", "remit.entrypoints.live"]
+        environ = os.environ | {"PORT": str(self._port)}
+        return subprocess.run(check, env=environ, check=False).returncode
+
+
+def answered(
+    connection: http.client.HTTPConnection, method: str, path: str, body: object, key: str
+) -> Answered:
+    sent = None if body is None else json.dumps(body)
+    connection.request(method, path, sent, JSON | {"x-api-key": key})
+    response = connection.getresponse()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Answered(response.status, json.loads(response.read()), headers)
+
+
+@pytest.fixture
+async def key(tmp_path: Path, database_url: str) -> str:
+    app = postgres_app(tmp_path, database_url)
+    made = await create_key(app, merchant_id="a", mode="test", label="", random=new_secret())
+    await app.close()
+    return made.secret
+
+
+@pytest.fixture
+def server(tmp_path: Path, database_url: str, key: str) -> Iterator[Server]:
+    made = Server(tmp_path, database_url, key, REMIT_DRAIN_SECONDS="2", **LATE)
+    try:
+        wait_until(made.is_up, 60, "the server to be up")
+        yield made
+    finally:
+        made.process.kill()
+        made.process.wait()
+
+
+def test_a_server_that_drains_says_so_and_finishes_what_is_under_way(
+    server: Server, key: str
+) -> None:
+    order = {"amount": "6.66", "card": {"number": GOOD_CARD, "exp_month": 12, "exp_year": 2030}}
+    assert server.check() == 0
+    validated = server.ask("POST", "/validate", order)
+    assert "connection" not in validated.headers
+    idle = server.connect()
+    assert answered(idle, "GET", "/live", None, key).status == 200
+    with ThreadPoolExecutor() as threads:
+        step = {"transaction_id": validated.body["transaction_id"]}
+        slow: Future[Answered] = threads.submit(server.ask, "POST", "/process", step)
+        wait_until(lambda: is_asked(server), 10, "the payment to be under way")
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: server.ask("GET", "/live").status == 503, 10, "the server to drain")
+        assert server.check() == 1
+        told = server.ask("GET", "/live")
+        assert (told.body, told.headers["connection"]) == ({"status": "draining"}, "close")
+        served = server.ask("GET", "/payments")
+        assert (served.status, served.headers["connection"]) == (200, "close")
+        assert not slow.done()
+        assert slow.result(30).status == 200
+    assert server.process.wait(30) == 0
+    assert server.check() == 1
+    idle.close()
+
+
+def is_asked(server: Server) -> bool:
+    return bool(server.ask("GET", "/payments?status=processing").body["data"])
+
+
+def test_a_server_without_a_drain_ends_at_once(tmp_path: Path, database_url: str, key: str) -> None:
+    server = Server(tmp_path, database_url, key)
+    wait_until(server.is_up, 60, "the server to be up")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+
+
+def test_a_process_lives_whatever_is_behind_it(serve_memory: Serve) -> None:
+    served: Served = serve_memory()
+    answer = served.send("GET", "/live", None, {})
+    assert (answer.status, answer.body) == (200, {"status": "live"})
+    assert "/live" not in served.get("/openapi.json").body["paths"]
