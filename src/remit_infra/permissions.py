@@ -243,3 +243,9 @@ LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
     }
 )
 """Each function's role. What a function may do in the database is for PostgreSQL to say."""
+
+CACHE_ACCESS = (
+    "on ~limit:* ~payment:* ~session:* -@all"
+    " +ping +get +set +del +eval +evalsha +time +hgetall +hincrby +hdel +pexpire"
+)
+"""What the service's user may do in Redis, as Redis and ElastiCache read it ("ACL SETUSER")."""
