@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
+from remit.adapters import elasticache
+from remit.adapters.cache import NoCache
 from remit.adapters.dynamodb import DynamoStore
 from remit.adapters.dynamodb_books import DynamoBooks
 from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox, DynamoVerdicts
@@ -35,8 +37,10 @@ from remit.adapters.postgres_delivery import (
     PostgresQueue,
     PostgresVerdicts,
 )
+from remit.adapters.redis_connection import RedisConnection
+from remit.adapters.sessions import MemorySessions
 from remit.adapters.vault import FileVault
-from remit.app import new_id, nothing_measured
+from remit.app import new_id, new_secret, nothing_measured
 from remit.card import Card
 from remit.change import Caller
 from remit.counted import Uncounted
@@ -45,6 +49,7 @@ from remit.payment import Answer, Approved, Declined, Operation
 from remit.ports import App, Instruction, NewId
 from remit.settings import Settings
 from remit.validate import Amount, CardInput, PaymentRequest
+from remit_infra.emulated.cache import EmulatedCache
 
 GOOD_CARD = "4242424242424242"
 DECLINED_CARD = "4000000000000002"
@@ -142,6 +147,8 @@ def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
         processor=ScriptedProcessor(),
         vault=FileVault(folder / "vault.key"),
         limiter=LocalLimiter(clock, per_second=settings.rate_per_second, burst=settings.rate_burst),
+        cache=NoCache(),
+        sessions=MemorySessions(clock, new_secret),
         ping=nothing,
         measures=nothing_measured,
         metrics=Uncounted(),
@@ -257,6 +264,25 @@ def dynamodb_app(
         retention=outbox,
         verdicts=DynamoVerdicts(table),
         ping=store.ping,
+    )
+
+
+def redis_settings(cache: EmulatedCache, **others: Any) -> Settings:
+    """The service's settings for a Redis as it runs here."""
+    return Settings(
+        cache_endpoint=cache.endpoint,
+        cache_name=cache.name,
+        cache_user=cache.user,
+        cache_ca=cache.certificate,
+        **others,
+    )
+
+
+def redis_connection(cache: EmulatedCache, clock: StoppedClock) -> RedisConnection:
+    """As one process of the service holds it. Close it afterwards."""
+    login = elasticache.IamLogin(cache_name=cache.name, user=cache.user)
+    return RedisConnection(
+        lambda: elasticache.connection(cache.endpoint, login, cache.certificate), clock
     )
 
 

@@ -14,9 +14,12 @@ from moto import mock_aws
 from remit.adapters.embedded import EmbeddedPostgres
 from remit.migrations import migrate
 from remit.ports import App
+from remit_infra.emulated.cache import EmulatedCache
+from remit_infra.emulated.certificate import make_certificate
 from tests.builders import AppFactory, InTurn, dynamodb_app, memory_app, postgres_app
 
 TEMPLATE = "remit_template"
+SIGNER = "testing"
 
 _numbers = count()
 
@@ -49,6 +52,28 @@ async def database_url(postgres_server: str, worker_id: str) -> AsyncIterator[st
     await _run(postgres_server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield postgres_server.replace("/postgres?", f"/{name}?")
     await _run(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def cache_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedCache]:
+    """A Redis for the tests of one module."""
+    folder = tmp_path_factory.mktemp("cache")
+    certificate, key = folder / "cache.pem", folder / "cache.key"
+    make_certificate(certificate, key)
+    with EmulatedCache(certificate=certificate, key=key, keys={SIGNER: SIGNER}) as running:
+        yield running
+
+
+@pytest.fixture
+def cache(cache_server: EmulatedCache, monkeypatch: pytest.MonkeyPatch) -> EmulatedCache:
+    """That Redis, empty, for whoever may sign for it. A machine that is busy fails no test."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, SIGNER)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for patience in ("CONNECT_SECONDS", "ANSWER_SECONDS"):
+        monkeypatch.setattr(f"remit.adapters.redis_connection.{patience}", 20.0)
+    cache_server.start_again()
+    return cache_server
 
 
 @pytest.fixture

@@ -11,10 +11,23 @@ from datetime import UTC, datetime, timedelta
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from remit.adapters.cache import NoCache, WriteThrough
 from remit.adapters.limiter import LocalLimiter
 from remit.adapters.processors.simulated import Memory, SimulatedProcessor
+from remit.adapters.sessions import MemorySessions
 from remit.counted import Uncounted
-from remit.ports import App, Bucket, Check, Keys, Metrics, Publisher, Vault
+from remit.ports import (
+    App,
+    Bucket,
+    Cache,
+    Check,
+    Keys,
+    Limiter,
+    Metrics,
+    Publisher,
+    Sessions,
+    Vault,
+)
 from remit.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -62,6 +75,11 @@ async def nothing_measured() -> dict[str, Check]:
 
 def assemble(settings: Settings) -> App:
     """The service over what the settings name. Only what is used is imported; nothing is opened."""
+    app = _over_its_store(settings)
+    return app if settings.cache_endpoint is None else with_redis(app)
+
+
+def _over_its_store(settings: Settings) -> App:
     if settings.operator_function is not None:
         return _out_of_reach(settings, settings.operator_function)
     if settings.transactions_table is not None:
@@ -239,10 +257,10 @@ def _out_of_reach(settings: Settings, function: str) -> App:
         queue=nothing,
         failed=OperatorFailed(operator),
         processor=nothing,
-        limiter=_limiter(settings),
         ping=nothing.ping,
         close=close,
         **_in_aws(settings)._asdict(),
+        **_in_process(settings)._asdict(),
     )
 
 
@@ -297,10 +315,10 @@ def _on_postgres(
         queue=queue,
         failed=queue,
         processor=SimulatedProcessor(memory, settings),
-        limiter=_limiter(settings),
         ping=store.ping,
         close=close,
         **around._asdict(),
+        **_in_process(settings)._asdict(),
     )
 
 
@@ -343,12 +361,62 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
         queue=queue,
         failed=queue,
         processor=SimulatedProcessor(DynamoMemory(table), settings),
-        limiter=_limiter(settings),
         ping=store.ping,
         close=close,
         **_in_aws(settings)._asdict(),
+        **_in_process(settings)._asdict(),
     )
 
 
-def _limiter(settings: Settings) -> LocalLimiter:
-    return LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst)
+class Shared(NamedTuple):
+    """What the processes of a service share where there is Redis, and else have each their own."""
+
+    limiter: Limiter
+    cache: Cache
+    sessions: Sessions
+
+
+def _in_process(settings: Settings) -> Shared:
+    return Shared(
+        limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
+        cache=NoCache(),
+        sessions=MemorySessions(now, new_secret),
+    )
+
+
+def with_redis(app: App) -> App:
+    """The service with limits, shown payments and sessions in ElastiCache for Redis."""
+    from remit.adapters import elasticache
+    from remit.adapters.redis_cache import RedisCache
+    from remit.adapters.redis_connection import RedisConnection
+    from remit.adapters.redis_limiter import RedisLimiter
+    from remit.adapters.redis_sessions import RedisSessions
+
+    settings = app.settings
+    endpoint = settings.needed("cache_endpoint")
+    login = elasticache.IamLogin(
+        cache_name=settings.needed("cache_name"), user=settings.needed("cache_user")
+    )
+    redis = RedisConnection(
+        lambda: elasticache.connection(endpoint, login, settings.cache_ca), app.clock
+    )
+    cache = RedisCache(redis, seconds=settings.cache_seconds)
+    limiter = RedisLimiter(
+        redis,
+        per_second=settings.rate_per_second,
+        burst=settings.rate_burst,
+        otherwise=app.limiter,
+    )
+
+    async def close() -> None:
+        await redis.close()
+        await app.close()
+
+    return replace(
+        app,
+        store=WriteThrough(app.store, cache),
+        limiter=limiter,
+        cache=cache,
+        sessions=RedisSessions(redis, new_secret),
+        close=close,
+    )

@@ -29,10 +29,11 @@ class Health(msgspec.Struct, frozen=True):
     checks: dict[str, Check]
 
 
-ADVISORY = frozenset({"dead_letters"})
+ADVISORY = frozenset({"cache", "dead_letters"})
 """What wants an operator while payments can be taken all the same."""
 
-Probe = Callable[[App], Awaitable[Check]]
+Probe = Callable[[App], Awaitable[Check | None]]
+"""None where a topology has no such thing."""
 
 
 async def health(app: App) -> Health:
@@ -47,10 +48,11 @@ def _health(checks: dict[str, Check]) -> Health:
 
 async def _look(app: App, probes: Mapping[str, Probe]) -> dict[str, Check]:
     checks = await asyncio.gather(*(_probe(probe(app)) for probe in probes.values()))
-    return dict(zip(probes, checks, strict=True))
+    seen = zip(probes, checks, strict=True)
+    return {name: check for name, check in seen if check is not None}
 
 
-async def _probe(probe: Awaitable[Check]) -> Check:
+async def _probe(probe: Awaitable[Check | None]) -> Check | None:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             return await probe
@@ -79,6 +81,14 @@ async def _dead_letters(app: App) -> Check:
     return Check(ok=dead == 0, detail=f"{dead} dead letters")
 
 
+async def _cache(app: App) -> Check | None:
+    try:
+        there = await app.cache.ping()
+    except Unavailable as error:
+        return Check(ok=False, detail=f"{error.message} Rate limits are per process.")
+    return Check(ok=True) if there else None
+
+
 async def _monitor(app: App) -> Check:
     """The measures that only the monitor takes. A verdict of long ago says nothing of today."""
     verdict = await app.verdicts.latest()
@@ -97,6 +107,7 @@ DEPENDENCIES: Mapping[str, Probe] = {
     "database": _database,
     "delivery": _delivery,
     "dead_letters": _dead_letters,
+    "cache": _cache,
 }
 
 

@@ -15,6 +15,7 @@ from remit.card import Card
 from remit.change import AuditEntry, Change, Conflict, IdempotencyRecord, KeyScope, Message
 from remit.payment import Answer, Mode, Operation, Payment, Refund, State
 from remit.settings import Settings
+from remit.shown import Shown
 
 Clock = Callable[[], datetime]
 """Now, in UTC."""
@@ -332,6 +333,36 @@ class Limiter(Protocol):
         ...
 
 
+class Cache(Protocol):
+    """Payments as they were a moment ago, to be shown. It may forget anything at any time."""
+
+    async def payment(self, payment_id: str) -> Shown | None:
+        """None where it is not known, or cannot be asked for."""
+        ...
+
+    async def put(self, payment: Payment) -> None:
+        """Keeps what is shown of it, unless a later version is known. Never fails."""
+        ...
+
+    async def ping(self) -> bool:
+        """False where there is no cache at all. Raises Unavailable."""
+        ...
+
+
+class Sessions(Protocol):
+    """Who is signed in to the console. Only a session's hash is stored, never its id."""
+
+    async def create(self, subject: str, *, seconds: float) -> str:
+        """The id, of 256 random bits, of a new session that ends by itself after so long."""
+        ...
+
+    async def get(self, session_id: str) -> str | None:
+        """Whose session it is, while it lasts."""
+        ...
+
+    async def end(self, session_id: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
     """The service, assembled: one of each port. `app.py` makes it; use cases take it."""
@@ -355,6 +386,8 @@ class App:
     processor: Processor
     vault: Vault
     limiter: Limiter
+    cache: Cache
+    sessions: Sessions
     ping: Callable[[], Awaitable[None]]
     measures: Callable[[], Awaitable[Mapping[str, Check]]]
     metrics: Metrics

@@ -41,6 +41,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_name: str = "payments"
     database_secret_arn: str | None = None
     database_ca: Path | None = None
+    cache_endpoint: str | None = None
+    cache_name: str | None = None
+    cache_user: str | None = None
+    cache_ca: Path | None = None
     log_level: str = "info"
 
     transactions_table: str | None = None
@@ -63,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_second: Count = 1_000
     rate_burst: Count = 2_000
     api_key_cache_seconds: Seconds = 1.0
+    cache_seconds: Seconds = 5.0
 
     processor_timeout_seconds: Seconds = 10.0
     claim_margin_seconds: Seconds = 5.0
@@ -75,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     work_wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=20)] = 10
     work_concurrency: Count = 16
     stop_seconds: Seconds = 50.0
+    trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     drain_seconds: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
     worker_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     lease_seconds: Seconds = 30.0

@@ -322,3 +322,9 @@ FARGATE_AURORA: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
 )
 """Each task's role. What starts a task is the cluster's own: it fetches the image and writes logs.
 """
+
+CACHE_ACCESS = (
+    "on ~limit:* ~payment:* ~session:* -@all"
+    " +ping +get +set +del +eval +evalsha +time +hgetall +hincrby +hdel +pexpire"
+)
+"""What the service's user may do in Redis, as Redis and ElastiCache read it ("ACL SETUSER")."""

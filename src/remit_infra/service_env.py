@@ -21,6 +21,9 @@ ON_DYNAMODB = ("transactions_table", "work_queue_url", "work_dead_letter_url", *
 ON_RDS = ("database_secret_arn", "database_endpoint", *IN_AWS)
 """The settings that the service on RDS cannot do without."""
 
+IN_ELASTICACHE = ("cache_endpoint", "cache_name", "cache_user")
+"""The settings that the service needs to share limits, shown payments and sessions in Redis."""
+
 ON_AURORA = (*ON_RDS, "work_queue_url", "work_dead_letter_url")
 """The settings that the service on Aurora cannot do without."""
 

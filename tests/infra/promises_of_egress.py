@@ -49,9 +49,8 @@ def tasks_reach_aws_and_nobody_reaches_tasks(graph: Graph) -> Iterator[str]:
     """Image, log and secret are fetched over IPv6: tasks have no other address, because with one
     of IPv4 Fargate would use that, and it leads nowhere.
     """
-    ways_out = {
-        r.name for r in of(graph, "ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway")
-    }
+    kind = "ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway"
+    ways_out = {r.name for r in of(graph, kind)}
     ways_in = {r.name for r in of(graph, "ec2/internetGateway:InternetGateway")}
     for subnet in of(graph, "ec2/subnet:Subnet"):
         tier = next(tier for tier in TIERS if f"-{tier}-" in subnet.name)

@@ -78,7 +78,7 @@ def connections_fit_into_the_database(graph: Graph) -> Iterator[str]:
         for function in of(graph, "lambda/function:Function")
     ]
     # A container holds one connection, the deliverer one more when it proves the books.
-    [alarm] = [a for a in ALARMS if a.name == "{}-connections"]
+    [alarm] = [a for a in ALARMS if (a.name, a.scope) == ("{}-connections", "database")]
     if sum(limits) + 2 > alarm.threshold:
         yield f"{sum(limits)} containers want more connections than the alarm allows"
 

@@ -5,9 +5,10 @@ import math
 import msgspec
 import pytest
 
-from remit_infra.cost import SERVICE_OF, USES, costs, read_prices
+from remit_infra.cost import costs, read_prices
 from remit_infra.graph import Graph, of_template
 from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.usage import SERVICE_OF, USES
 from tests.infra.promises import Template
 
 pytestmark = pytest.mark.xdist_group("cdk")

@@ -254,7 +254,7 @@ TRAPS: dict[str, Callable[[Graph], Graph]] = {
         g, SERVICE, "payment-service"
     ),
     "a migration of the old image": lambda g: own(g, giving(task_definition="payment-task:1")),
-    "a migration before there is a database": lambda g: own_unordered(g),
+    "a migration before there is a database": lambda g: own(g, None),
     "a deployment that does not roll back": lambda g: altered(
         g, SERVICE, "payment-service", without("deploymentCircuitBreaker")
     ),
@@ -359,20 +359,14 @@ TRAPS: dict[str, Callable[[Graph], Graph]] = {
 }
 
 
-def own(graph: Graph, change: Change) -> Graph:
-    """The graph with another migration."""
+def own(graph: Graph, change: Change | None) -> Graph:
+    """The graph with another migration, or with one that waits for nothing."""
     [migration] = [r for r in graph.resources if r.name == "payment-migration-run"]
-    changed = msgspec.structs.replace(migration, properties=change(dict(migration.properties)))
-    return _with(graph, migration, changed)
-
-
-def own_unordered(graph: Graph) -> Graph:
-    [migration] = [r for r in graph.resources if r.name == "payment-migration-run"]
-    return _with(graph, migration, msgspec.structs.replace(migration, depends_on=()))
-
-
-def _with(graph: Graph, old: Resource, new: Resource) -> Graph:
-    resources = tuple(new if resource is old else resource for resource in graph.resources)
+    if change is None:
+        changed = msgspec.structs.replace(migration, depends_on=())
+    else:
+        changed = msgspec.structs.replace(migration, properties=change(dict(migration.properties)))
+    resources = tuple(changed if one is migration else one for one in graph.resources)
     return msgspec.structs.replace(graph, resources=resources)
 
 

@@ -26,6 +26,7 @@ from remit.errors import (
 from remit.money import major_units
 from remit.outcome import Accepted, Outcome, Queued, Refused, Replayed
 from remit.payment import STATUS_NAMES, Declined, Payment, State
+from remit.shown import Shown
 
 STATES = {name: state for state, name in STATUS_NAMES.items()}
 
@@ -148,7 +149,7 @@ class PageView(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def payment_view(payment: Payment) -> PaymentView:
+def payment_view(payment: Payment | Shown) -> PaymentView:
     return PaymentView(
         status=STATUS_NAMES[payment.state],
         transaction_id=payment.id,
@@ -186,7 +187,7 @@ def page_answer(payments: list[Payment], limit: int) -> Answer:
     return Answer(200, _encode(page))
 
 
-def payment_answer(payment: Payment) -> Answer:
+def payment_answer(payment: Payment | Shown) -> Answer:
     return Answer(200, _encode(payment_view(payment)))
 
 

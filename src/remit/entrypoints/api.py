@@ -26,8 +26,10 @@ from remit.errors import InvalidRequest, NotFound, RemitError
 from remit.health import health
 from remit.keys import Authenticator
 from remit.outcome import refuse
+from remit.payment import Payment
 from remit.ports import App, PageQuery, is_id
 from remit.process import enqueue, process
+from remit.shown import Shown
 from remit.validate import validate
 
 T = TypeVar("T")
@@ -131,13 +133,23 @@ class Api:
     async def _show(self, request: Request) -> Answer:
         caller = await self._caller(request)
         payment_id = request.path.removeprefix("/payments/")
-        payment = await self._app.store.payment(payment_id) if is_id(payment_id) else None
+        payment = await self._look_up(payment_id) if is_id(payment_id) else None
         if payment is None or (payment.merchant_id, payment.mode) != (
             caller.merchant_id,
             caller.mode,
         ):
             raise NotFound("payment", param="transaction_id")
         return payment_answer(payment)
+
+    async def _look_up(self, payment_id: str) -> Payment | Shown | None:
+        """To be shown, as it is or was a moment ago. Whose it is, is for the caller to ask."""
+        known = await self._app.cache.payment(payment_id)
+        if known is not None:
+            return known
+        payment = await self._app.store.payment(payment_id)
+        if payment is not None:
+            await self._app.cache.put(payment)
+        return payment
 
     async def _list(self, request: Request) -> Answer:
         caller = await self._caller(request)

@@ -4,8 +4,6 @@ The embedded server has no TLS of its own, so a front ends it here and passes th
 """
 
 import asyncio
-import ssl
-import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +14,12 @@ import asyncpg
 
 from remit.adapters.embedded import EmbeddedPostgres
 from remit.app import new_secret
+from remit_infra.emulated.front import Front, Streams, tls
 
 ADMIN = "payments_admin"
 DATABASE = "payments"
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 """What a client sends to ask for TLS (PostgreSQL, "Message Formats", SSLRequest)."""
-
-PIECE_BYTES = 65_536
 
 END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1"
 
@@ -34,12 +31,8 @@ class EmulatedDatabase:
         self._server = EmbeddedPostgres(folder)
         self._folder = folder
         self.password = new_secret()
-        self._trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._trust.load_cert_chain(certificate, key)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._front: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._trust = tls(certificate, key)
+        self._front = Front(self._let_in)
         self._socket = ""
         self.url = ""
         self.port = 0
@@ -48,14 +41,12 @@ class EmulatedDatabase:
         self.url = self._server.start()
         [host] = parse_qs(urlsplit(self.url).query)["host"]
         self._socket = f"{host}/.s.PGSQL.5432"
-        self._thread.start()
         try:
             self._await(self._set_up())
-            self._front = self._await(asyncio.start_server(self._serve, "127.0.0.1"))
+            self.port = self._front.listen()
         except BaseException:
             self._stop()
             raise
-        self.port = self._front.sockets[0].getsockname()[1]
         return self
 
     def __exit__(
@@ -72,33 +63,14 @@ class EmulatedDatabase:
 
     def end_connections(self) -> None:
         """As a failover does. When this returns, every client has been sent the end."""
-        self._await(self._end_connections())
-
-    async def _end_connections(self) -> None:
-        clients = asyncio.all_tasks() - {asyncio.current_task()}
-        await self._run(END_CONNECTIONS, ADMIN)
-        if clients:
-            await asyncio.wait(clients)
+        self._front.end_clients(self._run(END_CONNECTIONS, ADMIN))
 
     def _await(self, asked: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(asked, self._loop).result(60)
+        return self._front.run(asked)
 
     def _stop(self) -> None:
-        self._await(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._front.stop()
         self._server.stop()
-
-    async def _end(self) -> None:
-        """Ends every connection at once. Closing one politely would wait for its client."""
-        if self._front is not None:
-            self._front.close()
-        clients = asyncio.all_tasks() - {asyncio.current_task()}
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*clients, return_exceptions=True)
-        await asyncio.sleep(0)
 
     async def _set_up(self) -> None:
         rules = self._folder / "pg_hba.conf"
@@ -115,40 +87,12 @@ class EmulatedDatabase:
         finally:
             await connection.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client: refused without TLS, and then a pipe each way."""
-        self._writers.add(writer)
-        try:
-            if await reader.readexactly(len(SSL_REQUEST)) != SSL_REQUEST:
-                return
-            writer.write(b"S")
-            await writer.start_tls(self._trust)
-            inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket)
-            self._writers.add(inner_writer)
-            try:
-                await _both_ways(_pipe(reader, inner_writer), _pipe(inner_reader, writer))
-            finally:
-                self._writers.discard(inner_writer)
-        except (OSError, asyncio.IncompleteReadError):
-            return  # the client went
-        finally:
-            writer.close()
-            self._writers.discard(writer)
-
-
-async def _both_ways(*pipes: Coroutine[Any, Any, None]) -> None:
-    """Until either side ends: then the other has nobody to speak to."""
-    running = [asyncio.ensure_future(pipe) for pipe in pipes]
-    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-    for one in running:
-        one.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while piece := await reader.read(PIECE_BYTES):
-            writer.write(piece)
-            await writer.drain()
-    finally:
-        writer.close()
+    async def _let_in(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Streams | None:
+        """A client that asks for TLS. The server itself asks for the password."""
+        if await reader.readexactly(len(SSL_REQUEST)) != SSL_REQUEST:
+            return None
+        writer.write(b"S")
+        await writer.start_tls(self._trust)
+        return await asyncio.open_unix_connection(self._socket)

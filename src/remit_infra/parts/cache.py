@@ -10,13 +10,11 @@ import pulumi_aws as aws
 from remit_infra.parts.ground import Ground
 from remit_infra.parts.network import REDIS, allow
 from remit_infra.parts.network_egress import EgressOnlyNetwork
+from remit_infra.permissions import CACHE_ACCESS
 
 VERSION, FAMILY = "7.1", "redis7"
 SNAPSHOT_DAYS = 1
 SNAPSHOT_WINDOW, MAINTENANCE_WINDOW = "02:00-03:00", "sun:06:00-sun:07:00"
-ACCESS = "on ~remit:* resetchannels -@all +@read +@write +@scripting +@connection +time -@dangerous"
-"""The service's own keys, and no command that looks at or changes the server."""
-
 LOGS = ("slow-log", "engine-log")
 
 
@@ -69,7 +67,7 @@ class Cache(pulumi.ComponentResource):
             transit_encryption_mode="required",
             at_rest_encryption_enabled=True,
             kms_key_id=ground.key.arn,
-            user_group_ids=[self._users().user_group_id],
+            user_group_ids=[self._users().id],
             snapshot_retention_limit=SNAPSHOT_DAYS,
             snapshot_window=SNAPSHOT_WINDOW,
             maintenance_window=MAINTENANCE_WINDOW,
@@ -101,7 +99,7 @@ class Cache(pulumi.ComponentResource):
             user_id=name,
             user_name=name,
             engine="redis",
-            access_string=ACCESS,
+            access_string=CACHE_ACCESS,
             authentication_mode={"type": "iam"},
             opts=self._under,
         )
