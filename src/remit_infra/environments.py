@@ -130,6 +130,7 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         "parameter group": 255,
         "queue": 80,
         "release": 100,
+        "repository": 256,
         "role": 64,
         "rule": 64,
         "security group": 255,
