@@ -52,7 +52,7 @@ lock: .venv/.uv ## Write requirements/*.lock from pyproject.toml (UPGRADE=1 for 
 	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra lambda --extra cdk --extra pulumi --group dev -c requirements/run.lock -o requirements/dev.lock
 	@$(COMPILE) pyproject.toml --extra local --extra aws --extra cdk --extra pulumi --group build -c requirements/dev.lock -o requirements/aws.lock
 	@$(COMPILE) --group function -c requirements/run.lock -o requirements/function.lock
-	@$(COMPILE) pyproject.toml --extra aws --extra container --group build -c requirements/dev.lock -o requirements/image.lock
+	@$(COMPILE) pyproject.toml --extra aws --extra container -c requirements/dev.lock -o requirements/image.lock
 	@$(COMPILE) --group emulator -o requirements/emulator.lock
 	@$(COMPILE) --group scan -o requirements/scan.lock
 	@$(COMPILE) --group bench -c requirements/dev.lock -o requirements/bench.lock

@@ -12,11 +12,13 @@ from remit.entrypoints.cli import cli
 from remit.entrypoints.cli import main as run
 from remit.entrypoints.console import Json, fail, print_json, print_table
 from remit_infra.environments import MIGRATION_DATE
+from remit_infra.image_command import image
 from remit_infra.infra_command import infra, require_tools
 
 if TYPE_CHECKING:
     from remit_infra.deployment import Deployment
 
+cli.command(image)
 cli.command(infra)
 
 Topology = Literal["fargate-aurora", "lambda-dynamodb", "lambda-postgres"]
