@@ -30,7 +30,7 @@ class EmulatedStack:
         self.database = database
         self.terraform = Terraform(folder, emulator.environment)
         self.secret_arn = emulator.client("secretsmanager").create_secret(
-            Name="rds-managed", SecretString=_login(database.password)
+            Name="rds-managed", SecretString=login_of(database.password)
         )["ARN"]
 
     @property
@@ -63,9 +63,9 @@ class EmulatedStack:
         """As Secrets Manager rotates it."""
         self.database.change_password(password)
         self.emulator.client("secretsmanager").put_secret_value(
-            SecretId=self.secret_arn, SecretString=_login(password)
+            SecretId=self.secret_arn, SecretString=login_of(password)
         )
 
 
-def _login(password: str) -> str:
+def login_of(password: str) -> str:
     return json.dumps({"username": ADMIN, "password": password})

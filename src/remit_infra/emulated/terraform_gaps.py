@@ -3,6 +3,7 @@ reason; and what the provider believes to have changed once it is applied.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,8 @@ from remit_infra.terraform import Adapt
 
 LEFT_OUT: Mapping[str, str] = MappingProxyType(
     {
+        "aws_appautoscaling_policy": "The emulator has no Application Auto Scaling.",
+        "aws_appautoscaling_target": "The emulator has no Application Auto Scaling.",
         "aws_codedeploy_app": "The emulator has no CodeDeploy.",
         "aws_codedeploy_deployment_group": "The emulator has no CodeDeploy.",
         "aws_wafv2_web_acl_logging_configuration": "Its WAF does not know logging.",
@@ -30,6 +33,15 @@ DRIFT: Mapping[str, frozenset[str]] = MappingProxyType(
                 *("ok_actions", "period", "statistic", "treat_missing_data"),
             }
         ),
+        # It knows neither how a user proves who it is nor what a group inherits.
+        "aws_elasticache_user": frozenset({"authentication_mode"}),
+        "aws_elasticache_parameter_group": frozenset({"parameter"}),
+        "aws_elasticache_replication_group": frozenset({"auto_minor_version_upgrade"}),
+        "aws_ecs_service": frozenset({"availability_zone_rebalancing"}),
+        "aws_rds_cluster": frozenset(
+            {"enabled_cloudwatch_logs_exports", "serverlessv2_scaling_configuration"}
+        ),
+        "aws_rds_cluster_instance": frozenset({"performance_insights_kms_key_id"}),
         "aws_db_instance": frozenset(
             {"enabled_cloudwatch_logs_exports", "performance_insights_kms_key_id"}
         ),
@@ -44,6 +56,23 @@ DRIFT: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """By type, the attributes that the emulator does not give back as they were set."""
 
+FORGOTTEN: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "aws_elasticache_replication_group": ("ip_discovery", "kms_key_id", "network_type"),
+        "aws_lb_target_group": ("ip_address_type",),
+        # It has no addresses of IPv6, so a network has those of IPv4 alone.
+        "aws_subnet": (
+            *("assign_ipv6_address_on_creation", "enable_dns64", "ipv6_cidr_block", "ipv6_native"),
+            "enable_resource_name_dns_aaaa_record_on_launch",
+        ),
+        "aws_vpc": ("assign_generated_ipv6_cidr_block",),
+    }
+)
+"""By type, what the emulator forgets and for which the provider would make a resource anew."""
+
+IPV6_BLOCK = "2001:db8:1234:1a00::/56"
+"""Stands for the network's own in rules (RFC 3849)."""
+
 MANAGED = ".master_user_secret[0].secret_arn}"
 
 
@@ -51,9 +80,9 @@ def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
     """For a database instance that is in truth `database`, with its password in `secret_arn`."""
 
     def adapt(kind: str, given: dict[str, Any]) -> dict[str, Any] | None:
-        if kind in LEFT_OUT:
+        if kind in LEFT_OUT or "destination_ipv6_cidr_block" in given:
             return None
-        body: dict[str, Any] = json.loads(_with_secret(json.dumps(given), secret_arn))
+        body = _changed(kind, given, secret_arn)
         match kind:
             case "aws_db_instance":
                 # It listens nowhere, and makes no secret for an instance's own password.
@@ -70,6 +99,20 @@ def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
                 return body
 
     return adapt
+
+
+def _changed(kind: str, given: dict[str, Any], secret_arn: str) -> dict[str, Any]:
+    text = _with_secret(json.dumps(given), secret_arn)
+    body: dict[str, Any] = json.loads(_IPV6.sub(IPV6_BLOCK, text))
+    if kind == "aws_subnet" and "cidr_block" not in body:
+        # Numbered after the sixteenths that the other tiers have.
+        number = int(_NUMBER.findall(given["ipv6_cidr_block"])[0])
+        body["cidr_block"] = f"${{cidrsubnet(aws_vpc.payment-vpc.cidr_block, 4, {number})}}"
+    return {name: body[name] for name in body if name not in FORGOTTEN.get(kind, ())}
+
+
+_IPV6 = re.compile(r"\$\{aws_vpc\.[a-z-]+\.ipv6_cidr_block\}")
+_NUMBER = re.compile(r"8, (\d+)\)")
 
 
 def _with_secret(text: str, secret_arn: str) -> str:

@@ -15,6 +15,7 @@ from remit_infra.permissions import CACHE_ACCESS
 VERSION, FAMILY = "7.1", "redis7"
 SNAPSHOT_DAYS = 1
 SNAPSHOT_WINDOW, MAINTENANCE_WINDOW = "02:00-03:00", "sun:06:00-sun:07:00"
+USER = "payment-cache"
 LOGS = ("slow-log", "engine-log")
 
 
@@ -82,18 +83,18 @@ class Cache(pulumi.ComponentResource):
         return pulumi.Output.concat(self.group.primary_endpoint_address, f":{REDIS}")
 
     def _parameters(self) -> aws.elasticache.ParameterGroup:
-        """What is used least goes first when memory runs out, for everything here can go."""
+        """When memory runs out, what would go soonest anyway goes first: all of it can."""
         return aws.elasticache.ParameterGroup(
             "payment-cache-parameters",
             name=self._ground.names("parameter group", "payment-cache-parameters"),
             family=FAMILY,
-            parameters=[{"name": "maxmemory-policy", "value": "allkeys-lru"}],
+            parameters=[{"name": "maxmemory-policy", "value": "volatile-ttl"}],
             opts=self._under,
         )
 
     def _user(self) -> aws.elasticache.User:
         """With IAM, a user's name is its id."""
-        name = self._ground.names("cache user", "payment-cache")
+        name = self._ground.names("cache user", USER)
         return aws.elasticache.User(
             "payment-cache-user",
             user_id=name,

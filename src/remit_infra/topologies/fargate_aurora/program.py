@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from remit_infra.alarms import adjusted, placed, watched
 from remit_infra.environments import Names, Refused, tags
+from remit_infra.image import DATABASE_CA_IN_IMAGE
 from remit_infra.parts.aurora import Aurora
 from remit_infra.parts.balancer import Balancer
 from remit_infra.parts.buckets import Buckets
@@ -15,6 +16,7 @@ from remit_infra.parts.cache import Cache
 from remit_infra.parts.clock import schedule_message
 from remit_infra.parts.containers import (
     PORT,
+    STOP_SECONDS,
     Cluster,
     Command,
     Image,
@@ -30,7 +32,7 @@ from remit_infra.parts.migration import Migration
 from remit_infra.parts.network import ANYWHERE, ANYWHERE_IPV6, HTTP, HTTPS, allow
 from remit_infra.parts.network_egress import EgressOnlyNetwork
 from remit_infra.parts.observed import make_alarms, make_dashboard
-from remit_infra.parts.queues import Queues
+from remit_infra.parts.queues import VISIBILITY_SECONDS, Queues
 from remit_infra.parts.repository import make_repository
 from remit_infra.parts.scaling import Scaling, by_cpu, by_queue_depth, by_requests
 from remit_infra.parts.tagging import tag_everything
@@ -217,6 +219,7 @@ def _tasks(
         "payment-api": {"host": "::", "port": str(PORT), "drain_seconds": str(DRAIN_SECONDS)},
         "payment-worker": {
             "host": "127.0.0.1",
+            "work_visibility_seconds": str(VISIBILITY_SECONDS),
             "worker_port": str(PORT),
             "watched_metrics": watched_metrics,
         },
@@ -248,7 +251,7 @@ def _settings(names: Names, storage: Storage) -> dict[str, pulumi.Input[str]]:
         "database_endpoint": storage.database.cluster.endpoint,
         "database_name": NAME,
         "database_secret_arn": storage.database.secret_arn,
-        "database_ca": "/etc/remit/rds-authorities.pem",
+        "database_ca": DATABASE_CA_IN_IMAGE,
         "work_queue_url": storage.queues.work.url,
         "work_dead_letter_url": storage.queues.dead.url,
         "cache_endpoint": storage.cache.endpoint,
@@ -260,6 +263,7 @@ def _settings(names: Names, storage: Storage) -> dict[str, pulumi.Input[str]]:
         "card_key_id": storage.keys.cards.key_id,
         "fingerprint_key_id": storage.keys.fingerprints.key_id,
         "service_name": f"payment-{names.suffix}",
+        "stop_seconds": str(STOP_SECONDS - 10),
         "trace_ratio": str(TRACED),
     }
     if environment.pause_after_seconds is not None:
