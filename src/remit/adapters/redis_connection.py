@@ -172,9 +172,11 @@ class RedisConnection:
 async def _answer(connection: AbstractConnection) -> Any:
     try:
         return await connection.read_response()
-    except ReadOnlyError:
-        raise  # this was the primary until a moment ago: the same name now leads to another
     except ResponseError as error:
+        # Redis 6 says so of a script within its own words.
+        if isinstance(error, ReadOnlyError) or "-READONLY" in str(error):
+            # This was the primary until a moment ago: the same name now leads to another.
+            raise ReadOnlyError(str(error)) from error
         return error
 
 
