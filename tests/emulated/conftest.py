@@ -22,7 +22,7 @@ from remit.keys import create_key
 from remit.ports import App
 from remit.settings import read_settings
 from remit_infra.deployment import Deployment
-from remit_infra.emulated.emulator import REGION, Emulator, install, without_gaps
+from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, install, without_gaps
 from remit_infra.environments import Names
 from remit_infra.package import build
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
@@ -156,28 +156,31 @@ class Deployed(Caller):
 
     def subscribe(self, topic: str) -> Callable[[], list[dict[str, Any]]]:
         """Everything that is published to the topic from now on, when asked."""
-        sqs, sns = self.client("sqs"), self.client("sns")
-        name = f"{topic}-{time.time_ns()}"
-        arn = f"arn:aws:sqs:{REGION}:{self.deployment.account}:{name}"
-        url = sqs.create_queue(QueueName=name, Attributes={"Policy": _for_topics(arn)})["QueueUrl"]
-        sns.subscribe(
-            TopicArn=f"arn:aws:sns:{REGION}:{self.deployment.account}:{self.names('topic', topic)}",
-            Protocol="sqs",
-            Endpoint=arn,
-            Attributes={"RawMessageDelivery": "true"},
-        )
-        received: list[dict[str, Any]] = []
+        return subscribe(self.emulator, self.names("topic", topic))
 
-        def read() -> list[dict[str, Any]]:
-            while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
-                "Messages"
-            ):
-                for message in found:
-                    received.append(json.loads(message["Body"]))
-                    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            return received
 
-        return read
+def subscribe(emulator: Emulator, topic: str) -> Callable[[], list[dict[str, Any]]]:
+    """Everything that is published to the topic from now on, when asked."""
+    sqs, sns = emulator.client("sqs"), emulator.client("sns")
+    name = f"{topic}-{time.time_ns()}"
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+    url = sqs.create_queue(QueueName=name, Attributes={"Policy": _for_topics(arn)})["QueueUrl"]
+    sns.subscribe(
+        TopicArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic}",
+        Protocol="sqs",
+        Endpoint=arn,
+        Attributes={"RawMessageDelivery": "true"},
+    )
+    received: list[dict[str, Any]] = []
+
+    def read() -> list[dict[str, Any]]:
+        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                received.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return received
+
+    return read
 
 
 def _for_topics(queue_arn: str) -> str:

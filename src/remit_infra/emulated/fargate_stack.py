@@ -12,7 +12,7 @@ from typing import Any
 
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.database import EmulatedDatabase
-from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator
+from remit_infra.emulated.emulator import REGION, Emulator
 from remit_infra.emulated.postgres_stack import PROVIDER, login_of
 from remit_infra.emulated.terraform_gaps import adapted
 from remit_infra.environments import Names
@@ -101,9 +101,12 @@ class EmulatedFargate:
             "REMIT_DATABASE_ENDPOINT": f"localhost:{self.database.port}",
         }
 
-    @property
-    def alarm_arn(self) -> str:
-        return f"arn:aws:sns:{REGION}:{ACCOUNT}:{self.names('topic', 'payment-alarms')}"
+    def change_password(self, password: str) -> None:
+        """As Secrets Manager rotates it."""
+        self.database.change_password(password)
+        self.emulator.client("secretsmanager").put_secret_value(
+            SecretId=self.secret_arn, SecretString=login_of(password)
+        )
 
 
 class Task:

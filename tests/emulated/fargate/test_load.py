@@ -1,0 +1,184 @@
+"""Under load: nothing is lost or done twice while tasks die and messages come again, and no request
+fails while tasks are replaced.
+"""
+
+import asyncio
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from remit.audit import Verified, verify
+from remit.doctor import Discrepancy, examine
+from remit.ports import App
+from remit_infra.emulated.fargate_stack import Task
+from tests.emulated.fargate.conftest import Stack, settled
+from tests.emulated.fargate.proxy import Client, Proxy
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("fargate"),
+]
+
+PAYMENTS = 10_000
+CONNECTIONS = 64
+REPLACEMENTS = 5
+DRAIN_SECONDS = 1.5
+HEARD_SECONDS = 0.5
+"""How long after a task was told to stop the load balancer goes on sending it requests."""
+
+CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"}
+BODY = json.dumps({"amount": "12.34", "currency": "USD", "card": CARD}).encode()
+
+
+async def payment(client: Client, *headers: str) -> tuple[int, int]:
+    """One payment, step by step: the status of each."""
+    status, body = await client.post("/validate", BODY)
+    if status != 200:
+        return status, 0
+    asked = json.dumps({"transaction_id": json.loads(body)["transaction_id"]}).encode()
+    then, _ = await client.post("/process", asked, *headers)
+    return status, then
+
+
+async def load(
+    port: int, key: str, work: Callable[[Client], Awaitable[bool]], connections: int = CONNECTIONS
+) -> None:
+    """`work` over and over on so many connections, until it says that it is done."""
+    clients = [Client(port, key) for _ in range(connections)]
+
+    async def run(client: Client) -> None:
+        while await work(client):
+            pass
+
+    await asyncio.gather(*(run(client) for client in clients))
+    for client in clients:
+        client.close()
+
+
+class Duplicator(threading.Thread):
+    """SQS delivers at least once: this takes messages and puts each back twice."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        self.stopping = threading.Event()
+        self.doubled = 0
+        self._sqs = stack.client("sqs")
+        self._url = stack.queue_url("payment-queue")
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            found = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10)
+            for message in found.get("Messages", []):
+                for _ in range(2):
+                    self._sqs.send_message(QueueUrl=self._url, MessageBody=message["Body"])
+                self._sqs.delete_message(
+                    QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"]
+                )
+                self.doubled += 1
+            self.stopping.wait(0.2)
+
+
+def test_ten_thousand_payments_are_each_taken_once_while_workers_die(stack: Stack) -> None:
+    before = captured(stack)
+    accepted: Counter[tuple[int, int]] = Counter()
+    left = iter(range(PAYMENTS))
+
+    async def enqueue(client: Client) -> bool:
+        if next(left, None) is None:
+            return False
+        accepted[await payment(client, "prefer: respond-async")] += 1
+        return True
+
+    with stack.api() as api:
+        asyncio.run(load(api.task.port, stack.key, enqueue))
+    assert accepted == {(200, 202): PAYMENTS}
+    duplicator = Duplicator(stack)
+    duplicator.start()
+    workers = [stack.begin("payment-worker-task") for _ in range(2)]
+    killed = 0
+    chosen = random.Random(7)
+    try:
+        while captured(stack) - before < PAYMENTS * 0.9:
+            time.sleep(chosen.uniform(2.0, 4.0))
+            victim = chosen.randrange(len(workers))
+            workers[victim].kill()
+            workers[victim] = stack.begin("payment-worker-task")
+            killed += 1
+        duplicator.stopping.set()
+        duplicator.join()
+        settled(stack, before + PAYMENTS, 300)
+        assert [worker.end() for worker in workers] == [0, 0]
+    finally:
+        duplicator.stopping.set()
+        for worker in workers:
+            worker.kill()
+    assert (killed > 1, duplicator.doubled > 100) == (True, True)
+    assert captured(stack) == before + PAYMENTS
+    assert stack.waiting("payment-dlq") == 0
+    [(charges, postings, imbalance)] = stack.rows(
+        "SELECT (SELECT count(DISTINCT payment_id) FROM postings)::int, "
+        "(SELECT count(*) FROM postings)::int, (SELECT sum(amount_minor) FROM postings)::int"
+    )
+    assert (postings, imbalance) == (2 * charges, 0)
+    assert stack.use(disagreements) == []
+    assert isinstance(stack.use(lambda app: verify(app.bucket)), Verified)
+
+
+def captured(stack: Stack) -> int:
+    [(number,)] = stack.rows("SELECT count(*)::int FROM payments WHERE state = 'captured'")
+    return int(number)
+
+
+async def disagreements(app: App) -> list[Discrepancy]:
+    return [found async for found in examine(app)]
+
+
+def test_no_request_fails_while_tasks_are_replaced(stack: Stack) -> None:
+    answered: Counter[tuple[int, int]] = Counter()
+    drain = {"REMIT_DRAIN_SECONDS": str(DRAIN_SECONDS)}
+
+    async def run() -> int:
+        replaced = asyncio.Event()
+
+        async def pay(client: Client) -> bool:
+            answered[await payment(client)] += 1
+            return not replaced.is_set()
+
+        async def replace(proxy: Proxy) -> None:
+            """As ECS does: the new task is there and healthy before the old one is told to stop,
+            and the load balancer hears of it a little later.
+            """
+            tasks = [await asyncio.to_thread(begin) for _ in range(2)]
+            for task in tasks:
+                proxy.register(task.port)
+            loading = asyncio.create_task(load(proxy.port, stack.key, pay))
+            for _ in range(REPLACEMENTS):
+                new = await asyncio.to_thread(begin)
+                proxy.register(new.port)
+                old = tasks.pop(0)
+                tasks.append(new)
+                ending = asyncio.create_task(asyncio.to_thread(old.end))
+                await asyncio.sleep(HEARD_SECONDS)
+                proxy.deregister(old.port)
+                assert await ending == 0
+            replaced.set()
+            await loading
+            for task in tasks:
+                await asyncio.to_thread(task.end)
+
+        async with Proxy() as proxy:
+            await replace(proxy)
+            return proxy.failed
+
+    def begin() -> Task:
+        return stack.begin("payment-task", **drain)
+
+    assert asyncio.run(run()) == 0
+    assert answered.keys() == {(200, 200)}
+    assert answered.total() > 500
