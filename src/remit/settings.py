@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint_key_id: str | None = None
     watched_metrics: str | None = None
     service_name: str | None = None
+    trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     usage_plan_id: str | None = None
     operator_function: str | None = None
 

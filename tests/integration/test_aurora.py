@@ -159,6 +159,27 @@ async def test_a_look_does_not_keep_a_connection_open(database_url: str) -> None
     await connection.close()
 
 
+async def test_who_waits_for_a_database_that_is_away_waits_for_one_attempt() -> None:
+    class Away(UrlLogin):
+        attempts = 0
+
+        async def arguments(self) -> dict[str, Any]:
+            self.attempts += 1
+            await asyncio.sleep(0)
+            raise OSError("away")
+
+    login = Away("")
+    connection = Connection(login)
+    asked = await asyncio.gather(
+        *(connection.value("SELECT 1") for _ in range(20)), return_exceptions=True
+    )
+    assert {type(one) for one in asked} == {Unavailable}
+    assert login.attempts == 1
+    with pytest.raises(Unavailable):
+        await connection.value("SELECT 1")
+    assert login.attempts == 2
+
+
 async def test_a_writer_that_became_a_reader_is_left_for_the_new_one(
     database_url: str,
 ) -> None:

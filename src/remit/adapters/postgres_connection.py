@@ -98,6 +98,7 @@ class Connection:
         self._settings = _BY_INDEX if by_index else {}
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
+        self._failures = 0
         self._quiet_after_seconds = quiet_after_seconds
         self._used_at: float | None = None
         self._resting: asyncio.TimerHandle | None = None
@@ -113,7 +114,11 @@ class Connection:
         return rows[0][0] if rows else None
 
     async def rows(self, query: str, *args: object) -> Sequence[Any]:
+        failures = self._failures
         async with self._turn:
+            if self._failures != failures:
+                # Who waited for this attempt to connect has its answer, and does not wait again.
+                raise Unavailable("The database cannot be reached. Try again.")
             self._note_use()
             try:
                 with self._span(query):
@@ -185,7 +190,11 @@ class Connection:
 
     async def _open(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._login, **self._settings)
+            self._connection = None
+            try:
+                self._connection = await connect(self._login, **self._settings)
+            finally:
+                self._failures += self._connection is None
         return self._connection
 
     def _abandon(self) -> None:
