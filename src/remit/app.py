@@ -80,6 +80,8 @@ def assemble(settings: Settings) -> App:
 
 
 def _over_its_store(settings: Settings) -> App:
+    if settings.quiet_after_seconds is not None and settings.work_queue_url is None:
+        raise SettingsError("REMIT_QUIET_AFTER_SECONDS: a queue in the database knows no rest.")
     if settings.operator_function is not None:
         return _out_of_reach(settings, settings.operator_function)
     if settings.transactions_table is not None:
@@ -206,9 +208,12 @@ def _on_aurora(settings: Settings) -> App:
     from remit.adapters.postgres_connection import Connection
     from remit.adapters.processors.postgres_memory import PostgresMemory
     from remit.adapters.sqs import SqsQueue
+    from remit.adapters.waking import WakingStore
 
-    login = database_login(settings)
-    writing, reading, delivery = (Connection(login, by_index=True, span=rds.span) for _ in range(3))
+    login, quiet = database_login(settings), settings.quiet_after_seconds
+    writing, reading, delivery = (
+        Connection(login, by_index=True, span=rds.span, quiet_after_seconds=quiet) for _ in range(3)
+    )
     queue = SqsQueue(
         LazyClient("sqs"),
         settings.needed("work_queue_url"),
@@ -219,7 +224,16 @@ def _on_aurora(settings: Settings) -> App:
     )
     around, memory = _in_aws(settings), PostgresMemory(delivery)
     app = _on_postgres(settings, around, memory, login, writing, reading, delivery)
-    return replace(app, queue=queue, failed=queue)
+    app = replace(app, queue=queue, failed=queue)
+    if quiet is None:
+        return app
+    waking = WakingStore(app.store, queue, now, new_id, every_seconds=quiet / 2)
+
+    async def close() -> None:
+        await waking.close()
+        await app.close()
+
+    return replace(app, store=waking, close=close)
 
 
 def _in_plan(keys: Keys, settings: Settings) -> Keys:
@@ -285,7 +299,9 @@ def _on_postgres(
     )
 
     store = PostgresStore(writing, reading)
-    auditing = Connection(login, timeout_seconds=AUDIT_TIMEOUT_SECONDS)
+    quiet = settings.quiet_after_seconds
+    auditing = Connection(login, timeout_seconds=AUDIT_TIMEOUT_SECONDS, quiet_after_seconds=quiet)
+    connections = (writing, reading, delivery, auditing)
     outbox = PostgresOutbox(delivery, holder=new_id(), lease_seconds=settings.lease_seconds)
     queue = PostgresQueue(
         delivery,
@@ -297,8 +313,11 @@ def _on_postgres(
 
     async def close() -> None:
         await outbox.release()
-        for connection in (writing, reading, delivery, auditing):
+        for connection in connections:
             await connection.close()
+
+    def rests() -> bool:
+        return quiet is not None and not any(connection.is_open for connection in connections)
 
     return App(
         settings=settings,
@@ -317,6 +336,7 @@ def _on_postgres(
         processor=SimulatedProcessor(memory, settings),
         ping=store.ping,
         close=close,
+        rests=rests,
         **around._asdict(),
         **_in_process(settings)._asdict(),
     )

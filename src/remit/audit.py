@@ -10,7 +10,7 @@ somewhere else, or lock the bucket.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -78,8 +78,10 @@ class Sealer:
     Remembers the head it saw last, so that each round only looks for what came after it.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, moved: Callable[[], None] = lambda: None) -> None:
+        """Calls `moved` on the way through a long trail."""
         self._app = app
+        self._moved = moved
         self._head = Seal(segment=0, sha256=GENESIS, count=0)
         self._caught_up = False
 
@@ -114,6 +116,7 @@ class Sealer:
         async for number, body in _segments(self._app.bucket, self._head.segment):
             lines = body.splitlines()[1:]
             await self._finish(number, body, [_entry.decode(line) for line in lines])
+            self._moved()
         if self._head.segment < marked:
             self._head = replace(self._head, segment=marked)
         self._caught_up = True

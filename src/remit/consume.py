@@ -6,7 +6,7 @@ message is handled is in `deliver.py`, as for every other consumer.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import structlog
 
@@ -29,10 +29,13 @@ class Consumer:
         app: App,
         moved: Callable[[], None] = lambda: None,
         heard: Callable[[], None] = lambda: None,
+        begin: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        """`begin` records a step of this kind, for whoever traces it."""
         self._app = app
         self._moved = moved
         self._heard = heard
+        self._begin_step = begin
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -86,7 +89,8 @@ class Consumer:
         app = self._app
         try:
             async with self._hidden(delivery):
-                failure = await attempt(app, delivery.message, self._moved)
+                with self._begin_step(delivery.message.kind):
+                    failure = await attempt(app, delivery.message, self._moved)
             await settle(app, delivery, failure)
         except Exception:
             # The step is safe to take again, and comes back by itself.

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from remit.change import Message, Topic
 from remit.errors import Unavailable
 from remit.ports import App, Check, Verdict
+from remit.quiet import looking
 
 CHECK_TIMEOUT_SECONDS = 2.0
 MAX_OUTBOX_AGE_SECONDS = 60.0
@@ -37,8 +38,14 @@ Probe = Callable[[App], Awaitable[Check | None]]
 
 
 async def health(app: App) -> Health:
-    """Asks each dependency, for two seconds at most, and what the monitor saw last."""
-    return _health(await _look(app, {**DEPENDENCIES, "monitor": _monitor}))
+    """Asks each dependency, for two seconds at most, and what the monitor saw last. A database
+    that rests is not woken for it, nor kept from its rest.
+    """
+    probes = {**DEPENDENCIES, "monitor": _monitor}
+    if app.rests():
+        probes.update(dict.fromkeys(IN_DATABASE, _resting))
+    with looking():
+        return _health(await _look(app, probes))
 
 
 def _health(checks: dict[str, Check]) -> Health:
@@ -65,6 +72,10 @@ async def _probe(probe: Awaitable[Check | None]) -> Check | None:
 async def _database(app: App) -> Check:
     await app.ping()
     return Check(ok=True)
+
+
+async def _resting(app: App) -> Check:
+    return Check(ok=True, detail="not asked: the database rests")
 
 
 async def _delivery(app: App) -> Check:
@@ -109,6 +120,10 @@ DEPENDENCIES: Mapping[str, Probe] = {
     "dead_letters": _dead_letters,
     "cache": _cache,
 }
+
+
+IN_DATABASE = ("database", "delivery", "monitor")
+"""The checks that ask it, where the queue of work is elsewhere."""
 
 
 class Monitor:

@@ -363,6 +363,10 @@ class Sessions(Protocol):
     async def end(self, session_id: str) -> None: ...
 
 
+def never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
     """The service, assembled: one of each port. `app.py` makes it; use cases take it."""
@@ -392,3 +396,5 @@ class App:
     measures: Callable[[], Awaitable[Mapping[str, Check]]]
     metrics: Metrics
     close: Callable[[], Awaitable[None]]
+    rests: Callable[[], bool] = never
+    """Whether the database is left alone now, so that it can pause."""

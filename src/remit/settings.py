@@ -57,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint_key_id: str | None = None
     watched_metrics: str | None = None
     service_name: str | None = None
+    trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     usage_plan_id: str | None = None
     operator_function: str | None = None
 
@@ -80,7 +81,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     work_wait_seconds: Annotated[int, msgspec.Meta(ge=0, le=20)] = 10
     work_concurrency: Count = 16
     stop_seconds: Seconds = 50.0
-    trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     drain_seconds: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
     worker_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     lease_seconds: Seconds = 30.0

@@ -18,9 +18,12 @@ from remit.audit import Verified, verify
 from remit.doctor import examine
 from remit.entrypoints.worker import run_worker
 from remit.errors import Unavailable
+from remit.health import health
 from remit.migrations import migrate
 from remit.payment import State
+from remit.ports import App
 from remit.process import ProcessRequest, enqueue
+from remit.quiet import looking
 from remit.settings import Settings, SettingsError
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.service_env import ON_AURORA
@@ -94,10 +97,87 @@ async def test_two_workers_take_what_the_api_queued(deployed: Settings) -> None:
     assert {"payment.captured", "OutboxAge"} <= counted
 
 
+async def test_a_service_that_rests_leaves_its_database_alone_and_wakes_by_itself(
+    deployed: Settings,
+) -> None:
+    quick = structs.replace(
+        deployed,
+        quiet_after_seconds=0.5,
+        service_name=None,
+        relay_interval_seconds=0.05,
+        seal_interval_seconds=0.05,
+        sweep_interval_seconds=0.05,
+    )
+    asking = assemble(deployed)
+    assert await asking.outbox.oldest() is None
+    ours = await connections(asking)
+    api, worker = assemble(quick), assemble(quick)
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_worker(worker, stop))
+    async with asyncio.timeout(90):
+        await a_validated(api)
+        for _ in range(2):
+            while not (api.rests() and worker.rests()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            while await connections(asking) != ours:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            assert (await health(api)).checks["database"].detail == "not asked: the database rests"
+            assert await connections(asking) == ours
+            await a_validated(api)  # which the worker is told of
+            while await asking.outbox.oldest():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        stop.set()
+        await running
+    for app in (api, worker, asking):
+        await app.close()
+
+
+async def connections(app: App) -> set[int]:
+    """Who is connected to the database, as the database knows it."""
+    outbox: Any = app.outbox
+    rows = await outbox._connection.rows(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'remit'"
+    )
+    return {row["pid"] for row in rows}
+
+
 async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) -> None:
     for name in set(ON_AURORA) - {"database_secret_arn", "work_queue_url"}:
         with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
             assemble(structs.replace(deployed, **{name: None}))
+
+
+async def test_a_look_does_not_keep_a_connection_open(database_url: str) -> None:
+    connection = Connection(UrlLogin(database_url), quiet_after_seconds=0.1)
+    assert await connection.value("SELECT 1") == 1
+    async with asyncio.timeout(30):
+        while connection.is_open:
+            with looking():
+                await connection.value("SELECT 1")
+            await asyncio.sleep(0.02)
+    assert await connection.value("SELECT 1") == 1
+    await connection.close()
+
+
+async def test_who_waits_for_a_database_that_is_away_waits_for_one_attempt() -> None:
+    class Away(UrlLogin):
+        attempts = 0
+
+        async def arguments(self) -> dict[str, Any]:
+            self.attempts += 1
+            await asyncio.sleep(0)
+            raise OSError("away")
+
+    login = Away("")
+    connection = Connection(login)
+    asked = await asyncio.gather(
+        *(connection.value("SELECT 1") for _ in range(20)), return_exceptions=True
+    )
+    assert {type(one) for one in asked} == {Unavailable}
+    assert login.attempts == 1
+    with pytest.raises(Unavailable):
+        await connection.value("SELECT 1")
+    assert login.attempts == 2
 
 
 async def test_a_writer_that_became_a_reader_is_left_for_the_new_one(

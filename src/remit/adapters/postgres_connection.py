@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from remit.errors import Unavailable
+from remit.quiet import is_look
 
 CALL_TIMEOUT_SECONDS = 15.0
 
@@ -78,7 +79,8 @@ Span = Callable[[str], AbstractContextManager[Any]]
 class Connection:
     """Raises Unavailable when the database cannot be reached or does not answer in time.
 
-    `span` records what is asked, for whoever traces it.
+    `span` records what is asked, for whoever traces it. After `quiet_after_seconds` without use it
+    closes, so that the database can pause, and opens again with the next call.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Connection:
         by_index: bool = False,
         timeout_seconds: float = CALL_TIMEOUT_SECONDS,
         span: Span = nullcontext,
+        quiet_after_seconds: float | None = None,
     ) -> None:
         self._login = login
         self._span = span
@@ -95,6 +98,15 @@ class Connection:
         self._settings = _BY_INDEX if by_index else {}
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
+        self._failures = 0
+        self._quiet_after_seconds = quiet_after_seconds
+        self._used_at: float | None = None
+        self._resting: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
 
     async def value(self, query: str, *args: object) -> Any:
         """The first column of the first row."""
@@ -102,7 +114,12 @@ class Connection:
         return rows[0][0] if rows else None
 
     async def rows(self, query: str, *args: object) -> Sequence[Any]:
+        failures = self._failures
         async with self._turn:
+            if self._failures != failures:
+                # Who waited for this attempt to connect has its answer, and does not wait again.
+                raise Unavailable("The database cannot be reached. Try again.")
+            self._note_use()
             try:
                 with self._span(query):
                     return await self._fetch(query, args)
@@ -133,13 +150,51 @@ class Connection:
             return await connection.fetch(query, *args, timeout=self._timeout_seconds)
 
     async def close(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        self._used_at = None
         if self._connection is not None:
-            await self._connection.close(timeout=5)
-            self._connection = None
+            closing, self._connection = self._connection, None
+            await closing.close(timeout=5)
+
+    def _note_use(self) -> None:
+        if self._quiet_after_seconds is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._used_at is None or not is_look():
+            self._used_at = loop.time()
+        if self._resting is None:
+            self._resting = loop.call_later(self._quiet_after_seconds, self._rest)
+
+    def _rest(self) -> None:
+        """Closes if nobody has used it for long enough, or looks again when that may be so."""
+        self._resting = None
+        if self._quiet_after_seconds is None or self._used_at is None:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._used_at + self._quiet_after_seconds - loop.time()
+        if self._turn.locked():
+            left = self._quiet_after_seconds
+        if left > 0:
+            self._resting = loop.call_later(left, self._rest)
+        else:
+            self._closing = loop.create_task(self._close_quietly())
+
+    async def _close_quietly(self) -> None:
+        async with self._turn:
+            try:
+                await self.close()
+            except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+                return  # it is gone, which was wanted
 
     async def _open(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._login, **self._settings)
+            self._connection = None
+            try:
+                self._connection = await connect(self._login, **self._settings)
+            finally:
+                self._failures += self._connection is None
         return self._connection
 
     def _abandon(self) -> None:

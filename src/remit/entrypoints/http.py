@@ -11,6 +11,7 @@ from granian.rsgi import (  # type: ignore[attr-defined]
 
 from remit.entrypoints.answers import Answer, Unreadable, headers_of, json_answer, too_large
 from remit.entrypoints.api import Api, ClientGone
+from remit.entrypoints.traced import Begin, untraced
 from remit.ports import App
 
 LIVE = "/live"
@@ -72,9 +73,10 @@ class HttpRequest:
 class HttpApi:
     """The RSGI application over one `App`."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, begin: Begin = untraced) -> None:
         self._app = app
         self._api = Api(app)
+        self._begin = None if begin is untraced else begin
         self._draining = False
 
     def drain(self) -> None:
@@ -84,7 +86,13 @@ class HttpApi:
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         request = HttpRequest(scope, protocol, self._app.new_id())
         try:
-            answer = self._live() if scope.path == LIVE else await self._api.answer(request)
+            if scope.path == LIVE:
+                answer = self._live()
+            elif self._begin is None:
+                answer = await self._api.answer(request)
+            else:
+                with self._begin(_span_name(request), request.header("x-amzn-trace-id")):
+                    answer = await self._api.answer(request)
         except ClientGone:
             return
         headers = headers_of(answer, request.request_id)
@@ -99,3 +107,8 @@ class HttpApi:
         if self._draining:
             return json_answer({"status": "draining"}, 503)
         return json_answer({"status": "live"})
+
+
+def _span_name(request: HttpRequest) -> str:
+    """Without ids, which would make each payment a kind of request of its own."""
+    return f"{request.method} /{request.path[1:].partition('/')[0][:40]}"

@@ -19,6 +19,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from remit.entrypoints.http import HttpApi
+from remit.entrypoints.traced import traced
 from remit.ports import App
 
 GARBAGE_THRESHOLD = 10_000
@@ -37,7 +38,11 @@ async def serve(app: App, stop: asyncio.Event) -> None:
     """Answers requests until `stop` is set, and for `drain_seconds` after it, in which a load
     balancer looks elsewhere. Those under way are finished first.
     """
-    api = HttpApi(app)
+    async with traced(app) as begin:
+        await _serve(HttpApi(app, begin), app, stop)
+
+
+async def _serve(api: HttpApi, app: App, stop: asyncio.Event) -> None:
     server = Server(
         api,
         address=app.settings.host,

@@ -15,6 +15,7 @@ from remit.consume import FAILURE_PAUSE_SECONDS, Consumer
 from remit.counted import count_dead_letters, count_outbox_age, count_told
 from remit.deliver import forget, relay, sweep
 from remit.entrypoints.progress import Progress, told
+from remit.entrypoints.traced import traced
 from remit.health import Monitor
 from remit.ports import App
 
@@ -70,11 +71,15 @@ async def run_worker(
     settings = app.settings
     progress = progress or Progress()
     rest = rest or Rest(settings.quiet_after_seconds)
-    consumer = Consumer(app, lambda: progress.moved("work", settings.work_wait_seconds), rest.stir)
     worker = _Worker(stop, progress, rest)
-    async with told(progress, settings.host, settings.worker_port):
+
+    def moved() -> None:
         progress.moved("work", settings.work_wait_seconds)
-        jobs = [worker.repeat(name, job, pause) for name, job, pause in _jobs(app)]
+
+    moved()
+    async with told(progress, settings.host, settings.worker_port), traced(app) as begin:
+        consumer = Consumer(app, moved, rest.stir, lambda kind: begin(kind, None))
+        jobs = [worker.repeat(name, job, pause) for name, job, pause in _jobs(app, progress)]
         await _finish(asyncio.gather(consumer.run(stop), *jobs), stop, settings.stop_seconds)
         await app.metrics.write()
 
@@ -97,10 +102,11 @@ async def _finish(
     await asyncio.gather(everything, return_exceptions=True)
 
 
-def _jobs(app: App) -> list[tuple[str, Job, float]]:
+def _jobs(app: App, progress: Progress) -> list[tuple[str, Job, float]]:
     """Each job's name, one round of it, and the pause after a round that found nothing."""
     settings = app.settings
     monitor = Monitor(app, measures_hold=MEASURES_HOLD)
+    sealer = Sealer(app, lambda: progress.moved("seal"))
 
     async def relay_once() -> int:
         messages = await relay(app)
@@ -123,7 +129,7 @@ def _jobs(app: App) -> list[tuple[str, Job, float]]:
         ("relay", relay_once, settings.relay_interval_seconds),
         ("sweep", lambda: sweep(app), settings.sweep_interval_seconds),
         ("forget", lambda: forget(app), FORGET_INTERVAL_SECONDS),
-        ("seal", Sealer(app).seal, settings.seal_interval_seconds),
+        ("seal", sealer.seal, settings.seal_interval_seconds),
         ("monitor", watch, MONITOR_INTERVAL_SECONDS),
     ]
     if settings.service_name is not None:

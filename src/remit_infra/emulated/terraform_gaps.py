@@ -41,6 +41,8 @@ DRIFT: Mapping[str, frozenset[str]] = MappingProxyType(
         "aws_rds_cluster": frozenset(
             {"enabled_cloudwatch_logs_exports", "serverlessv2_scaling_configuration"}
         ),
+        # It keeps the spaces of the policy, where AWS does not.
+        "aws_sqs_queue": frozenset({"redrive_policy"}),
         "aws_rds_cluster_instance": frozenset({"performance_insights_kms_key_id"}),
         "aws_db_instance": frozenset(
             {"enabled_cloudwatch_logs_exports", "performance_insights_kms_key_id"}
@@ -73,6 +75,7 @@ FORGOTTEN: Mapping[str, tuple[str, ...]] = MappingProxyType(
 IPV6_BLOCK = "2001:db8:1234:1a00::/56"
 """Stands for the network's own in rules (RFC 3849)."""
 
+CLUSTER = "${aws_rds_cluster.payment-db.endpoint}"
 MANAGED = ".master_user_secret[0].secret_arn}"
 
 
@@ -82,7 +85,7 @@ def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
     def adapt(kind: str, given: dict[str, Any]) -> dict[str, Any] | None:
         if kind in LEFT_OUT or "destination_ipv6_cidr_block" in given:
             return None
-        body = _changed(kind, given, secret_arn)
+        body = _changed(kind, given, secret_arn, f"localhost:{database.port}")
         match kind:
             case "aws_db_instance":
                 # It listens nowhere, and makes no secret for an instance's own password.
@@ -101,8 +104,9 @@ def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
     return adapt
 
 
-def _changed(kind: str, given: dict[str, Any], secret_arn: str) -> dict[str, Any]:
-    text = _with_secret(json.dumps(given), secret_arn)
+def _changed(kind: str, given: dict[str, Any], secret_arn: str, database: str) -> dict[str, Any]:
+    # A cluster's endpoint is another one once it has an instance.
+    text = _with_secret(json.dumps(given), secret_arn).replace(CLUSTER, database)
     body: dict[str, Any] = json.loads(_IPV6.sub(IPV6_BLOCK, text))
     if kind == "aws_subnet" and "cidr_block" not in body:
         # Numbered after the sixteenths that the other tiers have.

@@ -154,7 +154,7 @@ def test_poison_ends_as_a_dead_letter_is_told_of_and_goes_back(stack: Stack) -> 
     assert {letter.message.kind for letter in letters} == {"mystery", "unreadable"}
     eventually(lambda: stack.use(lambda app: app.failed.redrive(None)), 60)
     eventually(lambda: stack.waiting("payment-dlq") == 0, 60)
-    back = []
+    back: list[str] = []
     while len(back) < 2:
         for message in sqs.receive_message(QueueUrl=url).get("Messages", []):
             back.append(message["Body"])

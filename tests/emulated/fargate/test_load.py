@@ -77,9 +77,7 @@ class Duplicator(threading.Thread):
             for message in found.get("Messages", []):
                 for _ in range(2):
                     self._sqs.send_message(QueueUrl=self._url, MessageBody=message["Body"])
-                self._sqs.delete_message(
-                    QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"]
-                )
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
                 self.doubled += 1
             self.stopping.wait(0.2)
 

@@ -6,7 +6,6 @@ waits for them; for that transport there is no exporter in Python but the one wi
 distribution, so this module has one.
 """
 
-import base64
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +18,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
+from remit.entrypoints.spans import document
+
 DAEMON = "AWS_XRAY_DAEMON_ADDRESS"
 TRACE = "_X_AMZN_TRACE_ID"
 HEADER = b'{"format":"json","version":1}\n'
-SAMPLED = b"T1S"
 MAX_DATAGRAM = 64 * 1024
 
 
@@ -35,11 +35,8 @@ class DaemonExporter(SpanExporter):
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        # Imported here: only a sampled trace has spans to encode.
-        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
         for span in spans:
-            body = HEADER + SAMPLED + base64.b64encode(encode_spans([span]).SerializeToString())
+            body = HEADER + document(span)
             if len(body) > MAX_DATAGRAM:
                 return SpanExportResult.FAILURE
             try:

@@ -1,0 +1,135 @@
+"""Spans of a process that stays: which traces are sampled, and what X-Ray is sent."""
+
+import base64
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+
+from remit.entrypoints.spans import SAMPLED
+from remit.entrypoints.tracing import Tracing, Uploader
+from tests.builders import StoppedClock
+from tests.unit.test_tracing import PARENT_ID, TRACE_ID
+
+ROOT = f"1-{TRACE_ID[:8]}-{TRACE_ID[8:]}"
+
+
+class XRay:
+    """A client that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.unprocessed: list[dict[str, str]] = []
+        self.documents: list[str] = []
+
+    def put_trace_segments(self, *, TraceSegmentDocuments: list[str]) -> dict[str, Any]:  # noqa: N803
+        if self.down:
+            raise OSError("down")
+        self.documents += TraceSegmentDocuments
+        return {"UnprocessedTraceSegments": self.unprocessed}
+
+
+@pytest.fixture
+def xray() -> XRay:
+    return XRay()
+
+
+@pytest.fixture
+def uploader(xray: XRay) -> Uploader:
+    return Uploader(xray)
+
+
+def tracing(uploader: Uploader, ratio: float) -> Tracing:
+    return Tracing(ratio, uploader, StoppedClock(), "payment-api")
+
+
+def sent(xray: XRay) -> list[Span]:
+    found = []
+    for document in xray.documents:
+        assert document.startswith(SAMPLED.decode())
+        data = TracesData.FromString(base64.b64decode(document.removeprefix(SAMPLED.decode())))
+        [resource] = data.resource_spans
+        named = {item.key: item.value.string_value for item in resource.resource.attributes}
+        assert named["service.name"] == "payment-api"
+        found += resource.scope_spans[0].spans
+    return found
+
+
+def begin(tracing: Tracing, header: str | None) -> None:
+    with tracing.begin("POST /validate", header):
+        pass
+
+
+def test_a_balancer_names_the_trace_and_the_ratio_decides(xray: XRay, uploader: Uploader) -> None:
+    for ratio in (0.0, 1.0):
+        traced = tracing(uploader, ratio)
+        begin(traced, f"Root={ROOT}")
+        traced.close()
+    [span] = sent(xray)
+    assert (span.name, span.trace_id.hex(), span.parent_span_id) == (
+        "POST /validate",
+        TRACE_ID,
+        b"",
+    )
+
+
+def test_a_decision_made_before_holds(xray: XRay, uploader: Uploader) -> None:
+    for ratio, sampled in ((1.0, 0), (1e-9, 1)):
+        traced = tracing(uploader, ratio)
+        begin(traced, f"Self=1-0-0; Root={ROOT};Parent={PARENT_ID};Sampled={sampled}")
+        traced.close()
+    [span] = sent(xray)
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, PARENT_ID)
+
+
+@pytest.mark.parametrize("header", [None, "", "Root=1-x-y", "Root", "Root=2-1-1;Parent=;Sampled=?"])
+def test_without_a_trace_one_begins_with_its_second(
+    xray: XRay, uploader: Uploader, header: str | None
+) -> None:
+    traced = tracing(uploader, 1.0)
+    begin(traced, header)
+    traced.close()
+    [span] = sent(xray)
+    assert int(span.trace_id.hex()[:8], 16) == int(StoppedClock()().timestamp())
+
+
+def test_what_is_called_meanwhile_is_a_span_in_it_and_nothing_else_is(
+    xray: XRay, uploader: Uploader
+) -> None:
+    traced = tracing(uploader, 1.0)
+    inner = traced._provider.get_tracer("remit")
+    with inner.start_as_current_span("of nobody"):
+        pass
+    with traced.begin("process", None), inner.start_as_current_span("get_item"):
+        assert trace.get_current_span().is_recording()
+    traced.close()
+    call, step = sent(xray)
+    assert (call.name, step.name, call.parent_span_id) == ("get_item", "process", step.span_id)
+
+
+def test_the_ratio_is_of_all_traces(xray: XRay, uploader: Uploader) -> None:
+    traced = tracing(uploader, 0.5)
+    for number in range(200):
+        begin(traced, f"Root=1-5759e988-{number:08x}{number * 2**64 // 200:016x}")
+    traced.close()
+    assert len(sent(xray)) == 100
+
+
+def test_what_is_not_taken_is_dropped_and_counted(xray: XRay, uploader: Uploader) -> None:
+    traced = tracing(uploader, 1.0)
+    xray.unprocessed = [{"Id": "x"}]
+    begin(traced, None)
+    traced._provider.force_flush()
+    xray.down = True
+    begin(traced, None)
+    traced.close()
+    assert uploader.dropped == 2
+
+
+def test_a_server_that_is_not_traced_imports_no_tracing() -> None:
+    script = "import sys, remit.entrypoints.serve, remit.entrypoints.worker\n"
+    script += "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
+    subprocess.run([sys.executable, "-c", script], check=True)
