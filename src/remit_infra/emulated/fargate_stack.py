@@ -2,6 +2,7 @@
 embedded PostgreSQL and a Redis where database and cache would be, and its tasks as processes.
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -12,11 +13,12 @@ from typing import Any
 
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.database import EmulatedDatabase
-from remit_infra.emulated.emulator import REGION, Emulator
+from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator
 from remit_infra.emulated.postgres_stack import PROVIDER, login_of
 from remit_infra.emulated.terraform_gaps import adapted
 from remit_infra.environments import Names
 from remit_infra.parts.cache import USER
+from remit_infra.parts.policies import VERSION
 from remit_infra.terraform import Terraform, to_terraform
 from remit_infra.topologies.fargate_aurora import recorded
 
@@ -79,8 +81,14 @@ class EmulatedFargate:
         return found
 
     def _credentials(self, role_arn: str, family: str) -> dict[str, str]:
-        """Those of the task's role, as ECS gives them to a task."""
+        """Those of the task's role, as ECS gives them to a task. Here the account's root takes the
+        role instead, which must trust it for that moment.
+        """
+        iam, name = self.emulator.client("iam"), role_arn.rpartition("/")[2]
+        trusted = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(_TRUSTING_ROOT))
         made = self.emulator.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=family)
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trusted))
         given = made["Credentials"]
         self.keys[given["AccessKeyId"]] = given["SecretAccessKey"]
         return {
@@ -138,6 +146,16 @@ class Task:
         return self.process.wait()
 
 
+_TRUSTING_ROOT = {
+    "Version": VERSION,
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
 _PORTS = ("REMIT_PORT", "REMIT_WORKER_PORT")
 
 
