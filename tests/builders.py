@@ -40,7 +40,7 @@ from remit.adapters.postgres_delivery import (
 from remit.adapters.redis_connection import RedisConnection
 from remit.adapters.sessions import MemorySessions
 from remit.adapters.vault import FileVault
-from remit.app import new_id, new_secret, nothing_measured
+from remit.app import nothing_measured
 from remit.card import Card
 from remit.change import Caller
 from remit.counted import Uncounted
@@ -49,6 +49,7 @@ from remit.payment import Answer, Approved, Declined, Operation
 from remit.ports import App, Instruction, NewId
 from remit.settings import Settings
 from remit.validate import Amount, CardInput, PaymentRequest
+from remit.world import new_id, new_secret
 from remit_infra.emulated.cache import EmulatedCache
 
 GOOD_CARD = "4242424242424242"

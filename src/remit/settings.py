@@ -106,15 +106,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return value
 
     @property
+    def is_in_aws(self) -> bool:
+        stores = (self.database_secret_arn, self.transactions_table, self.operator_function)
+        return any(store is not None for store in stores)
+
+    @property
     def names_a_store(self) -> bool:
         """Whether there is more to it than this machine's data folder."""
-        stores = (
-            self.database_url,
-            self.database_secret_arn,
-            self.transactions_table,
-            self.operator_function,
-        )
-        return any(store is not None for store in stores)
+        return self.is_in_aws or self.database_url is not None
 
     @property
     def card_retention(self) -> timedelta:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from remit.app import now
 from remit.entrypoints.cli import cli
 from remit.entrypoints.cli import main as run
 from remit.entrypoints.console import Json, fail, print_json, print_table
+from remit.world import now
 from remit_infra.environments import MIGRATION_DATE
 from remit_infra.image_command import image
 from remit_infra.infra_command import infra, require_tools

@@ -16,8 +16,8 @@ import boto3
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from remit.app import new_id
 from remit.settings import PREFIX
+from remit.world import new_id
 from remit_infra.environments import Names
 
 POLL_SECONDS = 1.0

@@ -17,9 +17,9 @@ import msgspec
 
 from remit.adapters.dynamodb_table import TIME_TO_LIVE
 from remit.app import assemble
-from remit.app import now as clock
 from remit.doctor import Discrepancy, examine
 from remit.settings import Settings, read_settings
+from remit.world import now as clock
 from remit_infra.deployment import Deployment
 
 POLL_SECONDS = 2.0

@@ -8,9 +8,9 @@ import pytest
 
 from remit.adapters.redis_sessions import RedisSessions
 from remit.adapters.sessions import MAX_SESSIONS, MemorySessions
-from remit.app import new_secret
 from remit.errors import Unavailable
 from remit.ports import Sessions
+from remit.world import new_secret
 from remit_infra.emulated.cache import EmulatedCache
 from tests.builders import StoppedClock, redis_connection
 

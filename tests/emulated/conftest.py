@@ -17,10 +17,11 @@ from urllib.request import Request
 
 import pytest
 
-from remit.app import assemble, new_secret
+from remit.app import assemble
 from remit.keys import create_key
 from remit.ports import App
 from remit.settings import read_settings
+from remit.world import new_secret
 from remit_infra.deployment import Deployment
 from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, install, without_gaps
 from remit_infra.environments import Names

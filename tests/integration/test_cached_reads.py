@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from remit.adapters.memory import MemoryStore
 from remit.adapters.redis_cache import RedisCache
-from remit.app import assemble, with_redis
+from remit.app import assemble
+from remit.app_aws import with_redis
 from remit.change import Change, Conflict
 from remit.entrypoints.answers import payment_view
 from remit.outcome import Accepted

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from remit.app import new_secret
 from remit.keys import create_key
+from remit.world import new_secret
 from tests.builders import GOOD_CARD, postgres_app
 from tests.integration.conftest import Serve
 from tests.integration.served import JSON, Served

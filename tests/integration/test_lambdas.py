@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from moto import mock_aws
 
-from remit.app import new_secret
 from remit.audit import Verified, verify
 from remit.entrypoints.lambdas import delivery, health, processing, validation
 from remit.entrypoints.lambdas.delivery import Delivery
@@ -22,6 +21,7 @@ from remit.keys import create_key
 from remit.payment import State
 from remit.ports import App
 from remit.process import ProcessRequest, enqueue
+from remit.world import new_secret
 from tests.builders import GOOD_CARD, caller, clock_of, processor_of
 from tests.contracts.test_aws import settings_of_a_deployment
 from tests.integration.test_http_bad_input import FINE, PROCESS_REFUSED, REFUSED, refusal_of

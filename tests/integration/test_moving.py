@@ -14,12 +14,12 @@ import asyncpg
 import pytest
 
 from remit.adapters.postgres_copy import Copy, CopyRefused
-from remit.app import new_secret
 from remit.audit import Sealer
 from remit.deliver import relay
 from remit.migrations import migrate
 from remit.ports import App
 from remit.validate import validate
+from remit.world import new_secret
 from tests.builders import DECLINED_CARD, GOOD_CARD, caller, order
 from tests.integration.test_canaries import everything_stored
 from tests.unit.arranged import a_processed, a_refund, a_validated

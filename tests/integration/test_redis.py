@@ -21,10 +21,11 @@ from remit.adapters import elasticache
 from remit.adapters.limiter import LocalLimiter
 from remit.adapters.redis_connection import RedisConnection
 from remit.adapters.redis_limiter import PARTS, RedisLimiter
-from remit.app import now, with_redis
+from remit.app_aws import with_redis
 from remit.errors import Unavailable
 from remit.health import Monitor, health
 from remit.ports import App, Check
+from remit.world import now
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.certificate import make_certificate
 from tests.builders import (

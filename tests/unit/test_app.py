@@ -7,9 +7,10 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from remit.app import Ids, assemble, new_id, now
+from remit.app import assemble
 from remit.ports import is_id
 from remit.settings import Settings, SettingsError
+from remit.world import Ids, new_id, now
 
 
 def test_an_id_is_a_uuid_of_version_7_that_holds_the_time() -> None:

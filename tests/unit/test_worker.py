@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from remit.change import Message
 from remit.deliver import take_step
@@ -105,6 +106,18 @@ async def test_the_clock_has_the_books_proven_and_what_is_found_counted(
     assert metrics.counted["LedgerImbalances"] == 1.0
     assert metrics.counted["AuditBreaks"] == 0.0
     assert "Discrepancies" in metrics.counted
+
+
+async def test_what_was_counted_before_a_rest_is_handed_on_in_it(
+    new_app: AppFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("remit.entrypoints.worker.METRICS_INTERVAL_SECONDS", 0.01)
+    metrics, rest = Tallied(), Rest(0.001)
+    app = replace(new_app(settings=QUICK), metrics=metrics)
+    async with Running(app, rest=rest):
+        await until(lambda: rest.is_due)
+        metrics.count("payment.captured")
+        await until(lambda: "payment.captured" in metrics.written)
 
 
 async def test_a_failed_step_is_counted(new_app: AppFactory) -> None:

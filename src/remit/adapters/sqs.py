@@ -15,7 +15,8 @@ from botocore.exceptions import ClientError
 from remit.adapters.aws import call, in_batches
 from remit.adapters.backoff import backoff
 from remit.adapters.batch import Batcher
-from remit.change import UNREADABLE, Message, Topic
+from remit.adapters.body import read_message
+from remit.change import Message
 from remit.errors import Unavailable
 from remit.ports import Delivery
 
@@ -35,8 +36,6 @@ TOLD = ["ApproximateReceiveCount", "SentTimestamp"]
 
 GONE = frozenset({"InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid"})
 """Its time is over, or somebody else has it: it comes back by itself, or is done."""
-
-_message = msgspec.json.Decoder(Message)
 
 
 class SqsQueue:
@@ -191,11 +190,3 @@ def _delivery(found: Mapping[str, Any]) -> Delivery:
         receipt=found["ReceiptHandle"],
         receives=int(attributes["ApproximateReceiveCount"]),
     )
-
-
-def read_message(body: str, sqs_id: str, at: datetime) -> Message:
-    """The message in a body, or one that stands for a body that cannot be read."""
-    try:
-        return _message.decode(body)
-    except (msgspec.MsgspecError, UnicodeEncodeError):
-        return Message(id=sqs_id, topic=Topic.WORK, kind=UNREADABLE, created_at=at)

@@ -124,7 +124,7 @@ def migrate_database() -> None:
     import asyncpg
 
     from remit.adapters.postgres_connection import connect
-    from remit.app import database_login
+    from remit.app_postgres import database_login
     from remit.migrations import MigrationError, migrate
 
     async def run() -> list[str]:

@@ -19,13 +19,14 @@ import asyncpg
 from msgspec.structs import replace
 
 from remit.adapters.embedded import EmbeddedPostgres
-from remit.app import assemble, new_secret
+from remit.app import assemble
 from remit.entrypoints.example import EXAMPLE_KEY
 from remit.entrypoints.serve import require_free_port, run, serve, stopped
 from remit.keys import create_key
 from remit.migrations import migrate
 from remit.ports import App
 from remit.settings import Settings
+from remit.world import new_secret
 
 RESTART_PAUSE_SECONDS = 1.0
 

@@ -22,13 +22,15 @@ from remit.adapters.files import FolderBucket
 from remit.adapters.postgres_connection import UrlLogin, connect
 from remit.adapters.postgres_copy import PIECE_ROWS, Compared, Copy, CopyRefused, Told
 from remit.adapters.processors.sqlite_memory import SqliteMemory
-from remit.app import assemble, database_login, new_secret
+from remit.app import assemble
+from remit.app_postgres import database_login
 from remit.audit import Verified, copy_trail, verify
 from remit.doctor import examine
 from remit.entrypoints import local
 from remit.migrations import migrate
 from remit.ports import Bucket
 from remit.settings import Settings, read_settings
+from remit.world import new_secret
 
 MAX_NAMED = 10
 READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"

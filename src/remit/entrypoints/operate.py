@@ -163,8 +163,8 @@ def create(
 
     Example: `remit keys create --merchant acme --mode live --label checkout`
     """
-    from remit.app import new_secret
     from remit.keys import MERCHANT, create_key
+    from remit.world import new_secret
 
     if not MERCHANT.fullmatch(merchant):
         fail(

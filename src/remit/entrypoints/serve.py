@@ -94,7 +94,7 @@ def _parent_gone(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 def require_free_port(host: str, port: int) -> None:
     """Raises PortTaken, before anything else is started for nothing."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

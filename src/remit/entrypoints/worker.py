@@ -71,7 +71,7 @@ async def run_worker(
     settings = app.settings
     progress = progress or Progress()
     rest = rest or Rest(settings.quiet_after_seconds)
-    worker = _Worker(stop, progress, rest)
+    worker = _Worker(stop, progress)
 
     def moved() -> None:
         progress.moved("work", settings.work_wait_seconds)
@@ -79,7 +79,10 @@ async def run_worker(
     moved()
     async with told(progress, settings.host, settings.worker_port), traced(app) as begin:
         consumer = Consumer(app, moved, rest.stir, lambda kind: begin(kind, None))
-        jobs = [worker.repeat(name, job, pause) for name, job, pause in _jobs(app, progress)]
+        jobs = [worker.repeat(*job, rest) for job in _jobs(app, progress)]
+        if settings.service_name is not None:
+            measure = _measuring(app, rest)
+            jobs.append(worker.repeat("metrics", measure, METRICS_INTERVAL_SECONDS, Rest(None)))
         await _finish(asyncio.gather(consumer.run(stop), *jobs), stop, settings.stop_seconds)
         await app.metrics.write()
 
@@ -117,35 +120,38 @@ def _jobs(app: App, progress: Progress) -> list[tuple[str, Job, float]]:
         await monitor.watch()
         return 0
 
-    async def measure() -> int:
-        try:
-            await count_outbox_age(app, app.metrics)
-            await count_dead_letters(app, app.metrics)
-        finally:
-            await app.metrics.write()
-        return 0
-
-    jobs: list[tuple[str, Job, float]] = [
+    return [
         ("relay", relay_once, settings.relay_interval_seconds),
         ("sweep", lambda: sweep(app), settings.sweep_interval_seconds),
         ("forget", lambda: forget(app), FORGET_INTERVAL_SECONDS),
         ("seal", sealer.seal, settings.seal_interval_seconds),
         ("monitor", watch, MONITOR_INTERVAL_SECONDS),
     ]
-    if settings.service_name is not None:
-        jobs.append(("metrics", measure, METRICS_INTERVAL_SECONDS))
-    return jobs
+
+
+def _measuring(app: App, rest: Rest) -> Job:
+    """Hands on what was counted, also before a rest; a database that rests is not asked."""
+
+    async def measure() -> int:
+        try:
+            if not rest.is_due:
+                await count_outbox_age(app, app.metrics)
+                await count_dead_letters(app, app.metrics)
+        finally:
+            await app.metrics.write()
+        return 0
+
+    return measure
 
 
 class _Worker:
     """The loop that all jobs share."""
 
-    def __init__(self, stop: asyncio.Event, progress: Progress, rest: Rest) -> None:
+    def __init__(self, stop: asyncio.Event, progress: Progress) -> None:
         self._stop = stop
         self._progress = progress
-        self._rest = rest
 
-    async def repeat(self, name: str, job: Job, pause_seconds: float) -> None:
+    async def repeat(self, name: str, job: Job, pause_seconds: float, rest: Rest) -> None:
         """Repeats `job` at once while it finds work, and after a pause when it finds none or
         fails.
         """
@@ -155,16 +161,16 @@ class _Worker:
             try:
                 if await job():
                     pause = 0.0
-                    self._rest.stir()
+                    rest.stir()
             except Exception:
                 log.exception("job_failed", job=name)
                 pause = max(pause, FAILURE_PAUSE_SECONDS)
             self._progress.moved(name, pause)
             if pause:
                 await self._pause(pause)
-            if self._rest.is_due and not self._stop.is_set():
-                self._progress.moved(name, self._rest.look_seconds)
-                await self._rest.over(self._stop)
+            if rest.is_due and not self._stop.is_set():
+                self._progress.moved(name, rest.look_seconds)
+                await rest.over(self._stop)
         self._progress.ended(name)
 
     async def _pause(self, seconds: float) -> None:

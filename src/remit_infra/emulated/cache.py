@@ -26,7 +26,7 @@ from redis import ConnectionError as NotThere
 from redis import Redis
 
 from remit.adapters.elasticache import SERVICE, TOKEN_SECONDS
-from remit.app import now
+from remit.world import now
 from remit_infra.emulated.front import Front, Streams, tls
 from remit_infra.permissions import CACHE_ACCESS
 

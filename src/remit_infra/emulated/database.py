@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from remit.adapters.embedded import EmbeddedPostgres
-from remit.app import new_secret
+from remit.world import new_secret
 from remit_infra.emulated.front import Front, Streams, tls
 
 ADMIN = "payments_admin"

@@ -10,11 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from remit.app import assemble, new_secret
+from remit.app import assemble
 from remit.entrypoints.example import Service, say, show_payment
 from remit.keys import create_key
 from remit.ports import App
 from remit.settings import read_settings
+from remit.world import new_secret
 from remit_infra.deployment import Deployment
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import REGION, Emulator, without_gaps

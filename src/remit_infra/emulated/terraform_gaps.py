@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from remit.app import new_secret
+from remit.world import new_secret
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import BATCHES
 from remit_infra.terraform import Adapt

@@ -13,10 +13,11 @@ from urllib.request import urlopen
 import asyncpg
 import pytest
 
-from remit.app import assemble, new_secret
+from remit.app import assemble
 from remit.keys import create_key
 from remit.ports import App
 from remit.settings import read_settings
+from remit.world import new_secret
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import CREDENTIALS, Emulator, install
 from remit_infra.emulated.fargate_stack import EmulatedFargate, Task

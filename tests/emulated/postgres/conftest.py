@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from remit.app import new_secret
 from remit.keys import NewKey, create_key
 from remit.ports import App
+from remit.world import new_secret
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import Emulator, install
 from remit_infra.emulated.postgres_stack import EmulatedStack

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from remit.adapters.postgres_connection import connect
-from remit.app import database_login
+from remit.app_postgres import database_login
 from remit.entrypoints.lambdas.runtime import Event, make_handler
 from remit.migrations import migrate
 from remit.ports import ApiKey, App

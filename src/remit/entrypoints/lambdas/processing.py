@@ -7,7 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes import SQSEvent
 
-from remit.adapters.sqs import read_message
+from remit.adapters.body import read_message
 from remit.change import Message
 from remit.deliver import take_step
 from remit.entrypoints.lambdas.batch import Counter, Failures, failures, took

@@ -1,0 +1,127 @@
+"""Assembles what is common: everything on PostgreSQL, and what each process has for itself."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from remit.adapters.cache import NoCache
+from remit.adapters.limiter import LocalLimiter
+from remit.adapters.processors.simulated import Memory, SimulatedProcessor
+from remit.adapters.sessions import MemorySessions
+from remit.ports import App, Bucket, Cache, Check, Limiter, Metrics, Publisher, Sessions, Vault
+from remit.settings import Settings
+from remit.world import new_id, new_secret, now
+
+if TYPE_CHECKING:
+    from remit.adapters.postgres_connection import Connection, Login
+
+AUDIT_TIMEOUT_SECONDS = 3_600.0
+"""For one question about the whole of the books."""
+
+
+class Around(NamedTuple):
+    """What a topology has around its database."""
+
+    notifications: Publisher
+    alerts: Publisher
+    bucket: Bucket
+    vault: Vault
+    measures: Callable[[], Awaitable[Mapping[str, Check]]]
+    metrics: Metrics
+
+
+class Shared(NamedTuple):
+    """What the processes of a service share where there is Redis, and else have each their own."""
+
+    limiter: Limiter
+    cache: Cache
+    sessions: Sessions
+
+
+def in_process(settings: Settings) -> Shared:
+    return Shared(
+        limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
+        cache=NoCache(),
+        sessions=MemorySessions(now, new_secret),
+    )
+
+
+def database_login(settings: Settings) -> "Login":
+    """How to reach the PostgreSQL that the settings name. Raises SettingsError if none is."""
+    from remit.adapters.postgres_connection import UrlLogin
+
+    if settings.database_secret_arn is not None:
+        from remit.adapters.aws import LazyClient
+        from remit.adapters.rds import SecretLogin
+
+        return SecretLogin(
+            LazyClient("secretsmanager"),
+            secret_arn=settings.database_secret_arn,
+            endpoint=settings.needed("database_endpoint"),
+            database=settings.database_name,
+            ca=settings.database_ca,
+        )
+    return UrlLogin(settings.needed("database_url"))
+
+
+def on_postgres(
+    settings: Settings,
+    around: Around,
+    memory: Memory,
+    login: "Login",
+    writing: "Connection",
+    reading: "Connection",
+    delivery: "Connection",
+) -> App:
+    """Everything that is committed in PostgreSQL, the queue of work too."""
+    from remit.adapters.postgres import PostgresStore
+    from remit.adapters.postgres_books import PostgresBooks
+    from remit.adapters.postgres_connection import Connection
+    from remit.adapters.postgres_delivery import (
+        PostgresKeys,
+        PostgresOutbox,
+        PostgresQueue,
+        PostgresVerdicts,
+    )
+
+    store = PostgresStore(writing, reading)
+    quiet = settings.quiet_after_seconds
+    auditing = Connection(login, timeout_seconds=AUDIT_TIMEOUT_SECONDS, quiet_after_seconds=quiet)
+    connections = (writing, reading, delivery, auditing)
+    outbox = PostgresOutbox(delivery, holder=new_id(), lease_seconds=settings.lease_seconds)
+    queue = PostgresQueue(
+        delivery,
+        new_id,
+        max_receives=settings.work_max_receives,
+        visibility_seconds=settings.work_visibility_seconds,
+        retry_seconds=settings.work_retry_seconds,
+    )
+
+    async def close() -> None:
+        await outbox.release()
+        for connection in connections:
+            await connection.close()
+
+    def rests() -> bool:
+        return quiet is not None and not any(connection.is_open for connection in connections)
+
+    return App(
+        settings=settings,
+        clock=now,
+        new_id=new_id,
+        store=store,
+        reader=store,
+        books=PostgresBooks(auditing),
+        keys=PostgresKeys(delivery),
+        outbox=outbox,
+        audit_log=outbox,
+        retention=outbox,
+        verdicts=PostgresVerdicts(delivery),
+        queue=queue,
+        failed=queue,
+        processor=SimulatedProcessor(memory, settings),
+        ping=store.ping,
+        close=close,
+        rests=rests,
+        **around._asdict(),
+        **in_process(settings)._asdict(),
+    )
