@@ -80,7 +80,7 @@ def emulate(
     Parameters
     ----------
     topology
-        lambda-dynamodb, or lambda-postgres, which needs Terraform on PATH.
+        lambda-dynamodb, or one of fargate-aurora and lambda-postgres, which need Terraform on PATH.
     port
         The emulator's; without it, a free one.
     install
@@ -126,7 +126,8 @@ def deploy(
     Parameters
     ----------
     topology
-        lambda-dynamodb, or lambda-postgres, which needs Pulumi's command line.
+        lambda-dynamodb, or one of fargate-aurora and lambda-postgres, which need Pulumi's command
+        line; fargate-aurora needs Docker too.
     env
         The environment suffix: dev, staging or prod, alone or followed by a dash and more.
     migration_date
@@ -141,14 +142,18 @@ def deploy(
         Print the outputs as JSON, for pipes.
     """
     require_tools()
-    from remit_infra import deploying, deploying_postgres
+    from remit_infra import deploying, deploying_fargate, deploying_postgres
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
     from remit_infra.package import PackageError
 
+    in_pulumi = {
+        "fargate-aurora": deploying_fargate.deploy,
+        "lambda-postgres": deploying_postgres.deploy,
+    }
     try:
-        if topology == "lambda-postgres":
-            outputs = deploying_postgres.deploy(
+        if topology in in_pulumi:
+            outputs = in_pulumi[topology](
                 env,
                 architecture=architecture,
                 ask=not yes,
@@ -183,21 +188,24 @@ def destroy(
     Parameters
     ----------
     topology
-        lambda-dynamodb or lambda-postgres.
+        fargate-aurora, lambda-dynamodb or lambda-postgres.
     env
         The environment suffix that it was deployed with.
     yes
         Do not ask.
     """
     require_tools()
-    from remit_infra import deploying, deploying_postgres
+    from remit_infra import deploying, deploying_fargate, deploying_postgres
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
 
+    destroys = {
+        "fargate-aurora": deploying_fargate.destroy,
+        "lambda-dynamodb": deploying.destroy,
+        "lambda-postgres": deploying_postgres.destroy,
+    }
     try:
-        (deploying_postgres if topology == "lambda-postgres" else deploying).destroy(
-            env, ask=not yes
-        )
+        destroys[topology](env, ask=not yes)
     except (DeployError, Refused) as error:
         fail(str(error))
 
@@ -218,7 +226,7 @@ def outputs(
     Parameters
     ----------
     topology
-        lambda-dynamodb or lambda-postgres.
+        fargate-aurora, lambda-dynamodb or lambda-postgres.
     env
         The environment suffix that it was deployed with.
     shell
@@ -227,22 +235,20 @@ def outputs(
         Print JSON, for pipes.
     """
     require_tools()
-    from remit_infra import deploying_postgres
+    from remit_infra import deploying, deploying_fargate, deploying_postgres
     from remit_infra.deployment import DeployError
     from remit_infra.environments import Refused
 
+    asked = {
+        "fargate-aurora": deploying_fargate,
+        "lambda-dynamodb": deploying,
+        "lambda-postgres": deploying_postgres,
+    }[topology]
     try:
-        if topology == "lambda-postgres":
-            if shell:
-                print(deploying_postgres.exports(env))
-            else:
-                _print_outputs(deploying_postgres.outputs(env), json=json)
-            return
-        deployment = _deployment(env)
         if shell:
-            print(deployment.exports("payment-delivery"))
+            print(asked.exports(env))
         else:
-            _print_outputs(deployment.outputs(), json=json)
+            _print_outputs(asked.outputs(env), json=json)
     except (DeployError, Refused) as error:
         fail(str(error))
 

@@ -65,6 +65,15 @@ def destroy(suffix: str, *, ask: bool) -> None:
     say(f"{deployment.stack} is gone")
 
 
+def outputs(suffix: str) -> dict[str, str]:
+    return deployment_of(suffix).outputs()
+
+
+def exports(suffix: str) -> str:
+    """What an operator's shell needs, as lines for it."""
+    return deployment_of(suffix).exports("payment-delivery")
+
+
 def show_plan(graph: Graph) -> None:
     """By service: how many resources, and dollars a month, idle and with payments."""
     rows = [

@@ -138,6 +138,19 @@ def build(planned: Plan, docker: Docker, repository: str = REPOSITORY) -> str:
     return name
 
 
+def has_repository(suffix: str, clients: Clients) -> bool:
+    """Whether the stack's repository is there. Raises ImageError, Refused."""
+    name = Names(suffix)("repository", REPOSITORY)
+    ecr = clients("ecr")
+    try:
+        ecr.describe_repositories(repositoryNames=[name])
+    except ecr.exceptions.RepositoryNotFoundException:
+        return False
+    except (BotoCoreError, ClientError) as error:
+        raise ImageError(f"ECR refuses this with these credentials: {error}") from error
+    return True
+
+
 def publish(
     suffix: str,
     planned: Plan,

@@ -66,7 +66,11 @@ def _is_gap(resource: Resource) -> bool:
 
 
 BATCHES: Mapping[str, str] = MappingProxyType(
-    {"sns:Publish": "sns:PublishBatch", "sqs:SendMessage": "sqs:SendMessageBatch"}
+    {
+        "sns:Publish": "sns:PublishBatch",
+        "sqs:DeleteMessage": "sqs:DeleteMessageBatch",
+        "sqs:SendMessage": "sqs:SendMessageBatch",
+    }
 )
 """Calls for several messages at once, which AWS allows with the permission for one, and which the
 emulator takes for actions of their own.

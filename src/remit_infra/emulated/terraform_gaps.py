@@ -76,6 +76,9 @@ IPV6_BLOCK = "2001:db8:1234:1a00::/56"
 """Stands for the network's own in rules (RFC 3849)."""
 
 CLUSTER = "${aws_rds_cluster.payment-db.endpoint}"
+NAMESPACE = "cloudwatch:namespace"
+"""A condition that the emulator does not know, and holds to be unmet."""
+
 MANAGED = ".master_user_secret[0].secret_arn}"
 
 
@@ -97,7 +100,7 @@ def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
                 # Asked for a subnet's association, it answers with every one there is.
                 return {name: value for name, value in body.items() if name != "subnet_ids"}
             case "aws_iam_role_policy":
-                return body | {"policy": _with_batches(body["policy"])}
+                return body | {"policy": _understood(body["policy"])}
             case _:
                 return body
 
@@ -126,11 +129,13 @@ def _with_secret(text: str, secret_arn: str) -> str:
     return _with_secret(before.rpartition("${")[0] + secret_arn + after, secret_arn)
 
 
-def _with_batches(policy: str) -> str:
+def _understood(policy: str) -> str:
     document = json.loads(policy)
     for statement in document["Statement"]:
         actions = statement["Action"]
         statement["Action"] = [*actions, *(BATCHES[one] for one in actions if one in BATCHES)]
+        if NAMESPACE in statement.get("Condition", {}).get("StringEquals", {}):
+            del statement["Condition"]
     return json.dumps(document)
 
 

@@ -29,6 +29,7 @@ SUFFIX = "staging-001"
 QUICK = {
     # A message that a killed worker had comes back after seconds, and not after five minutes.
     "REMIT_WORK_VISIBILITY_SECONDS": "4",
+    "REMIT_LEASE_SECONDS": "3",
     "REMIT_WORK_WAIT_SECONDS": "1",
     "REMIT_WORK_RETRY_SECONDS": "0.5",
     "REMIT_RATE_PER_SECOND": "100000",

@@ -178,5 +178,5 @@ def test_no_request_fails_while_tasks_are_replaced(stack: Stack) -> None:
         return stack.begin("payment-task", **drain)
 
     assert asyncio.run(run()) == 0
-    assert answered.keys() == {(200, 200)}
+    assert answered.keys() == {(200, 200)}, answered
     assert answered.total() > 500

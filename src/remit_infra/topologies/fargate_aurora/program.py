@@ -100,15 +100,8 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     names = checked(configuration)
     scopes = scopes_of(names)
     alarms = adjusted(placed(scopes), configuration.thresholds)
-    common = tags(
-        names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
-    )
-    tag_everything(common, names.suffix)
-    roles = make_task_roles(names, TASKS, place.account)
-    keys = Keys(names, place, users=roles, through=THROUGH, senders=SENDERS)
-    ground = Ground(
-        names=names, place=place, key=keys.data, log_days=names.environment.log_retention_days
-    )
+    foundation = found(configuration, place, names)
+    ground, roles = foundation.ground, foundation.roles
     network = EgressOnlyNetwork(
         ground,
         cidr=configuration.vpc_cidr,
@@ -117,8 +110,8 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     )
     inside = network.group("payment-app-sg", "Tasks: HTTPS to AWS, database, cache")
     allow("payment-app-https", source=inside, to=ANYWHERE_IPV6, port=HTTPS)
-    storage = _storage(ground, configuration, network, keys, inside)
-    cluster = Cluster(ground, repository=make_repository(ground))
+    storage = _storage(ground, configuration, network, foundation.keys, inside)
+    cluster = Cluster(ground, repository=foundation.repository)
     tasks = _tasks(ground, configuration, cluster, storage, roles, watched(alarms))
     migration = Migration(
         "payment-migration-run",
@@ -167,6 +160,30 @@ def build(configuration: Configuration, place: Place) -> Outputs:
         cluster_name=cluster.cluster.name,
         service_name=api.service.name,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foundation:
+    """What must be there before an image can be."""
+
+    ground: Ground
+    roles: Mapping[str, aws.iam.Role]
+    keys: Keys
+    repository: aws.ecr.Repository
+
+
+def found(configuration: Configuration, place: Place, names: Names) -> Foundation:
+    """Tags, roles, keys and the repository: the first deployment makes them by themselves."""
+    common = tags(
+        names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
+    )
+    tag_everything(common, names.suffix)
+    roles = make_task_roles(names, TASKS, place.account)
+    keys = Keys(names, place, users=roles, through=THROUGH, senders=SENDERS)
+    ground = Ground(
+        names=names, place=place, key=keys.data, log_days=names.environment.log_retention_days
+    )
+    return Foundation(ground=ground, roles=roles, keys=keys, repository=make_repository(ground))
 
 
 def _storage(
