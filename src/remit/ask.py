@@ -63,7 +63,8 @@ async def resolve(app: App, caller: Caller, payment: Payment) -> Payment:
     """The payment after asking the processor what became of its open question.
 
     Safe to call at any time and from anywhere: of several resolvers one wins, and the others see
-    its result. A question the processor never heard is taken back. Raises ProcessorUnavailable.
+    its result. A question the processor never heard is taken back, and asked again by the queue if
+    that was promised. Raises ProcessorUnavailable.
     """
     if payment.pending is None:
         return payment
@@ -75,7 +76,8 @@ async def resolve(app: App, caller: Caller, payment: Payment) -> Payment:
         return await _commit_answer(app, caller, mine, "resolve", answer, None)
     resumed = mine.resume(due_at=_card_expiry(app, mine))
     audit = entry(app, caller, "resolve", "never_happened", resumed)
-    conflict = await app.store.commit(Change(payment=resumed, audit=(audit,)))
+    again = (work(app, caller, "process", resumed),) if payment.pending.promised else ()
+    conflict = await app.store.commit(Change(payment=resumed, audit=(audit,), messages=again))
     return resumed if conflict is None else await _current(app, payment)
 
 

@@ -103,6 +103,7 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `key` is stable: asking again under it can never do the work twice. `resume` is the state to
     return to if the processor never heard the question. Until `until`, whoever asked still owns it.
+    `promised` is a question whose caller was told that it will be asked: it is asked again then.
     """
 
     operation: Operation
@@ -111,6 +112,7 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     resume: State
     until: datetime
     final: bool = True
+    promised: bool = False
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,6 +159,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         lease: timedelta,
         amount_minor: int | None = None,
         final: bool = True,
+        promised: bool = False,
     ) -> "Payment":
         """The payment with the question to the processor on record, before it is asked.
 
@@ -172,6 +175,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             resume=self.state,
             until=now + lease,
             final=final,
+            promised=promised,
         )
         return self._move(State.UNKNOWN, pending=pending, due_at=pending.until)
 

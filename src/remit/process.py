@@ -227,6 +227,8 @@ async def _claim(app: App, payment: Payment, step: Step) -> tuple[Payment, Card 
         lease=app.settings.claim_lease,
         amount_minor=step.amount_minor,
         final=step.final,
+        # The queue's own steps: their callers were told that the queue does it.
+        promised=not step.requeue,
     )
     return claimed, card
 

@@ -232,6 +232,22 @@ async def test_a_payment_left_unknown_is_resolved_by_the_sweep(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+async def test_a_payment_that_the_queue_promised_is_taken_though_its_question_was_lost(
+    in_memory: App, fault: Fault
+) -> None:
+    """Its caller was told that it is being done, and will not ask again."""
+    payment = await an_enqueued(in_memory)
+    processor_of(in_memory).faults.append(fault)
+    await deliver_all(in_memory)
+    assert (await current(in_memory, payment)).state is State.UNKNOWN
+    clock_of(in_memory).advance(in_memory.settings.processor_timeout_seconds)
+    assert await sweep(in_memory) == 1
+    await deliver_all(in_memory)
+    assert (await current(in_memory, payment)).state is State.CAPTURED
+    assert len(processor_of(in_memory).answers) == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_a_refund_left_pending_is_resolved_by_the_sweep(in_memory: App, fault: Fault) -> None:
     payment = await a_processed(in_memory)
     processor_of(in_memory).faults.append(fault)
