@@ -56,6 +56,20 @@ def the_service_is_told_all_it_needs(graph: Graph) -> Iterator[str]:
             yield f"{definition.name} does not let the database pause"
 
 
+def tasks_may_open_the_cache_and_send_traces(graph: Graph) -> Iterator[str]:
+    for role in ("payment-api", "payment-worker"):
+        policy = one(graph, "iam/rolePolicy:RolePolicy", f"{role}-policy").get("policy", "{}")
+        allowed = {
+            action: references(statement["Resource"])
+            for statement in json.loads(policy).get("Statement", ())
+            for action in statement["Action"]
+        }
+        if allowed.get("elasticache:Connect") != {"payment-cache", "payment-cache-user"}:
+            yield f"{role} may not open the cache, or others too"
+        if "xray:PutTraceSegments" not in allowed:
+            yield f"{role} may not send traces"
+
+
 def services_heal_scale_and_roll_back(graph: Graph) -> Iterator[str]:
     size = environment_of(graph.suffix).fargate
     limits = {"payment-service": size.api_tasks, "payment-worker": size.worker_tasks}
@@ -281,6 +295,7 @@ def what_must_be_watched_is(graph: Graph) -> Iterator[str]:
 PROMISES = (
     tasks_are_as_small_and_as_closed_as_they_can_be,
     the_service_is_told_all_it_needs,
+    tasks_may_open_the_cache_and_send_traces,
     services_heal_scale_and_roll_back,
     the_migration_runs_when_its_task_is_new,
     the_database_is_private_encrypted_and_backed_up,

@@ -41,7 +41,9 @@ class EmulatedStack:
     def apply(self, **configuration: str) -> dict[str, str]:
         """Makes everything, and answers with the outputs."""
         graph = recorded(self.suffix, **configuration)
-        self.terraform.write(to_terraform(graph, PROVIDER, adapted(self.database, self.secret_arn)))
+        self.terraform.write(
+            to_terraform(graph, PROVIDER, adapted(self.database.port, self.secret_arn))
+        )
         self.terraform.init()
         self.terraform.apply()
         return self.terraform.outputs()

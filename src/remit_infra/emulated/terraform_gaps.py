@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 from remit.world import new_secret
-from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import BATCHES
 from remit_infra.terraform import Adapt
 
@@ -82,17 +81,19 @@ NAMESPACE = "cloudwatch:namespace"
 MANAGED = ".master_user_secret[0].secret_arn}"
 
 
-def adapted(database: EmulatedDatabase, secret_arn: str) -> Adapt:
-    """For a database instance that is in truth `database`, with its password in `secret_arn`."""
+def adapted(port: int, secret_arn: str) -> Adapt:
+    """For a database that is in truth on that port of this machine, with its password in
+    `secret_arn`.
+    """
 
     def adapt(kind: str, given: dict[str, Any]) -> dict[str, Any] | None:
         if kind in LEFT_OUT or "destination_ipv6_cidr_block" in given:
             return None
-        body = _changed(kind, given, secret_arn, f"localhost:{database.port}")
+        body = _changed(kind, given, secret_arn, f"localhost:{port}")
         match kind:
             case "aws_db_instance":
                 # It listens nowhere, and makes no secret for an instance's own password.
-                return body | {"port": database.port}
+                return body | {"port": port}
             case "aws_api_gateway_api_key":
                 # AWS makes one that is not given.
                 return body | {"value": new_secret()}

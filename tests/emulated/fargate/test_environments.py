@@ -1,0 +1,67 @@
+"""Every environment is applied, planned again and destroyed by the real AWS provider."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from remit_infra.emulated.emulator import Emulator, install
+from remit_infra.emulated.postgres_stack import PROVIDER
+from remit_infra.emulated.terraform_gaps import adapted, drift
+from remit_infra.terraform import Terraform, TerraformError, to_terraform
+from remit_infra.topologies.fargate_aurora import recorded
+from tests.tidy.tree import ROOT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("fargate-environments"),
+]
+
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
+SUFFIXES = ("dev", "prod")
+"""Besides staging, in which the tests of the tasks are."""
+
+
+def lived(suffix: str, folder: Path) -> tuple[list[str], int, list[str]]:
+    """What a plan would still change once it is applied, how many resources there were, and what is
+    left after it is destroyed.
+    """
+    command = install(ROOT / ".venv/emulator", ROOT / "requirements/emulator.lock")
+    with Emulator(command, folder / "emulator") as emulator:
+        login = emulator.client("secretsmanager").create_secret(Name="rds", SecretString="{}")
+        program = to_terraform(
+            recorded(suffix, certificateArn=CERTIFICATE), PROVIDER, adapted(5432, login["ARN"])
+        )
+        terraform = Terraform(folder / "terraform", emulator.environment)
+        terraform.write(program)
+        terraform.init()
+        terraform.apply()
+        plan = terraform.plan()
+        terraform.destroy()
+        found = emulator.client("resourcegroupstaggingapi").get_resources(
+            TagFilters=[{"Key": "Project", "Values": ["payment-processing"]}]
+        )["ResourceTagMappingList"]
+        kms = emulator.client("kms")
+        left = [
+            arn
+            for arn in (one["ResourceARN"] for one in found)
+            # A key is only ever deleted after a waiting period.
+            if kms.describe_key(KeyId=arn)["KeyMetadata"]["KeyState"] != "PendingDeletion"
+        ]
+        return drift(plan), len(plan["resource_changes"]), left
+
+
+def test_environments_are_applied_planned_again_and_destroyed(tmp_path: Path) -> None:
+    """At once, for most of it is waiting."""
+    with ThreadPoolExecutor() as threads:
+        running = {s: threads.submit(lived, s, tmp_path / s) for s in SUFFIXES}
+        try:
+            found = {suffix: future.result() for suffix, future in running.items()}
+        except TerraformError as error:
+            if "not on PATH" in str(error):
+                pytest.skip(str(error))
+            raise
+    for still, resources, left in found.values():
+        assert (still, left) == ([], [])
+        assert resources > 150

@@ -1,0 +1,197 @@
+"""Every permission is needed: with any one action removed from a role, its task is refused.
+
+The emulator enforces what tasks ask of it. What it has not, the cache's own door and X-Ray, is held
+by the promises over the program.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from remit.change import Caller
+from remit.ports import App, Verdict
+from remit.process import ProcessRequest, enqueue
+from remit.validate import validate
+from remit_infra.emulated.emulator import BATCHES
+from remit_infra.graph import Graph
+from remit_infra.permissions import FARGATE_AURORA, Statement
+from remit_infra.topologies.fargate_aurora import recorded
+from tests.builders import order
+from tests.emulated.conftest import eventually
+from tests.emulated.fargate.conftest import SUFFIX, Stack
+from tests.infra.promises_of_fargate import PROMISES
+from tests.infra.recorded import broken
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("fargate"),
+]
+
+NOT_EMULATED = {"ConnectCache", "SendTraces"}
+
+EVERY = [
+    (role, one, action)
+    for role, statements in FARGATE_AURORA.items()
+    for one in statements
+    for action in one.actions
+]
+QUIET = {"REMIT_QUIET_AFTER_SECONDS": "60"}
+"""So that the API tells a worker that rests of what it wrote."""
+
+
+def api_works(stack: Stack) -> bool:
+    begun = len(log(stack, "payment-task"))
+    with stack.api(**QUIET) as api:
+        card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030}
+        accepted = api.ask("POST", "/validate", {"amount": 1, "card": card})
+        taken = accepted.status == 200 and api.process(accepted.body["transaction_id"]).status
+        health = api.ask("GET", "/health")
+        woken = eventually(
+            lambda: stack.waiting("payment-queue") or refused(stack, "payment-task", begun)
+        )
+    empty(stack)
+    well = health.status == 200 and health.body["checks"]["dead_letters"]["ok"]
+    return bool(taken == 200 and well and woken and not refused(stack, "payment-task", begun))
+
+
+def worker_works(stack: Stack) -> bool:
+    """A payment that waits, messages, entries to seal, a step that fails, an alert to tell."""
+    begun = len(log(stack, "payment-worker-task"))
+    payment_id = stack.use(an_enqueued)
+    stack.use(made_up)
+    mystery = {"id": "0197f2d4-8a51-7c3e-9d0b-5f6a7b8c9d0e", "topic": "work", "kind": "mystery"}
+    body = json.dumps({**mystery, "created_at": "2026-11-21T10:00:00Z"})
+    stack.client("sqs").send_message(QueueUrl=stack.queue_url("payment-queue"), MessageBody=body)
+
+    def is_done() -> bool:
+        left = stack.rows(
+            "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unsealed)"
+        )
+        state = stack.rows("SELECT state FROM payments WHERE id = $1::uuid", payment_id)
+        return left == [(0,)] and state == [("captured",)] and stack.use(is_told)
+
+    with stack.worker() as worker:
+        eventually(lambda: is_done() or refused(stack, "payment-worker-task", begun), 60)
+        worker.end()
+    done = is_done() and "work_retried" in log(stack, "payment-worker-task")[begun:]
+    well = done and not refused(stack, "payment-worker-task", begun)
+    empty(stack)
+    return well
+
+
+def migration_works(stack: Stack) -> bool:
+    log_ = stack.folder / "migration.log"
+    return stack.start("payment-migration-task", log_).process.wait(60) == 0
+
+
+WORKS: dict[str, Callable[[Stack], bool]] = {
+    "payment-api": api_works,
+    "payment-worker": worker_works,
+    "payment-migration": migration_works,
+}
+
+
+def log(stack: Stack, family: str) -> str:
+    path = stack.folder / f"{family}.log"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def refused(stack: Stack, family: str, begun: int) -> bool:
+    """Whether AWS has refused something to the task since then."""
+    return "AccessDenied" in log(stack, family)[begun:]
+
+
+def empty(stack: Stack) -> None:
+    for name in ("payment-queue", "payment-dlq"):
+        stack.client("sqs").purge_queue(QueueUrl=stack.queue_url(name))
+
+
+async def an_enqueued(app: App) -> str:
+    caller = Caller("acme", "test", "test", "test")
+    accepted: Any = await validate(app, caller, order(), None)
+    await enqueue(app, caller, ProcessRequest(accepted.payment.id))
+    return str(accepted.payment.id)
+
+
+async def made_up(app: App) -> None:
+    """A check that is failing, which the monitor will see recover and must tell."""
+    before = await app.verdicts.latest()
+    verdict = Verdict(version=before.version + 1, at=before.at, failing={"made up": "by a test"})
+    await app.verdicts.record(verdict)
+
+
+async def is_told(app: App) -> bool:
+    found = await app.verdicts.latest()
+    return "made up" not in found.failing and not found.owed
+
+
+@contextmanager
+def without(stack: Stack, role: str, statement: Statement, action: str) -> Iterator[None]:
+    iam, name = stack.client("iam"), stack.names("role", role)
+    document = iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
+
+    def put(policy: dict[str, Any]) -> None:
+        iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
+
+    put(_without(document, statement, action))
+    yield
+    put(document)
+
+
+def _without(document: dict[str, Any], statement: Statement, action: str) -> dict[str, Any]:
+    """The policy without the action in that statement, and with all else that is in it."""
+    kept = []
+    for one in document["Statement"]:
+        actions = one["Action"]
+        if one["Sid"] == statement.sid:
+            actions = [a for a in actions if a not in (action, BATCHES.get(action))]
+            assert len(actions) < len(one["Action"])
+        if actions:
+            kept.append({**one, "Action": actions})
+    return {**document, "Statement": kept}
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return recorded(SUFFIX)
+
+
+@pytest.mark.parametrize("role", WORKS)
+def test_a_task_works_with_its_role(stack: Stack, role: str) -> None:
+    assert WORKS[role](stack)
+
+
+@pytest.mark.parametrize(
+    ("role", "statement", "action"), EVERY, ids=[f"{r}-{one.sid}-{a}" for r, one, a in EVERY]
+)
+def test_a_task_is_refused_without_any_one_action(
+    stack: Stack, graph: Graph, role: str, statement: Statement, action: str
+) -> None:
+    if statement.sid in NOT_EMULATED:
+        assert broken(_altered(graph, role, statement, action), PROMISES) != {}
+        return
+    with without(stack, role, statement, action):
+        assert not WORKS[role](stack)
+
+
+@pytest.mark.parametrize("role", WORKS)
+def test_a_task_works_again_afterwards(stack: Stack, role: str) -> None:
+    """It was the roles that failed, and nothing that the tests left behind."""
+    assert WORKS[role](stack)
+
+
+def _altered(graph: Graph, role: str, statement: Statement, action: str) -> Graph:
+    resources = []
+    for resource in graph.resources:
+        made = resource
+        if resource.name == f"{role}-policy":
+            less = _without(json.loads(resource.properties["policy"]), statement, action)
+            properties = {**resource.properties, "policy": json.dumps(less)}
+            made = msgspec.structs.replace(resource, properties=properties)
+        resources.append(made)
+    return msgspec.structs.replace(graph, resources=tuple(resources))
