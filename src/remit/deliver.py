@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from remit.ask import resolve, work
 from remit.change import UNREADABLE, Caller, Change, Message, Topic
 from remit.counted import FAILED, prove
-from remit.errors import RemitError, Unavailable
+from remit.errors import InvalidState, RemitError, Unavailable
 from remit.outcome import Accepted, Queued, Refused, Replayed, entry
 from remit.payment import Payment
 from remit.ports import App, Delivery
@@ -112,7 +112,13 @@ async def settle(app: App, delivery: Delivery, failure: RemitError | None) -> No
         error=failure.code,
     )
     app.metrics.count(FAILED)
-    await app.queue.retry(delivery, f"{failure.code}: {failure.message}")
+    pause = 0.0
+    if isinstance(failure, InvalidState):
+        # Somebody else's open question is answered or taken back within its lease and a sweep: to
+        # look again before that would only use up what the message may be received.
+        lease = app.settings.claim_lease.total_seconds()
+        pause = lease + 2 * app.settings.sweep_interval_seconds
+    await app.queue.retry(delivery, f"{failure.code}: {failure.message}", pause)
 
 
 async def take_step(

@@ -220,8 +220,10 @@ class Queue(Protocol):
 
     async def delete(self, delivery: Delivery) -> None: ...
 
-    async def retry(self, delivery: Delivery, error: str) -> None:
-        """Gives it back for later. After the last allowed receive it becomes a dead letter."""
+    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
+        """Gives it back for later, but not before then. After the last allowed receive it becomes
+        a dead letter.
+        """
         ...
 
     async def extend(self, delivery: Delivery, seconds: float) -> None:

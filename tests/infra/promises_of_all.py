@@ -121,7 +121,32 @@ def nothing_is_kept_when_the_stack_goes(graph: Graph) -> Iterator[str]:
         yield "the load balancer is protected where it should not be"
 
 
+SHOWN = (
+    ("RequestCount", "Sum"),
+    ("TargetResponseTime", "p95"),
+    ("HTTPCode_Target_5XX_Count", "Sum"),
+    ("DatabaseConnections", "Maximum"),
+    ("OutboxAge", "Maximum"),
+    ("payment.captured", "Sum"),
+    ("payment.declined", "Sum"),
+)
+"""Of traffic, latency, errors, the database, what waits, and the business."""
+
+
+def a_dashboard_shows_what_matters(graph: Graph) -> Iterator[str]:
+    given = one(graph, "cloudwatch/dashboard:Dashboard", "payment-dashboard")
+    widgets = json.loads(given.get("dashboardBody", '{"widgets": []}'))["widgets"]
+    lines = [line for widget in widgets for line in widget["properties"]["metrics"]]
+    shown = {(line[1], line[-1]["stat"]) for line in lines}
+    yield from (
+        f"nobody sees {metric} by {statistic}"
+        for metric, statistic in SHOWN
+        if (metric, statistic) not in shown
+    )
+
+
 PROMISES = (
+    a_dashboard_shows_what_matters,
     flows_are_logged,
     the_audit_bucket_is_kept_and_can_go,
     keys_rotate_and_have_policies,

@@ -31,7 +31,7 @@ def test_ids_made_in_a_row_sort_in_that_row() -> None:
 
 def test_ids_keep_their_order_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([2_000_000_999_999, 2_000_000_999_999, 1_000_000_000_000, 2_000_001_000_001])
-    monkeypatch.setattr("remit.app.time_ns", lambda: next(times))
+    monkeypatch.setattr("remit.world.time_ns", lambda: next(times))
     ids = Ids()
     made = [ids() for _ in range(4)]
     assert made == sorted(set(made))

@@ -80,8 +80,8 @@ class Recorded:
     async def delete(self, delivery: Delivery) -> None:
         await self.inner.delete(delivery)
 
-    async def retry(self, delivery: Delivery, error: str) -> None:
-        await self.inner.retry(delivery, error)
+    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
+        await self.inner.retry(delivery, error, after_seconds)
 
     async def extend(self, delivery: Delivery, seconds: float) -> None:
         self.extended.append(seconds)

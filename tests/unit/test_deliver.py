@@ -206,6 +206,28 @@ async def test_a_payment_in_progress_is_tried_again_later(in_memory: App) -> Non
     assert failed.last_error == "payment_invalid_state: The payment is being processed."
 
 
+async def test_work_on_a_payment_in_progress_is_not_given_up_before_that_is_over(
+    in_memory: App,
+) -> None:
+    """Whoever asked may have died: that is known once the claim has lapsed, and not before."""
+    payment = await an_enqueued(in_memory)
+    await relay(in_memory)
+    processor_of(in_memory).faults.append("timeout")
+    accepted(await process(in_memory, caller(), ProcessRequest(payment.id)))
+    queue = queue_of(in_memory)
+    for _ in range(3 * queue.max_receives):
+        await work_once(in_memory)
+    assert queue.buried == {}
+    clock_of(in_memory).advance(in_memory.settings.claim_lease.total_seconds())
+    await sweep(in_memory)
+    await relay(in_memory)
+    await work_once(in_memory)
+    clock_of(in_memory).advance(10)
+    await work_once(in_memory)
+    assert (await current(in_memory, payment)).state is State.CAPTURED
+    assert (queue.waiting, queue.buried) == ({}, {})
+
+
 async def test_a_processor_that_is_down_leaves_the_work_to_the_queue(in_memory: App) -> None:
     payment = await a_validated(in_memory)
     processor_of(in_memory).faults.append("down")

@@ -233,14 +233,14 @@ class MemoryQueue:
     async def extend(self, delivery: Delivery, seconds: float) -> None:
         self.hidden_until[delivery.message.id] = self._clock() + timedelta(seconds=seconds)
 
-    async def retry(self, delivery: Delivery, error: str) -> None:
+    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
         failed = Delivery(
             message=delivery.message,
             receipt=delivery.receipt,
             receives=delivery.receives,
             last_error=error,
         )
-        self.hidden_until.pop(delivery.message.id, None)
+        await self.extend(delivery, after_seconds)
         if delivery.receives >= self.max_receives:
             self.waiting.pop(delivery.message.id, None)
             self.buried[delivery.message.id] = failed

@@ -225,8 +225,8 @@ class PostgresQueue:
             delivery.receipt,
         )
 
-    async def retry(self, delivery: Delivery, error: str) -> None:
-        delay = backoff(self._retry_seconds, delivery.receives)
+    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
+        delay = max(after_seconds, backoff(self._retry_seconds, delivery.receives))
         await self._connection.rows(
             RETRY, delivery.message.id, delivery.receipt, error, self._max_receives, delay
         )

@@ -89,9 +89,10 @@ class SqsQueue:
         """Deletes that come while a call is under way go together in the next one."""
         await self._deletes.submit(delivery.receipt)
 
-    async def retry(self, delivery: Delivery, error: str) -> None:
+    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
         """Comes back after a pause that doubles. SQS keeps no reason; the worker logs it."""
-        await self.extend(delivery, int(backoff(self._retry_seconds, delivery.receives)))
+        pause = int(backoff(self._retry_seconds, delivery.receives))
+        await self.extend(delivery, max(after_seconds, pause))
 
     async def extend(self, delivery: Delivery, seconds: float) -> None:
         try:
