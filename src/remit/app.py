@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from remit.app_postgres import Around, on_postgres
 from remit.counted import Uncounted
-from remit.ports import App, Check
+from remit.ports import App
 from remit.settings import Settings, SettingsError
+from remit.verdict import Check
 
 
 def assemble(settings: Settings) -> App:

@@ -7,8 +7,9 @@ from remit.adapters.cache import NoCache
 from remit.adapters.limiter import LocalLimiter
 from remit.adapters.processors.simulated import Memory, SimulatedProcessor
 from remit.adapters.sessions import MemorySessions
-from remit.ports import App, Bucket, Cache, Check, Limiter, Metrics, Publisher, Sessions, Vault
+from remit.ports import App, Bucket, Cache, Limiter, Metrics, Publisher, Sessions, Vault
 from remit.settings import Settings
+from remit.verdict import Check
 from remit.world import new_id, new_secret, now
 
 if TYPE_CHECKING:

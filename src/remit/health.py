@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from remit.change import Message, Topic
 from remit.errors import Unavailable
-from remit.ports import App, Check, Verdict
+from remit.ports import App
 from remit.quiet import looking
+from remit.verdict import Check, Verdict
 
 CHECK_TIMEOUT_SECONDS = 2.0
 MAX_OUTBOX_AGE_SECONDS = 60.0

@@ -16,6 +16,7 @@ from remit.change import AuditEntry, Change, Conflict, IdempotencyRecord, KeySco
 from remit.payment import Answer, Mode, Operation, Payment, Refund, State
 from remit.settings import Settings
 from remit.shown import Shown
+from remit.verdict import Check, Verdict
 
 Clock = Callable[[], datetime]
 """Now, in UTC."""
@@ -172,24 +173,6 @@ class Retention(Protocol):
     async def forget_records(self, before: datetime, limit: int) -> int:
         """Deletes idempotency records made before then, `limit` at most; says how many."""
         ...
-
-
-class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One dependency or measure: well or not, and what was seen."""
-
-    ok: bool
-    detail: str | None = None
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the health monitor saw last: each failing check with its detail, and the alerts that
-    were decided on but perhaps not sent. `version` counts the looks.
-    """
-
-    version: int = 0
-    at: datetime | None = None
-    failing: dict[str, str] = {}
-    owed: tuple[Message, ...] = ()
 
 
 class Verdicts(Protocol):

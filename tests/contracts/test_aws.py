@@ -25,9 +25,10 @@ from remit.deliver import relay, work_once
 from remit.doctor import examine
 from remit.errors import CardUnreadable, Unavailable
 from remit.payment import State
-from remit.ports import App, Check
+from remit.ports import App
 from remit.process import ProcessRequest, enqueue
 from remit.settings import Settings, SettingsError
+from remit.verdict import Check
 from remit_infra.service_env import ON_DYNAMODB
 from tests.builders import DECLINED_CARD, GOOD_CARD, caller, make_table, plain_card, processor_of
 from tests.contracts.changes import a_message

@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from remit.change import Message, Topic
-from remit.ports import App, Verdict
+from remit.ports import App
+from remit.verdict import Verdict
 
 
 async def test_a_verdict_replaces_only_the_one_before_it(app: App) -> None:

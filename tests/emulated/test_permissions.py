@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from remit.ports import Verdict
+from remit.verdict import Verdict
 from remit_infra.emulated.emulator import BATCHES
 from remit_infra.permissions import LAMBDA_DYNAMODB, Statement
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise

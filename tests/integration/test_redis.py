@@ -24,7 +24,8 @@ from remit.adapters.redis_limiter import PARTS, RedisLimiter
 from remit.app_aws import with_redis
 from remit.errors import Unavailable
 from remit.health import Monitor, health
-from remit.ports import App, Check
+from remit.ports import App
+from remit.verdict import Check
 from remit.world import now
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.certificate import make_certificate

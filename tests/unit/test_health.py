@@ -9,9 +9,10 @@ from remit.adapters.memory import MemoryVerdicts
 from remit.deliver import relay, work_once
 from remit.errors import Unavailable
 from remit.health import Monitor, health
-from remit.ports import App, Check, Verdict
+from remit.ports import App
 from remit.process import ProcessRequest, enqueue
 from remit.settings import Settings
+from remit.verdict import Check, Verdict
 from tests.builders import AppFactory, caller, clock_of, processor_of
 from tests.unit.arranged import a_processed, a_validated, deliver_all, queue_of, told
 

@@ -19,9 +19,10 @@ from remit.entrypoints.worker import Rest, run_worker
 from remit.errors import Unavailable
 from remit.health import Monitor
 from remit.payment import State
-from remit.ports import App, Check
+from remit.ports import App
 from remit.process import ProcessRequest, enqueue
 from remit.settings import Settings
+from remit.verdict import Check
 from tests.builders import AppFactory, caller, clock_of
 from tests.unit.arranged import a_processed, a_validated, current, queue_of, store_of, tamper
 

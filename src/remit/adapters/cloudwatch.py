@@ -11,7 +11,8 @@ import structlog
 
 from remit.adapters.aws import call
 from remit.counted import NAMESPACE
-from remit.ports import Check, Clock
+from remit.ports import Clock
+from remit.verdict import Check
 
 
 class WatchedMetric(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from remit.adapters.dynamodb_table import BY_OWNER, BY_TASK, SHARDS, Item, Table
 from remit.change import AuditEntry, Message
-from remit.ports import ApiKey, Verdict
+from remit.ports import ApiKey
+from remit.verdict import Verdict
 
 KEY_OWNER = "api keys"
 SEGMENTS = "segments"

@@ -18,7 +18,8 @@ from remit.change import (
 )
 from remit.ledger import Posting, merchant_account
 from remit.payment import Mode, Payment, Refund, RefundState
-from remit.ports import ApiKey, Clock, Delivery, Examined, PageQuery, Verdict
+from remit.ports import ApiKey, Clock, Delivery, Examined, PageQuery
+from remit.verdict import Verdict
 
 
 class MemoryStore:

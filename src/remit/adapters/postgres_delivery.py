@@ -14,7 +14,8 @@ from remit.adapters.backoff import backoff
 from remit.adapters.postgres_connection import Connection
 from remit.change import AuditEntry, Message
 from remit.errors import Unavailable
-from remit.ports import ApiKey, Delivery, NewId, Verdict, is_id
+from remit.ports import ApiKey, Delivery, NewId, is_id
+from remit.verdict import Verdict
 
 # These two take or renew a lease if something waits; if nothing does, or another holds it, they
 # write nothing. Who gets it sees what was deleted before: a lease is free only after that.

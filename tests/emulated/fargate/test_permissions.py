@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from remit.change import Caller
-from remit.ports import App, Verdict
+from remit.ports import App
 from remit.process import ProcessRequest, enqueue
 from remit.validate import validate
+from remit.verdict import Verdict
 from remit_infra.emulated.emulator import BATCHES
 from remit_infra.graph import Graph
 from remit_infra.permissions import FARGATE_AURORA, Statement

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from remit.ports import App, Verdict
+from remit.ports import App
+from remit.verdict import Verdict
 from remit_infra.emulated.emulator import BATCHES
 from remit_infra.graph import Graph
 from remit_infra.permissions import LAMBDA_POSTGRES, Statement
