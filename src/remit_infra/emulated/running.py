@@ -18,7 +18,14 @@ from remit.settings import read_settings
 from remit.world import new_secret
 from remit_infra.deployment import Deployment
 from remit_infra.emulated.database import EmulatedDatabase
-from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
+from remit_infra.emulated.emulator import (
+    CREDENTIALS,
+    REGION,
+    Emulator,
+    EmulatorError,
+    without_gaps,
+)
+from remit_infra.emulated.fargate_stack import EmulatedFargate
 from remit_infra.emulated.postgres_stack import EmulatedStack
 from remit_infra.environments import Names
 from remit_infra.package import build
@@ -34,7 +41,11 @@ def run(topology: str, command: Path, port: int) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    start = {"lambda-dynamodb": _lambda_dynamodb, "lambda-postgres": _lambda_postgres}[topology]
+    start = {
+        "fargate-aurora": _fargate_aurora,
+        "lambda-dynamodb": _lambda_dynamodb,
+        "lambda-postgres": _lambda_postgres,
+    }[topology]
     with TemporaryDirectory(prefix="remit-emulator-") as folder, ExitStack() as running:
         emulator = running.enter_context(Emulator(command, Path(folder) / "emulator", port))
         os.environ.update(emulator.environment)
@@ -76,6 +87,35 @@ def _lambda_postgres(emulator: Emulator, folder: Path, running: ExitStack) -> No
     _pay(emulator, emulator.api_url(outputs["api_gateway_url"]), key)
     say("The same through the load balancer")
     _pay(emulator, stack.balancer_url, key)
+
+
+def _fargate_aurora(emulator: Emulator, folder: Path, running: ExitStack) -> None:
+    """Migrated by its task, with an API and a worker."""
+    certificate = emulator.certificate
+    say("starting the database")
+    database = running.enter_context(
+        EmulatedDatabase(
+            folder / "postgres", certificate=certificate, key=certificate.with_suffix(".key")
+        )
+    )
+    stack = EmulatedFargate(SUFFIX, emulator, database, folder / "terraform")
+    say(f"applying to {emulator.url}: about two minutes, most of which the provider waits")
+    stack.apply()
+    running.enter_context(stack.cache)
+    log = folder / "tasks.log"
+    if stack.start("payment-migration-task", log).process.wait() != 0:
+        raise EmulatorError(f"The migration failed: {log.read_text(encoding='utf-8')}")
+    api, worker = (
+        stack.start(family, log, REMIT_HOST="127.0.0.1")
+        for family in ("payment-task", "payment-worker-task")
+    )
+    running.callback(api.end)
+    running.callback(worker.end)
+    api.wait()
+    stack.trust(CREDENTIALS, CREDENTIALS)
+    key = _key(assemble(read_settings(stack.environment("payment-worker-task"))))
+    show_payment(Service(api.url), key)
+    say(f"Tasks log to {log}")
 
 
 def _key(app: App) -> str:

@@ -4,11 +4,9 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import asyncpg
 import pytest
@@ -47,7 +45,7 @@ class Stack(EmulatedFargate):
         super().__init__(SUFFIX, emulator, database, folder / "terraform")
         self.folder = folder
         self.key = ""
-        self.keys[CREDENTIALS] = CREDENTIALS
+        self.trust(CREDENTIALS, CREDENTIALS)
 
     def client(self, service: str) -> Any:
         return self.emulator.client(service)
@@ -72,7 +70,7 @@ class Stack(EmulatedFargate):
         """Starts a task and waits until its health check is content with it."""
         here = {"REMIT_HOST": "127.0.0.1", **QUICK}
         task = self.start(family, self.folder / f"{family}.log", **{**here, **more})
-        eventually(lambda: lives(task), 60)
+        eventually(task.is_live, 60)
         return task
 
     def use(self, work: Callable[[App], Awaitable[T]]) -> T:
@@ -121,14 +119,6 @@ class Api(Caller):
     def __init__(self, stack: Stack, task: Task) -> None:
         super().__init__(stack.emulator, task.url, stack.key)
         self.task = task
-
-
-def lives(task: Task) -> bool:
-    if task.process.poll() is not None:
-        pytest.fail(f"The task ended with {task.process.returncode}.")
-    with suppress(URLError, OSError), urlopen(f"{task.url}/live", timeout=2) as answer:
-        return bool(answer.status == 200)
-    return False
 
 
 @pytest.fixture(scope="session")
