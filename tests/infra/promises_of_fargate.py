@@ -91,6 +91,8 @@ def services_heal_scale_and_roll_back(graph: Graph) -> Iterator[str]:
             yield f"{name} runs another task"
         if "payment-migration-run" not in needs(graph, name):
             yield f"{name} is updated before the database"
+        if f"{name}-cpu-alarm" not in needs(graph, name):
+            yield f"{name} does not wait for the alarms that take it back"
         scaled = one(graph, "appautoscaling/target:Target", f"{name}-tasks")
         if (scaled.get("minCapacity"), scaled.get("maxCapacity")) != limits[name]:
             yield f"{name} is scaled between other limits"

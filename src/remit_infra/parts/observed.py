@@ -20,24 +20,27 @@ def make_alarms(
     alarms: Iterable[PlacedAlarm],
     topic: aws.sns.Topic,
     known: Mapping[str, pulumi.Input[str]],
-) -> None:
+) -> list[aws.cloudwatch.MetricAlarm]:
     """Each alarm tells the topic when it fires and when it is over. A dimension `<word>` stands for
     what is only `known` when it is made.
     """
-    for placed in alarms:
-        alarm = placed.alarm
+    return [
         aws.cloudwatch.MetricAlarm(
             f"{placed.name}-alarm",
             name=names("alarm", placed.name),
-            alarm_description=f"{alarm.meaning} See {RUNBOOK}, {alarm.runbook}.",
-            threshold=alarm.threshold,
-            evaluation_periods=alarm.periods,
-            comparison_operator="LessThanThreshold" if alarm.below else "GreaterThanThreshold",
-            treat_missing_data=alarm.missing.value,
+            alarm_description=f"{placed.alarm.meaning} See {RUNBOOK}, {placed.alarm.runbook}.",
+            threshold=placed.alarm.threshold,
+            evaluation_periods=placed.alarm.periods,
+            comparison_operator=(
+                "LessThanThreshold" if placed.alarm.below else "GreaterThanThreshold"
+            ),
+            treat_missing_data=placed.alarm.missing.value,
             alarm_actions=[topic.arn],
             ok_actions=[topic.arn],
             **_metric(placed, known),
         )
+        for placed in alarms
+    ]
 
 
 def _metric(placed: PlacedAlarm, known: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:

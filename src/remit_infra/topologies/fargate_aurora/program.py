@@ -120,6 +120,11 @@ def build(configuration: Configuration, place: Place) -> Outputs:
         ),
     )
     balancer, target = make_edge(ground, configuration, network, storage.buckets, inside)
+    known = {
+        "<load balancer>": balancer.balancer.arn_suffix,
+        "<target>": target.arn_suffix,
+    }
+    watching = make_alarms(names, alarms, storage.topics.alarms, known)
     api, _ = make_services(
         configuration,
         ground,
@@ -129,7 +134,8 @@ def build(configuration: Configuration, place: Place) -> Outputs:
         storage.queues,
         (balancer, target),
         group=inside,
-        migration=migration,
+        # Before any new task: the database migrated, and the alarms that take a deployment back.
+        ready=[migration, balancer.listener, *watching],
     )
     schedule_message(
         names,
@@ -139,11 +145,6 @@ def build(configuration: Configuration, place: Place) -> Outputs:
         kind="prove",
         ready=storage.queues.policy,
     )
-    known = {
-        "<load balancer>": balancer.balancer.arn_suffix,
-        "<target>": target.arn_suffix,
-    }
-    make_alarms(names, alarms, storage.topics.alarms, known)
     make_dashboard(names, place.region, graphs_of(scopes), known)
     return Outputs(
         alb_dns_name=balancer.balancer.dns_name,

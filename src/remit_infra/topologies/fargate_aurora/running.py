@@ -1,6 +1,6 @@
 """The way in, and the two services behind it: what answers callers, what works, how many."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 import pulumi_aws as aws
@@ -98,9 +98,9 @@ def make_services(
     behind: tuple[Balancer, aws.lb.TargetGroup],
     *,
     group: aws.ec2.SecurityGroup,
-    migration: pulumi.Resource,
+    ready: Sequence[pulumi.Resource],
 ) -> tuple[Service, Service]:
-    """The API and the worker, once the database is migrated, and how each is scaled."""
+    """The API and the worker, once all is `ready` for them, and how each is scaled."""
     balancer, target = behind
     size = ground.names.environment.fargate
     api_tasks = configuration.tasks_of(size.api_tasks)
@@ -117,7 +117,7 @@ def make_services(
             network=network,
             group=group,
             alarms=alarms_of(ground.names, name),
-            ready=[migration, balancer.listener],
+            ready=ready,
             **more,  # type: ignore[arg-type]
         )
 
