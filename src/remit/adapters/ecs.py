@@ -7,7 +7,7 @@ stay, are the topology's.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -19,6 +19,10 @@ POLL_SECONDS = 3.0
 OVERRIDES_CHARACTERS = 8_192
 """As much as a task can be told (ECS API, "TaskOverride")."""
 
+LATE_SECONDS = 30
+"""How long after its end a task's log may come."""
+
+T = TypeVar("T")
 Pause = Callable[[float], Awaitable[None]]
 
 
@@ -146,3 +150,32 @@ async def lines_of(client: Any, where: OneOff, task: str) -> list[str]:
         if page["nextForwardToken"] == asked.get("nextToken"):
             return lines
         asked["nextToken"] = page["nextForwardToken"]
+
+
+async def read_of(
+    client: Any,
+    where: OneOff,
+    ended: Ended,
+    read: Callable[[Sequence[str]], T | None],
+    *,
+    pause: Pause = asyncio.sleep,
+) -> T:
+    """What `read` makes of what the task has written, once it makes anything of it.
+
+    Raises Unavailable, which says why the task failed, where there is nothing to be read.
+    """
+    lines: list[str] = []
+    # A command that was never begun has written nothing.
+    for _ in range(LATE_SECONDS if ended.exit_status is not None else 0):
+        lines = await lines_of(client, where, ended.task)
+        if (found := read(lines)) is not None:
+            return found
+        if lines and ended.exit_status != 0:
+            break
+        await pause(1.0)
+    if ended.exit_status == 0 and not lines:
+        why = f"ended well and said nothing: see {where.log_group} later."
+    else:
+        said = lines[-1] if lines else ended.reason
+        why = f"failed: {said.removeprefix('remit: ')}"
+    raise Unavailable(f"The task {task_id(ended.task)} {why}")

@@ -16,16 +16,13 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from remit.adapters.aws import call
-from remit.adapters.ecs import Ended, OneOff, Pause, lines_of, run_to_end, task_id
+from remit.adapters.ecs import OneOff, Pause, read_of, run_to_end
 from remit.errors import Unavailable
 from remit.ports import ApiKey, Delivery
 
 OUT_OF_REACH = "The database is reached from within its network alone: ask over the API."
 TASK_SECONDS = 300.0
 """A minute to start, half of one for a database that has to wake, and some patience."""
-
-LATE_SECONDS = 30
-"""How long after its end a task's log may come."""
 
 ANSWER = '{"answer":'
 """How the line begins that `remit operate` prints."""
@@ -74,27 +71,10 @@ class TaskOperator:
                 command=["operate", json.dumps({"job": job, **asked})],
                 pause=self._pause,
             )
-            return await self._answer(ended)
+            answered = await read_of(self._logs, self._where, ended, _answered, pause=self._pause)
         except ClientError as error:
             raise Unavailable(f"{self._where.task_definition} cannot be asked: {error}") from error
-
-    async def _answer(self, ended: Ended) -> Any:
-        lines: list[str] = []
-        # A command that was never begun has written nothing.
-        for _ in range(LATE_SECONDS if ended.exit_status is not None else 0):
-            lines = await lines_of(self._logs, self._where, ended.task)
-            if (found := _answered(lines)) is not None:
-                return found["answer"]
-            if lines and ended.exit_status != 0:
-                break
-            await self._pause(1.0)
-        raise Unavailable(f"The task {task_id(ended.task)} {self._failure(ended, lines)}")
-
-    def _failure(self, ended: Ended, lines: Sequence[str]) -> str:
-        said = lines[-1] if lines else ended.reason
-        if ended.exit_status == 0 and not lines:
-            return f"ended well and said nothing: see {self._where.log_group} later."
-        return f"failed: {said.removeprefix('remit: ')}"
+        return answered["answer"]
 
 
 def _answered(lines: Sequence[str]) -> dict[str, Any] | None:
