@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from remit_infra.emulated.one_off import EmulatedTasks
+from remit_infra.restore_aurora import AuroraRestore
 from tests.emulated.conftest import remit
 from tests.emulated.fargate.conftest import SUFFIX, Stack
 
@@ -121,3 +122,22 @@ def test_what_is_not_deployed_is_said(stack: Stack) -> None:
     refused = remit(stack.emulator, {}, *asked)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "dev-nowhere is not deployed here: " in refused.stderr
+
+
+def test_a_restored_database_is_proven_by_a_task_with_a_secret_of_its_own(
+    stack: Stack, tasks: EmulatedTasks
+) -> None:
+    secrets = stack.client("secretsmanager")
+    login = secrets.get_secret_value(SecretId=stack.secret_arn)["SecretString"]
+    own = secrets.create_secret(Name="rds-restored", SecretString=login)["ARN"]
+    restoring = AuroraRestore(stack.client, SUFFIX, lambda _: None)
+    endpoint = f"localhost:{stack.database.port}"
+    verified = restoring.verify("payment-db-restored", endpoint, own)
+    [(there,)] = stack.rows("SELECT count(*)::int FROM payments")
+    assert (verified.payments, verified.discrepancies) == (there, [])
+    assert tasks.ran == [(["doctor", "--json"], 0)]
+    policies = stack.client("iam").list_role_policies(
+        RoleName=stack.names("role", "payment-worker")
+    )
+    assert "payment-db-restored" not in policies["PolicyNames"]
+    secrets.delete_secret(SecretId=own, ForceDeleteWithoutRecovery=True)
