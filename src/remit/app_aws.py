@@ -4,20 +4,24 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from remit.adapters.aws import LazyClient, client
 from remit.adapters.cache import WriteThrough
 from remit.adapters.processors.simulated import SimulatedProcessor
 from remit.app_postgres import Around, database_login, in_process, on_postgres
 from remit.counted import Uncounted
-from remit.ports import App, Keys
-from remit.settings import Settings
+from remit.ports import App, FailedQueue, Keys
+from remit.settings import Settings, SettingsError
 from remit.world import new_id, new_secret, now
 
 
 def assemble_in_aws(settings: Settings) -> App:
     """The service over what the settings name. Only what is used is imported."""
     if settings.operator_function is not None:
-        return _out_of_reach(settings, settings.operator_function)
+        return _through_function(settings, settings.operator_function)
+    if settings.operator_task is not None:
+        return _through_task(settings, settings.operator_task)
     if settings.transactions_table is not None:
         return _on_dynamodb(settings, settings.transactions_table)
     return _on_rds(settings) if settings.work_queue_url is None else _on_aurora(settings)
@@ -143,11 +147,39 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
     )
 
 
-def _out_of_reach(settings: Settings, function: str) -> App:
-    """An operator's machine, for a database that only functions reach: keys, failed work, trail."""
-    from remit.adapters.operator import Operator, OperatorFailed, OperatorKeys, OutOfReach
+def _through_function(settings: Settings, function: str) -> App:
+    """An operator's machine, for a database that only functions reach."""
+    from remit.adapters.operator import Operator, OperatorFailed, OperatorKeys
 
     operator = Operator(LazyClient("lambda"), function)
+    keys = _in_plan(OperatorKeys(operator), settings)
+    return _out_of_reach(settings, keys, OperatorFailed(operator))
+
+
+def _through_task(settings: Settings, task: str) -> App:
+    """An operator's machine, for a database that only tasks reach. Failed work is in SQS."""
+    from remit.adapters.ecs import OneOff
+    from remit.adapters.operator import OperatorKeys, TaskOperator
+    from remit.adapters.sqs import SqsQueue
+
+    try:
+        where = msgspec.json.decode(task, type=OneOff)
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"REMIT_OPERATOR_TASK: {error}.") from error
+    operator = TaskOperator(LazyClient("ecs"), LazyClient("logs"), where)
+    queue = SqsQueue(
+        LazyClient("sqs"),
+        settings.needed("work_queue_url"),
+        settings.needed("work_dead_letter_url"),
+        retry_seconds=settings.work_retry_seconds,
+    )
+    return _out_of_reach(settings, OperatorKeys(operator), queue)
+
+
+def _out_of_reach(settings: Settings, keys: Keys, failed: FailedQueue) -> App:
+    """Keys, failed work and the trail, and nothing that needs the database itself."""
+    from remit.adapters.operator import OutOfReach
+
     nothing: Any = OutOfReach()
 
     async def close() -> None:
@@ -160,13 +192,13 @@ def _out_of_reach(settings: Settings, function: str) -> App:
         store=nothing,
         reader=nothing,
         books=nothing,
-        keys=_in_plan(OperatorKeys(operator), settings),
+        keys=keys,
         outbox=nothing,
         audit_log=nothing,
         retention=nothing,
         verdicts=nothing,
         queue=nothing,
-        failed=OperatorFailed(operator),
+        failed=failed,
         processor=nothing,
         ping=nothing.ping,
         close=close,

@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     usage_plan_id: str | None = None
     operator_function: str | None = None
+    operator_task: str | None = None
 
     default_currency: str = "USD"
     max_amount_minor: Count = 99_999_999
@@ -107,7 +108,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_in_aws(self) -> bool:
-        stores = (self.database_secret_arn, self.transactions_table, self.operator_function)
+        through = (self.operator_function, self.operator_task)
+        stores = (self.database_secret_arn, self.transactions_table, *through)
         return any(store is not None for store in stores)
 
     @property

@@ -1,25 +1,21 @@
 """`remit`, whole: the service's commands and those that build and run its infrastructure."""
 
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from remit.entrypoints.cli import cli
 from remit.entrypoints.cli import main as run
 from remit.entrypoints.console import Json, fail, print_json, print_table
-from remit.world import now
 from remit_infra.environments import MIGRATION_DATE
 from remit_infra.image_command import image
 from remit_infra.infra_command import infra, require_tools
-
-if TYPE_CHECKING:
-    from remit_infra.deployment import Deployment
+from remit_infra.restore_command import restore
 
 cli.command(image)
 cli.command(infra)
+cli.command(restore)
 
 Topology = Literal["fargate-aurora", "lambda-dynamodb", "lambda-postgres"]
 Environment = Annotated[str, Parameter(name="--env")]
@@ -249,91 +245,6 @@ def outputs(
             print(asked.exports(env))
         else:
             _print_outputs(asked.outputs(env), json=json)
-    except (DeployError, Refused) as error:
-        fail(str(error))
-
-
-@cli.command
-def restore(
-    topology: Literal["lambda-dynamodb"],
-    /,
-    *,
-    env: Environment = "dev",
-    at: datetime | None = None,
-    until: datetime | None = None,
-    drill: Annotated[bool, Parameter(negative="")] = False,
-    json: Json = False,
-) -> None:
-    """Restore the payments to a point in time, into a new table; replay, verify, and say how long
-    it took.
-
-    Example: `remit restore lambda-dynamodb --env prod --drill`
-
-    Parameters
-    ----------
-    topology
-        lambda-dynamodb.
-    env
-        The environment suffix that it was deployed with.
-    at
-        The point in time, in UTC: 2026-11-20T12:00:00. Without it, the latest there is.
-    until
-        Replay no change that was made later. Without it, every change there is.
-    drill
-        Delete the new table afterwards.
-    json
-        Print JSON, for pipes.
-    """
-    require_tools()
-    from remit.entrypoints.console import print_error
-    from remit_infra.deployment import DeployError
-    from remit_infra.restore import Restore, RestoreError
-
-    deployment = _deployment(env)
-    try:
-        restoring = Restore(deployment, say)
-        target = f"{restoring.source}-restored-{now():%Y%m%d-%H%M%S}"
-        recovery = restoring.run(target, at=_utc(at), until=_utc(until))
-        if drill:
-            restoring.discard(target)
-    except (DeployError, RestoreError) as error:
-        fail(str(error))
-    if json:
-        print_json(recovery)
-    else:
-        print_table(
-            ("table", "payments", "recovery point", "recovery time", "discrepancies"),
-            [
-                (
-                    recovery.table,
-                    str(recovery.payments),
-                    f"{recovery.recovery_point:%Y-%m-%d %H:%M:%S} UTC",
-                    f"{recovery.recovery_seconds:.1f} s",
-                    str(len(recovery.discrepancies)),
-                )
-            ],
-        )
-    for one in recovery.discrepancies:
-        print_error(f"{one.check} {one.record}: {one.problem}")
-    if recovery.discrepancies:
-        raise SystemExit(1)
-
-
-def say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
-
-
-def _deployment(env: str) -> "Deployment":
-    from remit_infra.deploying import deployment_of
-    from remit_infra.deployment import DeployError
-    from remit_infra.environments import Refused
-
-    try:
-        return deployment_of(env)
     except (DeployError, Refused) as error:
         fail(str(error))
 

@@ -9,11 +9,14 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from remit_infra import image
 from remit_infra.configured import configuration_of_file
 from remit_infra.deploying import Bar, confirm, say, show_plan
 from remit_infra.deploying_pulumi import Program, Topology, account_of, require_none, write
-from remit_infra.deployment import Clients, Problem, aws_clients
+from remit_infra.deployment import Clients, DeployError, Problem, as_exports, aws_clients
+from remit_infra.operating import task_settings
 from remit_infra.pulumi_deployment import fetch_authorities, require_pulumi
 from remit_infra.topologies.fargate_aurora import recorded
 from remit_infra.topologies.fargate_aurora.configuration import (
@@ -145,4 +148,9 @@ def outputs(suffix: str) -> dict[str, str]:
 
 def exports(suffix: str) -> str:
     """What an operator's shell needs, as lines for it. Asks AWS alone."""
-    raise NotImplementedError(suffix)
+    clients, _ = aws_clients()
+    try:
+        settings = task_settings(clients, suffix)
+    except (BotoCoreError, ClientError) as error:
+        raise DeployError(f"{suffix} is not deployed here: {error}") from error
+    return as_exports(settings)

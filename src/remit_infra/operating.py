@@ -1,8 +1,18 @@
-"""The settings with which an operator's commands work on a deployment of lambda-postgres."""
+"""The settings with which an operator's commands work on a deployment whose database is out of
+reach: on lambda-postgres through a function, on fargate-aurora through a task.
+"""
 
+from typing import Any
+
+import msgspec
+
+from remit.adapters.ecs import OneOff
 from remit.settings import PREFIX
 from remit_infra.deployment import Clients, DeployError
 from remit_infra.environments import Names
+
+NOT_FOR_OPERATORS = tuple(f"{PREFIX}{name}_" for name in ("CACHE", "DATABASE", "QUIET"))
+"""Beginnings of what is said to tasks of things that only they can reach."""
 
 
 def function_settings(client: Clients, name: str) -> dict[str, str]:
@@ -31,3 +41,56 @@ def operator_settings(client: Clients, suffix: str) -> dict[str, str]:
         f"{PREFIX}OPERATOR_FUNCTION": names("function", "payment-operator"),
         f"{PREFIX}USAGE_PLAN_ID": plans[name],
     }
+
+
+def task_settings(client: Clients, suffix: str) -> dict[str, str]:
+    """Those of the worker, with the task that is asked for operators in the place of the database.
+    Raises DeployError where there is none.
+    """
+    worker = running(client, suffix)
+    kept = {
+        one["name"]: one["value"]
+        for one in worker["environment"]
+        if one["name"].startswith(PREFIX) and not one["name"].startswith(NOT_FOR_OPERATORS)
+    }
+    where = one_off(client, suffix, "payment-migration-task")
+    return kept | {f"{PREFIX}OPERATOR_TASK": msgspec.json.encode(where).decode()}
+
+
+def one_off(client: Clients, suffix: str, family: str) -> OneOff:
+    """The newest definition of the family, to be run where the worker's tasks are. Raises
+    DeployError where there is none.
+    """
+    names = Names(suffix)
+    network = _service(client, names)["networkConfiguration"]["awsvpcConfiguration"]
+    container = _container(client, names("task", family))
+    log = container["logConfiguration"]["options"]
+    return OneOff(
+        cluster=names("cluster", "payment-cluster"),
+        task_definition=names("task", family),
+        container=container["name"],
+        subnets=tuple(network["subnets"]),
+        groups=tuple(network["securityGroups"]),
+        log_group=log["awslogs-group"],
+        stream_prefix=log["awslogs-stream-prefix"],
+    )
+
+
+def running(client: Clients, suffix: str) -> dict[str, Any]:
+    """The container of the worker's tasks that run now. Raises DeployError where none do."""
+    return _container(client, _service(client, Names(suffix))["taskDefinition"])
+
+
+def _service(client: Clients, names: Names) -> dict[str, Any]:
+    cluster, service = names("cluster", "payment-cluster"), names("service", "payment-worker")
+    found = client("ecs").describe_services(cluster=cluster, services=[service])["services"]
+    for one in found:
+        if one["status"] == "ACTIVE":
+            return dict(one)
+    raise DeployError(f"There is no service {service} in this account and region.")
+
+
+def _container(client: Clients, definition: str) -> dict[str, Any]:
+    found = client("ecs").describe_task_definition(taskDefinition=definition)
+    [container] = found["taskDefinition"]["containerDefinitions"]
+    return dict(container)

@@ -28,6 +28,11 @@ def print_error(message: str) -> None:
     _errors.print(f"[bold red]remit:[/] {escape(message)}")
 
 
+def print_note(message: str) -> None:
+    """What a person may want to know meanwhile, on standard error."""
+    _errors.print(escape(message), style="dim")
+
+
 def print_json(value: object) -> None:
     text = msgspec.json.format(msgspec.json.encode(value), indent=2)
     sys.stdout.write(text.decode() + "\n")

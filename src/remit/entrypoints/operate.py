@@ -13,7 +13,15 @@ import msgspec
 from cyclopts import App as Commands
 from cyclopts import Parameter
 
-from remit.entrypoints.console import Json, fail, print_error, print_json, print_table, progress
+from remit.entrypoints.console import (
+    Json,
+    fail,
+    print_error,
+    print_json,
+    print_note,
+    print_table,
+    progress,
+)
 from remit.payment import Payment
 from remit.ports import App
 from remit.settings import read_settings
@@ -24,12 +32,21 @@ failed = Commands(name="failed", help="Look at work that failed, and run it agai
 audit = Commands(name="audit", help="Check the audit trail.")
 
 
-def _with_app(use: Callable[[App], Coroutine[Any, Any, None]]) -> None:
-    """Runs `use` with the service opened on the laptop's data, or on REMIT_DATABASE_URL."""
+def _with_app(
+    use: Callable[[App], Coroutine[Any, Any, None]], *, of_database: bool = False
+) -> None:
+    """Runs `use` with the service opened on the laptop's data, or on what the settings name.
+
+    What is `of_database` takes a while where only a task reaches that, which is said first.
+    """
     from remit.entrypoints import local
 
+    settings = read_settings(os.environ)
+    if of_database and settings.operator_task is not None:
+        print_note("a task in the database's network is asked; that takes about a minute")
+
     async def run() -> None:
-        async with local.opened(read_settings(os.environ)) as app:
+        async with local.opened(settings) as app:
             await use(app)
 
     try:
@@ -183,7 +200,7 @@ def create(
         else:
             print(f"{made.secret}\nThis is key {made.key.id}. It is not shown again.")
 
-    _with_app(use)
+    _with_app(use, of_database=True)
 
 
 @keys.command(name="list")
@@ -212,7 +229,7 @@ def list_keys(*, json: Json = False) -> None:
         ]
         print_table(("key", "merchant", "mode", "ends in", "label", "revoked (UTC)"), rows)
 
-    _with_app(use)
+    _with_app(use, of_database=True)
 
 
 @keys.command(name="revoke")
@@ -227,7 +244,7 @@ def revoke(key_id: str, /) -> None:
             fail(f"There is no key {key_id}. See `remit keys list`.")
         print(f"revoked {key_id}")
 
-    _with_app(use)
+    _with_app(use, of_database=True)
 
 
 @failed.command(name="list")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,15 @@ class EmulatedFargate:
         self.terraform.apply()
         return self.terraform.outputs()
 
-    def start(self, family: str, output: Path, **more: str) -> "Task":
-        """A process as the family's newest definition says: its command, its environment, and the
-        credentials of its role; with the addresses of this machine.
+    def start(self, family: str, output: Path, command: Sequence[str] = (), **more: str) -> "Task":
+        """A process as the family's newest definition says: its command, unless there is another,
+        its environment, and the credentials of its role; with the addresses of this machine.
         """
         definition = self._definition(family)
         [container] = definition["containerDefinitions"]
         credentials = self._credentials(definition["taskRoleArn"], family)
         environment = self.environment(family) | credentials | more
-        return Task(container["command"], environment, output)
+        return Task([*(command or container["command"])], environment, output)
 
     def environment(self, family: str) -> dict[str, str]:
         """What a task of the family is told, with the addresses of this machine."""

@@ -5,15 +5,17 @@ anew when the task's definition is, and a failure stops the deployment here, wit
 serving as before.
 """
 
-import time
-from collections.abc import Callable
+import asyncio
 from typing import Any
 
 import boto3
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
-POLL_SECONDS = 3.0
+from remit.adapters.ecs import OneOff, run_to_end
+from remit.errors import Unavailable
+from remit_infra.parts.containers import CONTAINER
+
 LIMIT_SECONDS = 900
 
 
@@ -21,43 +23,27 @@ class MigrationFailed(Exception):
     """The task did not start, or did not end well. The message says why and where its log is."""
 
 
-def run_task(
-    asked: dict[str, Any],
-    client: Any,
-    pause: Callable[[float], None] = time.sleep,
-) -> str:
+def run_task(asked: dict[str, Any], client: Any) -> str:
     """Runs the task to its end, and answers with its ARN. Raises MigrationFailed."""
-    started = client.run_task(
+    where = OneOff(
         cluster=asked["cluster"],
-        taskDefinition=asked["task_definition"],
-        launchType="FARGATE",
-        platformVersion="1.4.0",
-        startedBy="remit deploy",
-        networkConfiguration={
-            "awsvpcConfiguration": {
-                "subnets": asked["subnets"],
-                "securityGroups": asked["groups"],
-                "assignPublicIp": "DISABLED",
-            }
-        },
+        task_definition=asked["task_definition"],
+        container=CONTAINER,
+        subnets=tuple(asked["subnets"]),
+        groups=tuple(asked["groups"]),
+        log_group=asked["log_group"],
+        stream_prefix="payment-migration",
     )
-    if started["failures"]:
-        raise MigrationFailed(f"ECS did not start the migration: {started['failures'][0]}")
-    task: str = started["tasks"][0]["taskArn"]
-    for _ in range(int(LIMIT_SECONDS / POLL_SECONDS)):
-        [found] = client.describe_tasks(cluster=asked["cluster"], tasks=[task])["tasks"]
-        if found["lastStatus"] == "STOPPED":
-            _require_success(found, asked)
-            return task
-        pause(POLL_SECONDS)
-    raise MigrationFailed(f"The migration {task} has not ended after {LIMIT_SECONDS} s.")
-
-
-def _require_success(found: dict[str, Any], asked: dict[str, Any]) -> None:
-    [container] = found["containers"]
-    if container.get("exitCode") != 0:
-        why = container.get("reason") or found.get("stoppedReason", "it failed")
-        raise MigrationFailed(f"The migration failed: {why}. Its log is in {asked['log_group']}.")
+    running = run_to_end(client, where, started_by="remit deploy", limit_seconds=LIMIT_SECONDS)
+    try:
+        ended = asyncio.run(running)
+    except Unavailable as error:
+        raise MigrationFailed(f"The migration was not run: {error.message}") from error
+    if ended.exit_status != 0:
+        raise MigrationFailed(
+            f"The migration failed: {ended.reason}. Its log is in {asked['log_group']}."
+        )
+    return ended.task
 
 
 class _Migrations(ResourceProvider):

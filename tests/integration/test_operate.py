@@ -1,0 +1,85 @@
+"""`remit operate`: one job of an operator, as the process that a task runs."""
+
+import asyncio
+import json
+from datetime import datetime
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import msgspec
+import pytest
+
+from remit.keys import create_key
+from remit.ports import ApiKey, App
+from remit.world import new_secret
+from tests.service import run_command
+
+pytestmark = pytest.mark.slow
+
+
+class Database:
+    """The database of a test, with nothing said to a command but where it is."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url = url
+        self._folder = folder
+
+    async def run(self, asked: str) -> "CompletedProcess[str]":
+        return await asyncio.to_thread(
+            run_command, "operate", asked, folder=self._folder, REMIT_DATABASE_URL=self._url
+        )
+
+    async def answer(self, job: str, **asked: object) -> Any:
+        """What the one line says that the process prints."""
+        ended = await self.run(json.dumps({"job": job, **asked}))
+        assert (ended.returncode, ended.stderr, ended.stdout.count("\n")) == (0, "", 1)
+        return json.loads(ended.stdout)["answer"]
+
+
+@pytest.fixture
+def database(database_url: str, tmp_path: Path) -> Database:
+    return Database(database_url, tmp_path)
+
+
+async def test_a_key_is_added_listed_and_revoked(database: Database, in_memory: App) -> None:
+    made = await create_key(
+        in_memory, merchant_id="acme", mode="live", label="Käse", random=new_secret()
+    )
+    assert await database.answer("add_key", key=msgspec.to_builtins(made.key)) is None
+    assert msgspec.convert(await database.answer("keys"), list[ApiKey]) == [made.key]
+    at = in_memory.clock().isoformat()
+    assert await database.answer("revoke_key", id=made.key.id, at=at) is True
+    assert await database.answer("revoke_key", id="nobody's", at=at) is False
+    [found] = await database.answer("keys")
+    assert datetime.fromisoformat(found["revoked_at"]) == datetime.fromisoformat(at)
+
+
+async def test_failed_work_is_asked_for(database: Database) -> None:
+    assert await database.answer("failed", limit=10) == []
+    assert await database.answer("dead_letters", limit=10) == []
+    assert await database.answer("redrive", id=None) == 0
+    assert await database.answer("migrate") == {"applied": []}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ('{"job": "frobnicate"}', "This is no job: There is no job 'frobnicate' with these"),
+        ('{"job": "failed"}', "This is no job: There is no job 'failed' with these arguments."),
+        ('{"job": "add_key", "key": {}}', "This is no job: Object missing required field"),
+        ("migrate", "This is no job: JSON is malformed"),
+        ("[]", "This is no job: Expected `object`, got `array`"),
+    ],
+)
+async def test_what_is_no_job_is_one_line(database: Database, asked: str, said: str) -> None:
+    ended = await database.run(asked)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert said in ended.stderr
+
+
+async def test_a_database_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    nowhere = Database("postgresql://127.0.0.1:1/payments", tmp_path)
+    ended = await nowhere.run('{"job": "keys"}')
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert ended.stderr.startswith("remit: ")
