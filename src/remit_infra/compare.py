@@ -32,8 +32,9 @@ LEFT_OUT = (
     "Data transfer out, subscribers of notifications, free tiers, savings plans, reserved "
     "instances, support, what earlier months left in storage.",
     "lambda-postgres has one database, of one size, whatever the load; its API Gateway takes "
-    "10,000 requests a day of a key unless its usage plan is raised, and its functions run 10, 50 "
-    "and 200 at once in dev, staging and prod, within what the account allows.",
+    "10,000 requests a day of a key unless its usage plan is raised, and each function runs "
+    "10, 40 and 40 times at once in dev, staging and prod (of lambda-dynamodb 10, 50 and 200), "
+    "within what the account allows.",
     "lambda-dynamodb seals 2,000 audit entries a minute, which is 29 million payments a month: "
     "with more, the trail falls behind.",
 )
