@@ -104,7 +104,7 @@ def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Findin
     framework = "terraform_json" if is_terraform else "cloudformation"
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
-        path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        path.write_text(json.dumps(_unfolded(document), indent=1), encoding="utf-8")
         ran = subprocess.run(  # nosec B603
             [
                 *(str(command), "--file", str(path), "--framework", framework),
@@ -124,3 +124,16 @@ def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Findin
         Finding(found["check_id"], found["resource"].rpartition(".")[2], found["check_name"])
         for found in report["results"]["failed_checks"]
     ]
+
+
+def _unfolded(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with its tasks' containers as lists: checkov passes every text unread."""
+    resources = document.get("resource", {})
+    tasks = resources.get("aws_ecs_task_definition")
+    if not tasks:
+        return document
+    unfolded = {
+        name: {**task, "container_definitions": json.loads(task["container_definitions"])}
+        for name, task in tasks.items()
+    }
+    return {**document, "resource": {**resources, "aws_ecs_task_definition": unfolded}}

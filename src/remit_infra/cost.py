@@ -3,77 +3,25 @@
 Fixed prices follow the resources that are there; what a payment uses is in `usage.py`.
 """
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from remit_infra.graph import Graph, Resource, references
-from remit_infra.usage import (
-    BUSY,
-    FUNCTION_GB,
-    PER_TASK_SECOND,
-    PER_UNIT_SECOND,
-    SERVICE_OF,
-    USES,
-    Use,
-)
-
-MONTH_HOURS = 730
-MONTH_MINUTES = 43_800
-PRICES = Path(__file__).with_name("prices.toml")
+from remit_infra.bill import MONTH_HOURS, MONTH_MINUTES, Cost, Prices
+from remit_infra.cost_containers import AURORA, SERVICE, of_aurora, of_tasks
+from remit_infra.graph import Graph, Resource
+from remit_infra.usage import FUNCTION_GB, SERVICE_OF, USES, Use
 
 JOB_SECONDS = 0.25
 """How long a function of the clock runs when there is nothing to do."""
 
 HEALTH_SECONDS = 0.05
 QUIET_LOG_GB = 1.0
-IMAGES_GB = 2.0
-MONTH_SECONDS = MONTH_HOURS * 3_600
-
-AURORA = "aws:rds/cluster:Cluster"
-CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
-SERVICE = "aws:ecs/service:Service"
-
-AWAKE_HOURS = 22 * 8
-"""Of a month, for a database that pauses: it is used on working days."""
-
-INSIGHTS = {"cluster": 11, "service": 15, "family": 10, "task": 20}
-"""Metrics of Container Insights with enhanced observability, of each (Amazon ECS, "Container
-Insights metrics"); a task's are its container's too.
-"""
 """What a network and a database log in a month without callers: flows, monitoring, connections."""
 
-
-class Prices(msgspec.Struct, frozen=True):
-    """Dollars for a month, an hour, a million, a gigabyte; and the day they were looked up."""
-
-    date: str
-    month: dict[str, float]
-    hour: dict[str, float]
-    million: dict[str, float]
-    gigabyte: dict[str, float]
-
-
-class Cost(msgspec.Struct, frozen=True):
-    """One line of the bill: dollars a month while nothing happens, and for each payment after those
-    that are `included`.
-    """
-
-    service: str
-    what: str
-    idle: float
-    payment: float
-    included: float = 0.0
-
-    def month(self, payments: float) -> float:
-        return self.idle + self.payment * max(0.0, payments - self.included)
-
-
-def read_prices(path: Path = PRICES) -> Prices:
-    return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Prices)
+IMAGES_GB = 2.0
+CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
 
 
 def costs(graph: Graph, prices: Prices) -> list[Cost]:
@@ -82,8 +30,8 @@ def costs(graph: Graph, prices: Prices) -> list[Cost]:
         *_fixed(graph, prices),
         *_observed(graph, prices),
         *_clock(graph, prices),
-        *_containers(graph, prices),
-        *_serverless(graph, prices),
+        *of_tasks(graph, prices),
+        *of_aurora(graph, prices),
         *_per_payment(USES[graph.topology], prices),
     ]
     return sorted(lines, key=lambda line: (-line.idle, -line.payment))
@@ -214,21 +162,23 @@ def _metrics(alarm: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _clock(graph: Graph, prices: Prices) -> Iterator[Cost]:
-    """What runs every minute, whether or not anybody pays."""
-    watched = max(map(_watched, graph.resources), default=0)
-    looks = (_awake_hours(graph) if graph.of(SERVICE) else MONTH_HOURS) * 60
-    asked = watched * looks * prices.million["get_metric_data"] / 1e6
-    yield Cost("CloudWatch", f"the monitor's look at {watched} metrics", asked, 0.0)
+    """What runs every minute in functions, whether or not anybody pays."""
     if graph.of(SERVICE):
         return
+    million = prices.million
+    watched = max(map(_watched, graph.resources), default=0)
+    asked = watched * MONTH_MINUTES * million["get_metric_data"] / 1e6
+    yield Cost("CloudWatch", f"the monitor's look at {watched} metrics", asked, 0.0)
     rules = graph.of("AWS::Events::Rule", "aws:cloudwatch/eventRule:EventRule")
     minutely = sum(_rate(rule.properties) == "rate(1 minute)" for rule in rules)
     targets = len(graph.of("aws:lb/targetGroup:TargetGroup"))
     runs, checks = MONTH_MINUTES * minutely, MONTH_MINUTES * targets
-    million = prices.million
     seconds = (runs * JOB_SECONDS + checks * HEALTH_SECONDS) * FUNCTION_GB
     calls = (runs + checks) * million["lambda_request"] + seconds * million["lambda_gb_second"]
     yield Cost("Lambda", f"{runs + checks} runs of the clock and health checks", calls / 1e6, 0.0)
+    # Each is the first of its second, which X-Ray's own rule takes.
+    traced = (runs + checks) * million["xray_trace"] / 1e6
+    yield Cost("X-Ray", "traces of the clock and health checks", traced, 0.0)
     if graph.of("AWS::DynamoDB::Table"):
         # Eight shards of the outbox and of the unsealed entries, and what is due.
         reads = runs * 20 * 0.5 * million["read_request_unit"] / 1e6
@@ -240,11 +190,7 @@ def _rate(rule: Mapping[str, Any]) -> str:
 
 
 def _watched(resource: Resource) -> int:
-    """How many metrics a function or a task is told to look at."""
-    if (containers := resource.properties.get("containerDefinitions")) is not None:
-        [container] = msgspec.json.decode(containers)
-        told = {one["name"]: one["value"] for one in container["environment"]}
-        return len(msgspec.json.decode(told.get("REMIT_WATCHED_METRICS", "[]")))
+    """How many metrics a function is told to look at."""
     given = resource.properties.get("Environment") or resource.properties.get("environment")
     if not isinstance(given, Mapping):
         return 0
@@ -252,78 +198,24 @@ def _watched(resource: Resource) -> int:
     return len(msgspec.json.decode(variables.get("REMIT_WATCHED_METRICS", "[]")))
 
 
-def _containers(graph: Graph, prices: Prices) -> Iterator[Cost]:
-    """Tasks by the hour, more of them when there is more to do, and what is measured of them."""
-    services = graph.of(SERVICE)
-    if not services:
-        return
-    definitions = {d.name: d.properties for d in graph.of("aws:ecs/taskDefinition:TaskDefinition")}
-    number, hour = 0, 0.0
-    for service in services:
-        [family] = references(service.properties["taskDefinition"]) & definitions.keys()
-        spot = next(
-            one["weight"] > 0
-            for one in service.properties["capacityProviderStrategies"]
-            if one["capacityProvider"] == "FARGATE_SPOT"
-        )
-        hour = _task_hour(definitions[family], prices, spot=spot)
-        number += service.properties["desiredCount"]
-    carried = PER_TASK_SECOND * BUSY * MONTH_SECONDS
-    yield Cost(
-        "Fargate",
-        f"{number} tasks of a service at least",
-        number * hour * MONTH_HOURS,
-        hour * MONTH_HOURS / carried,
-        included=carried,
-    )
-    metrics = (
-        INSIGHTS["cluster"]
-        + len(services) * (INSIGHTS["service"] + INSIGHTS["family"])
-        + number * INSIGHTS["task"]
-    )
-    insights = metrics * prices.month["insights_metric"]
-    yield Cost("CloudWatch", f"{metrics} metrics of Container Insights", insights, 0.0)
-    use = USES[graph.topology].load_balancer_units
-    yield Cost("ELB", "capacity units", 0.0, use * prices.hour["load_balancer_unit"])
-
-
-def _task_hour(definition: Mapping[str, Any], prices: Prices, *, spot: bool) -> float:
-    kind = "fargate_spot" if spot else "fargate"
-    processors, gigabytes = int(definition["cpu"]) / 1_024, int(definition["memory"]) / 1_024
-    each = prices.hour
-    return processors * each[f"{kind}_vcpu"] + gigabytes * each[f"{kind}_gb"]
-
-
-def _serverless(graph: Graph, prices: Prices) -> Iterator[Cost]:
-    """Aurora by the capacity that it has: the least, or half a unit while one that pauses is used,
-    and more when there is more to do. A reader is as large as the writer.
-    """
-    for cluster in graph.of(AURORA):
-        least = cluster.properties["serverlessv2ScalingConfiguration"]["minCapacity"]
-        instances = len(graph.of("aws:rds/clusterInstance:ClusterInstance"))
-        units = max(least, 0.5) * instances
-        hour = prices.hour["capacity_unit"]
-        carried = PER_UNIT_SECOND * BUSY * MONTH_SECONDS
-        yield Cost(
-            "Aurora",
-            f"{units:g} capacity units at least, {_awake_hours(graph)} hours",
-            units * hour * _awake_hours(graph),
-            instances * hour * MONTH_HOURS / carried,
-            included=max(least, 0.5) * carried,
-        )
-
-
-def _awake_hours(graph: Graph) -> int:
-    """How many hours of a month the database is there."""
-    [cluster] = graph.of(AURORA)
-    least = cluster.properties["serverlessv2ScalingConfiguration"]["minCapacity"]
-    return AWAKE_HOURS if least == 0 else MONTH_HOURS
-
-
 def _per_payment(use: Use, prices: Prices) -> Iterator[Cost]:
     for name, number in use.number.items():
-        what = f"{name.replace('_', ' ')}s"
+        what = _several(name)
         yield Cost(SERVICE_OF[name], what, 0.0, number * prices.million[name] / 1e6)
+    for name, batch in use.batched.items():
+        each = prices.million[name] / 1e6
+        yield Cost(
+            SERVICE_OF[name],
+            _several(name),
+            0.0,
+            batch.alone * each,
+            shared=batch.rounds * each,
+            packed=batch.packed * each,
+        )
     for name, number in use.gigabytes.items():
         what = f"GB {name.replace('_', ' ')}"
         yield Cost(SERVICE_OF[name], what, 0.0, number * prices.gigabyte[name])
+
+
+def _several(name: str) -> str:
+    return name.replace("_", " ") + ("es" if name.endswith("h") else "s")

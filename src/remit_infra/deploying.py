@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from remit.entrypoints.console import print_table
-from remit_infra.cost import read_prices
+from remit_infra.bill import read_prices
 from remit_infra.deployment import DeployError, Deployment, aws_clients
 from remit_infra.deployment import Progress as Told
 from remit_infra.environments import Names, named

@@ -1,14 +1,15 @@
 """The architecture of a topology as a picture, drawn from its graph: what is there is shown.
 
-From left to right as a request goes: who asks, what answers, what is kept. A line is a permission
-or a route that is in the graph. What lives in the private network is in the frame.
+From left to right as a request goes: who asks, what runs, what is kept. A line is a permission or
+a route that is in the graph. What lives in the private network is in the frame.
 """
 
 from collections import Counter, defaultdict, deque
 from html import escape
 from typing import NamedTuple
 
-from remit_infra.graph import Graph, Resource
+from remit_infra.graph import Graph, Resource, references
+from remit_infra.terraform_names import OWN
 
 
 class Kind(NamedTuple):
@@ -30,9 +31,18 @@ KINDS: dict[str, Kind] = {
     "AWS::Lambda::Function": Kind(2, False, "function"),
     "aws:lambda/function:Function": Kind(2, True, "function, private subnets"),
     "aws:ec2/natGateway:NatGateway": Kind(1, True, "NAT gateway, public subnet"),
+    "aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway": Kind(
+        1, True, "way out, IPv6 alone"
+    ),
+    "aws:ecs/service:Service": Kind(2, True, "service, IPv6 alone"),
+    OWN: Kind(2, True, "task, before new code"),
     "AWS::DynamoDB::Table": Kind(3, False, "DynamoDB table"),
     "aws:rds/instance:Instance": Kind(3, True, "PostgreSQL, private subnets"),
+    "aws:rds/cluster:Cluster": Kind(3, True, "Aurora PostgreSQL, private subnets"),
+    "aws:elasticache/replicationGroup:ReplicationGroup": Kind(3, True, "Redis, private subnets"),
+    "aws:ecr/repository:Repository": Kind(3, False, "images"),
     "AWS::SQS::Queue": Kind(3, False, "queue"),
+    "aws:sqs/queue:Queue": Kind(3, False, "queue"),
     "AWS::SNS::Topic": Kind(3, False, "topic"),
     "aws:sns/topic:Topic": Kind(3, False, "topic"),
     "AWS::S3::Bucket": Kind(3, False, "bucket"),
@@ -42,6 +52,7 @@ KINDS: dict[str, Kind] = {
 }
 
 ALIAS = "aws:lambda/alias:Alias"
+TASK = "aws:ecs/taskDefinition:TaskDefinition"
 CONNECTORS = frozenset(
     {
         "AWS::ApiGateway::Method",
@@ -55,6 +66,7 @@ CONNECTORS = frozenset(
         "aws:iam/role:Role",
         "aws:iam/rolePolicy:RolePolicy",
         ALIAS,
+        TASK,
         "aws:lb/listener:Listener",
         "aws:lb/listenerRule:ListenerRule",
         "aws:lb/targetGroup:TargetGroup",
@@ -66,8 +78,10 @@ CONNECTORS = frozenset(
 
 WIDTH, HEIGHT = 210, 40
 COLUMN, ROW, MARGIN, TOP = 300, 52, 40, 110
-FUNCTIONS = 2
-HEADS = ("callers", "ways in", "functions", "kept")
+WAITING = ("aws:ecs/service:Service", OWN)
+RUNS = 2
+HEADS = ("callers", "ways in and out", "what runs", "what is kept")
+CLOCKS, QUEUES = ("AWS::Events::Rule", "aws:cloudwatch/eventRule:EventRule"), "aws:sqs/queue:Queue"
 STYLE = (
     "text{font-family:system-ui,sans-serif;font-size:12px;fill:#1d2733}"
     ".name{font-weight:600}.what{fill:#5b6b7c;font-size:10.5px}.head{font-size:13px;fill:#5b6b7c}"
@@ -139,35 +153,48 @@ def _placed(graph: Graph) -> tuple[dict[str, Box], tuple[int, str] | None]:
 def lines(graph: Graph) -> set[tuple[str, str]]:
     """Pairs of neighbouring columns that are joined by connectors alone, from left to right."""
     kinds = {resource.name: resource for resource in graph.resources}
-    drawn = {resource.name for resource in graph.resources if resource.type in KINDS}
     near: dict[str, set[str]] = defaultdict(set)
     for one, other in graph.edges():
+        # A service that only waits for another's way in is not joined to it.
+        if kinds[one].type in WAITING and other not in references(kinds[one].properties):
+            continue
         near[one].add(other)
         near[other].add(one)
     found = set()
-    for start in drawn:
-        seen, waiting = {start}, deque(near[start] - _only_told(start, near, kinds))
+    for start, resource in kinds.items():
+        if resource.type not in KINDS:
+            continue
+        seen, waiting = {start}, deque(_onward(start, near, kinds))
         while waiting:
             name = waiting.popleft()
             if name in seen:
                 continue
             seen.add(name)
-            if name in drawn:
+            if kinds[name].type in KINDS:
                 found.add((start, name))
             elif kinds[name].type in CONNECTORS:
-                # An alias leads to its function, and not back to whoever else calls it.
-                waiting.extend(near[name] & drawn if kinds[name].type == ALIAS else near[name])
+                waiting.extend(_onward(name, near, kinds))
     return {pair for pair in found if _is_next(*(kinds[name] for name in pair))}
 
 
-def _only_told(start: str, near: dict[str, set[str]], kinds: dict[str, Resource]) -> set[str]:
-    """What a function is told of is not what it may use: that goes by its policy."""
-    if KINDS[kinds[start].type].column != FUNCTIONS:
-        return set()
-    return {name for name in near[start] if kinds[name].type in KINDS}
+def _onward(name: str, near: dict[str, set[str]], kinds: dict[str, Resource]) -> set[str]:
+    """Where a line goes on to from what it has come to, or begins at."""
+    drawn = {other for other in near[name] if kinds[other].type in KINDS}
+    tasks = {other for other in near[name] if kinds[other].type == TASK}
+    kind = kinds[name].type
+    if kind == ALIAS:
+        # To its function, and not back to whoever else calls it.
+        return drawn
+    if kind == TASK or (kind in KINDS and KINDS[kind].column == RUNS):
+        # What code is told of is not what it may use: that goes by its role's policy.
+        return near[name] - drawn
+    # Tasks share the role that starts them, and no more.
+    return near[name] - tasks
 
 
 def _is_next(one: Resource, other: Resource) -> bool:
+    if one.type in CLOCKS and other.type == QUEUES:
+        return True
     return KINDS[other.type].column - KINDS[one.type].column == 1
 
 

@@ -55,10 +55,15 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
 
 SERVICES: Mapping[str, str] = {
     "apigateway": "API Gateway",
+    "appautoscaling": "Auto Scaling",
     "cloudwatch": "CloudWatch",
     "codedeploy": "CodeDeploy",
     "dynamodb": "DynamoDB",
+    "dynamic": "Fargate",
     "ec2": "VPC",
+    "ecr": "ECR",
+    "ecs": "Fargate",
+    "elasticache": "ElastiCache",
     "events": "EventBridge",
     "iam": "IAM",
     "kms": "KMS",
@@ -66,6 +71,7 @@ SERVICES: Mapping[str, str] = {
     "lb": "ELB",
     "logs": "CloudWatch",
     "rds": "RDS",
+    "route53": "Route 53",
     "s3": "S3",
     "sns": "SNS",
     "sqs": "SQS",
@@ -79,6 +85,8 @@ def service_of(type_: str) -> str:
     """The service that a type belongs to: `aws:lb/listener:Listener` and `AWS::WAFv2::WebACL`."""
     if type_.startswith("aws:cloudwatch/event"):
         return "EventBridge"
+    if type_.startswith("aws:rds/cluster"):
+        return "Aurora"
     word = type_.replace("::", ":").split(":")[1].partition("/")[0]
     return SERVICES.get(word.lower(), word)
 

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 from cyclopts import App as Commands
 from cyclopts import Parameter
 
@@ -111,7 +112,8 @@ def cost(
 
     Example: `remit infra cost lambda-postgres --env prod --set certificateArn=arn:aws:acm:…`
     """
-    from remit_infra.cost import costs, read_prices
+    from remit_infra.bill import read_prices
+    from remit_infra.cost import costs
 
     prices = read_prices()
     month = _month(payments)
@@ -187,6 +189,51 @@ def diagram(
     except OSError as error:
         fail(f"{path} cannot be written: {error.strerror}.")
     print(path)
+
+
+@infra.command(name="compare")
+def compare_topologies(*, env: Environment = "prod", json: Json = False) -> None:
+    """Show what a million payments cost in each topology, and from where on which is the cheapest.
+
+    Example: `remit infra compare --env prod`
+    """
+    require_tools()
+    from remit_infra.bill import read_prices
+    from remit_infra.compare import ASSUMED, LEFT_OUT, VOLUMES, compare, lines_of
+    from remit_infra.environments import Refused
+
+    try:
+        lines = lines_of(env)
+    except Refused as error:
+        fail(str(error))
+    found = compare(lines)
+    if json:
+        said = {"assumed": ASSUMED, "left_out": LEFT_OUT, "prices": read_prices().date}
+        print_json({"env": env, **msgspec.structs.asdict(found), **said})
+        return
+    bills = {(bill.topology, bill.payments): bill for bill in found.bills}
+    print_table(
+        ("USD a month (for a million)", *(f"{n // 1_000_000:,} million payments" for n in VOLUMES)),
+        [
+            *(
+                (
+                    topology,
+                    *(
+                        f"{bills[topology, n].month:,.2f} ({bills[topology, n].million:,.2f})"
+                        for n in VOLUMES
+                    ),
+                )
+                for topology in lines
+            ),
+            ("the cheapest", *(found.cheapest[n] for n in VOLUMES)),
+        ],
+    )
+    for turn in found.turns:
+        print(f"from {turn.payments:,} payments a month: {turn.topology}")
+    print(f"{env}, prices of {read_prices().date} in us-east-1")
+    for what, sentences in (("assumed", ASSUMED), ("left out", LEFT_OUT)):
+        for sentence in sentences:
+            print(f"{what}: {sentence}")
 
 
 def _planned(topology: Topology, env: str, pairs: tuple[str, ...]) -> "Planned":

@@ -3,8 +3,9 @@
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
+from remit_infra.bill import Cost, read_prices
 from remit_infra.checks import Finding, checkov, suppressions, unaccepted
-from remit_infra.cost import Cost, costs, read_prices
+from remit_infra.cost import costs
 from remit_infra.environments import Refused
 from remit_infra.graph import Graph, of_template, service_of
 from remit_infra.terraform import to_terraform

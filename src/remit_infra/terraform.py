@@ -18,6 +18,9 @@ from remit_infra.terraform_names import OWN, attribute_of, block_of, type_of
 
 PROVIDER = "hashicorp/aws"
 MIRRORED = "registry.terraform.io/hashicorp/aws"
+INSTALL = (
+    "terraform is not on PATH. Install it: https://developer.hashicorp.com/terraform/install ."
+)
 MIRRORS = ("/opt", "/usr/share", "/usr/local/share", "/var/lib")
 
 MAPS = frozenset(
@@ -101,7 +104,7 @@ class Terraform:
     def __init__(self, folder: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         command = shutil.which("terraform")
         if command is None:
-            raise TerraformError("terraform is not on PATH.")
+            raise TerraformError(INSTALL)
         self._command = command
         self._folder = folder
         self._environment = {

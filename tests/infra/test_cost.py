@@ -1,12 +1,15 @@
 """What a month costs, from the template and the price table."""
 
 import math
+from typing import Any
 
 import msgspec
 import pytest
 
-from remit_infra.cost import costs, read_prices
-from remit_infra.graph import Graph, of_template
+from remit_infra.bill import read_prices
+from remit_infra.cost import costs
+from remit_infra.graph import Graph, Resource, of_template
+from remit_infra.topologies import fargate_aurora
 from remit_infra.topologies.lambda_postgres import recorded
 from remit_infra.usage import SERVICE_OF, USES
 from tests.infra.promises import Template
@@ -28,8 +31,10 @@ def test_each_fixed_price_follows_what_is_in_the_template(templates: dict[str, T
 def test_payments_cost_in_proportion_and_nothing_else_does(templates: dict[str, Template]) -> None:
     lines = costs(graph_of(templates["prod"]), read_prices())
     idle = sum(line.month(0) for line in lines)
-    thousand, million = (sum(line.month(n) for line in lines) for n in (1_000, 1_000_000))
-    assert math.isclose((million - idle) / (thousand - idle), 1_000)
+    hundred, thousand, million = (sum(line.month(n) for line in lines) for n in (100, 1e3, 1e6))
+    assert math.isclose((thousand - idle) / (hundred - idle), 10)
+    # Those of one minute share a segment of the trail, and those of one second a trace.
+    assert 600 < (million - idle) / (thousand - idle) < 1_000
     assert 0 < idle < 40
     assert sum(line.month(30_000) for line in lines) < 50
 
@@ -46,9 +51,9 @@ def test_environments_of_one_structure_cost_the_same_when_idle(
 def test_everything_that_a_payment_uses_has_a_price_and_a_service() -> None:
     prices = read_prices()
     for use in USES.values():
-        assert use.number.keys() <= prices.million.keys()
+        assert use.number.keys() | use.batched.keys() <= prices.million.keys()
         assert use.gigabytes.keys() <= prices.gigabyte.keys()
-    used = {name for use in USES.values() for name in (*use.number, *use.gigabytes)}
+    used = {name for use in USES.values() for name in (*use.number, *use.batched, *use.gigabytes)}
     assert used == SERVICE_OF.keys()
     assert prices.date == "2026-11-20"
 
@@ -105,3 +110,81 @@ def test_the_network_of_lambda_postgres_is_in_the_bill(programs: dict[str, Graph
     assert math.isclose(lines["1 load balancers with their addresses"], (0.0225 + 0.015) * 730)
     assert math.isclose(lines["1 databases with their storage"], 0.065 * 730 + 20 * 0.23)
     assert lines["1 secrets"] == 0.4
+
+
+@pytest.fixture(scope="module")
+def containers() -> dict[str, Graph]:
+    suffixes = ("dev", "staging-001", "prod")
+    return {suffix: fargate_aurora.recorded(suffix, certificateArn="arn") for suffix in suffixes}
+
+
+MOST = {"dev": 100, "staging-001": 220, "prod": 400}
+"""Dollars a month at a thousand payments a day."""
+
+
+def plain(graph: Graph) -> Graph:
+    """The same requirements as they are often built: tasks twice as large, a database of a unit at
+    least that never rests, and a NAT gateway with its address for each zone.
+    """
+
+    def changed(resource: Resource) -> Resource:
+        given: dict[str, Any] = {}
+        if resource.type == "aws:ecs/taskDefinition:TaskDefinition":
+            given = {"cpu": "512", "memory": "1024"}
+        elif resource.type == "aws:rds/cluster:Cluster":
+            limits = resource.properties["serverlessv2ScalingConfiguration"]
+            given = {"serverlessv2ScalingConfiguration": {**limits, "minCapacity": 1}}
+        return msgspec.structs.replace(resource, properties={**resource.properties, **given})
+
+    zones = {one.properties["availabilityZone"] for one in graph.of("aws:ec2/subnet:Subnet")}
+    ways = [
+        Resource(type=kind, name=f"{kind}-{zone}", properties={})
+        for zone in sorted(zones)
+        for kind in ("aws:ec2/natGateway:NatGateway", "aws:ec2/eip:Eip")
+    ]
+    return msgspec.structs.replace(graph, resources=(*map(changed, graph.resources), *ways))
+
+
+def test_fargate_aurora_costs_little_and_less_than_a_plain_build(
+    containers: dict[str, Graph],
+) -> None:
+    prices = read_prices()
+    for suffix, graph in containers.items():
+        ours, theirs = (
+            sum(line.month(30_000) for line in costs(one, prices)) for one in (graph, plain(graph))
+        )
+        assert ours < MOST[suffix]
+        assert ours < theirs
+
+
+def test_the_way_out_of_fargate_aurora_costs_nothing(containers: dict[str, Graph]) -> None:
+    graph = containers["prod"]
+    assert len(graph.of("aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway")) == 1
+    assert not [line for line in costs(graph, read_prices()) if line.service == "VPC"]
+
+
+def test_every_part_of_fargate_aurora_is_in_the_bill(containers: dict[str, Graph]) -> None:
+    prod = {line.what: line.idle for line in costs(containers["prod"], read_prices())}
+    assert math.isclose(prod["1 load balancers with their addresses"], (0.0225 + 0.015) * 730)
+    assert math.isclose(prod["1 caches with their nodes"], 2 * 0.016 * 730)
+    assert math.isclose(prod["1 capacity units at least, 730 hours"], 2 * 0.5 * 0.12 * 730)
+    assert math.isclose(
+        prod["4 tasks of a service at least"], 4 * (0.25 * 0.03238 + 0.5 * 0.00356) * 730
+    )
+    assert math.isclose(prod["141 metrics of Container Insights"], 141 * 0.07)
+    # Two workers: a question to the queue every 10 s, dead letters every 5 s and every minute.
+    seconds = 730 * 3_600
+    asked = 2 * (seconds / 10 + seconds / 5 + seconds / 60)
+    assert math.isclose(prod[f"{asked:.0f} questions of workers"], asked * 0.4e-6)
+    assert math.isclose(prod["what workers counted"], 2 * 730 * 60 * 10e-6)
+    assert math.isclose(prod["the monitor's look at 6 metrics"], 2 * 6 * 730 * 60 * 10e-6)
+    assert prod["1 secrets"] == 0.4
+
+
+def test_what_rests_in_dev_is_not_paid_for(containers: dict[str, Graph]) -> None:
+    dev = {line.what: line.idle for line in costs(containers["dev"], read_prices())}
+    assert math.isclose(dev["0.5 capacity units at least, 176 hours"], 0.5 * 0.12 * 176)
+    assert math.isclose(
+        dev["2 Spot tasks of a service at least"], 2 * (0.25 * 0.00972 + 0.5 * 0.00107) * 730
+    )
+    assert math.isclose(dev["what workers counted"], 176 * 60 * 10e-6)

@@ -12,13 +12,18 @@ import pytest
 from remit_infra.diagram import lines, svg
 from remit_infra.graph import Graph, Resource
 from remit_infra.planned import TOPOLOGIES
-from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.topologies import fargate_aurora, lambda_postgres
 from tests.tidy.tree import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
 
 CERTIFICATE = ("--set", "certificateArn=arn:aws:acm:us-east-1:123456789012:certificate/0")
 REMIT = Path(sys.executable).with_name("remit")
+DRAWN = {
+    "fargate-aurora": {"payment-service", "payment-worker", "payment-cache", "payment-egress"},
+    "lambda-dynamodb": {"payment-api", "payment-processing"},
+    "lambda-postgres": {"payment-api", "payment-processing"},
+}
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -33,10 +38,13 @@ def infra(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def configured(topology: str) -> tuple[str, ...]:
+    return () if topology == "lambda-dynamodb" else CERTIFICATE
+
+
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_a_plan_shows_resources_cost_and_findings(topology: str) -> None:
-    configured = CERTIFICATE if topology == "lambda-postgres" else ()
-    shown = infra("plan", topology, "--env", "staging-001", *configured, "--json")
+    shown = infra("plan", topology, "--env", "prod", *configured(topology), "--json")
     assert shown.returncode == 0, shown.stderr
     plan = json.loads(shown.stdout)
     total = plan["services"][-1]
@@ -55,7 +63,7 @@ def test_a_plan_is_one_screen_for_people() -> None:
 
 
 def test_a_stack_without_tls_is_told_so() -> None:
-    shown = infra("check", "lambda-postgres", "--env", "dev", "--json")
+    shown = infra("check", "fargate-aurora", "--env", "dev", "--json")
     rules = {finding["rule"] for finding in json.loads(shown.stdout)}
     assert (shown.returncode, "CKV_AWS_2" in rules) == (1, True)
 
@@ -70,16 +78,28 @@ def test_cost_says_where_each_dollar_goes(topology: str) -> None:
     assert "before any free tier" in infra("cost", topology).stdout
 
 
-def test_check_finds_nothing_that_is_not_accepted() -> None:
-    shown = infra("check", "lambda-postgres", "--env", "prod", *CERTIFICATE)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_check_finds_nothing_that_is_not_accepted(topology: str) -> None:
+    shown = infra("check", topology, "--env", "staging-001", *configured(topology))
     assert (shown.returncode, shown.stdout.split()[-1]) == (0, "nothing")
 
 
-def test_graph_lists_what_each_resource_needs() -> None:
-    shown = infra("graph", "lambda-postgres")
+@pytest.mark.parametrize(
+    ("topology", "resource", "needed"),
+    [
+        ("lambda-postgres", "payment-validator", "payment-validator-policy"),
+        ("fargate-aurora", "payment-service", "payment-migration-run"),
+    ],
+)
+def test_graph_lists_what_each_resource_needs(topology: str, resource: str, needed: str) -> None:
+    shown = infra("graph", topology)
     rows = {line.split()[0]: line for line in shown.stdout.splitlines()}
-    assert "payment-validator-policy" in rows["payment-validator"]
-    assert json.loads(infra("graph", "lambda-postgres", "--json").stdout)["suffix"] == "dev"
+    assert needed in rows[resource]
+
+
+def test_a_graph_is_data_too() -> None:
+    graph = json.loads(infra("graph", "fargate-aurora", "--json").stdout)
+    assert (graph["topology"], graph["suffix"]) == ("fargate-aurora", "dev")
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
@@ -89,15 +109,16 @@ def test_a_diagram_is_drawn_of_what_is_there(topology: str, tmp_path: Path) -> N
     assert shown.stdout.strip() == str(target)
     drawn = ElementTree.parse(target).getroot()
     words = {text.text for text in drawn.iter(f"{SVG}text")}
-    assert {"payment-api", "payment-alarms", "payment-processing", "web firewall"} <= words
+    assert {"payment-alarms", "web firewall", *DRAWN[topology]} <= words
     assert len(list(drawn.iter(f"{SVG}path"))) > 10
 
 
-def test_the_picture_in_the_documents_is_of_this_program(tmp_path: Path) -> None:
-    """Draw it again with `remit infra diagram lambda-postgres docs/lambda-postgres.svg`."""
+@pytest.mark.parametrize("topology", ["fargate-aurora", "lambda-postgres"])
+def test_the_picture_in_the_documents_is_of_this_program(topology: str, tmp_path: Path) -> None:
+    """Draw it again: `remit infra diagram TOPOLOGY docs/TOPOLOGY.svg --env staging-001`."""
     target = tmp_path / "picture.svg"
-    infra("diagram", "lambda-postgres", str(target), "--env", "staging-001")
-    shown = (ROOT / "docs/lambda-postgres.svg").read_text(encoding="utf-8")
+    infra("diagram", topology, str(target), "--env", "staging-001")
+    shown = (ROOT / f"docs/{topology}.svg").read_text(encoding="utf-8")
     assert target.read_text(encoding="utf-8") == shown
 
 
@@ -121,11 +142,35 @@ def test_a_line_is_a_permission_that_is_there() -> None:
 
 
 def test_lines_go_the_way_of_a_request_and_not_back() -> None:
-    joined = lines(recorded("dev"))
+    joined = lines(lambda_postgres.recorded("dev"))
     assert {to for one, to in joined if one == "payment-health-monitor"} == {"health-monitor"}
     answering = {"health-monitor", "payment-processing", "payment-validator"}
     assert {to for one, to in joined if one == "payment-alb"} == answering
     assert ("payment-operator", "payment-alarms") not in joined
+
+
+def test_a_task_is_joined_to_what_its_own_role_may_use() -> None:
+    joined = lines(fargate_aurora.recorded("dev"))
+
+    def of(name: str) -> set[str]:
+        return {to for one, to in joined if one == name}
+
+    assert of("payment-waf") == {"payment-alb"}
+    assert of("payment-alb") == {"payment-service"}
+    assert of("payment-prove") == {"payment-queue"}
+    assert of("payment-migration-run") == {
+        "payment-data-key",
+        "payment-db",
+        "payment-service-repository",
+    }
+    assert {"payment-db", "payment-cache", "payment-queue", "payment-cards-key"} <= of(
+        "payment-service"
+    )
+    assert of("payment-worker") - of("payment-service") == {
+        "payment-alarms",
+        "payment-audit-logs",
+        "payment-notifications",
+    }
 
 
 @pytest.mark.parametrize(
@@ -133,6 +178,11 @@ def test_lines_go_the_way_of_a_request_and_not_back() -> None:
     [
         (("plan", "lambda-postgres", "--env", "test"), "must begin with one of dev, staging, prod"),
         (("plan", "lambda-postgres", "--env", "prod"), "set certificateArn"),
+        (("plan", "fargate-aurora", "--env", "prod"), "set certificateArn"),
+        (("plan", "fargate-aurora", "--set", "environment=prod"), "they must agree"),
+        (("check", "fargate-aurora", "--set", "natGateways=many"), "natGateways"),
+        (("diagram", "fargate-aurora", "--env", "prod-of-the-far-north"), "can have"),
+        (("compare", "--env", "test"), "must begin with one of dev, staging, prod"),
         (("cost", "lambda-postgres", "--set", "vpcCidr"), "must be key=value"),
         (("cost", "lambda-postgres", "--set", "vpcSidr=10.0.0.0/16"), "vpcSidr"),
         (("cost", "lambda-dynamodb", "--set", "vpcCidr=10.0.0.0/16"), "by its suffix alone"),

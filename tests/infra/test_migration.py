@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import boto3
 import pytest
 
+from remit_infra.parts import migration
 from remit_infra.parts.migration import MigrationFailed, run_task
 
 TASK = "arn:aws:ecs:us-east-1:123456789012:task/payment-cluster-dev/0123456789abcdef"
@@ -54,3 +56,26 @@ def test_a_migration_that_does_not_end_well_stops_the_deployment(
 ) -> None:
     with pytest.raises(MigrationFailed, match=said):
         run_task(ASKED, Cluster(container))
+
+
+def test_it_is_run_again_only_for_a_new_definition() -> None:
+    provider = migration._Migrations()
+    same = ASKED | {"subnets": ["subnet-9"], "log_group": "another"}
+    assert not provider.diff("task/1", ASKED, same).changes
+    assert provider.diff("task/1", ASKED, ASKED | {"task_definition": "payment:8"}).changes
+
+
+def test_making_and_changing_it_run_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, dict[str, Any]]] = []
+
+    def run(asked: dict[str, Any], client: str) -> str:
+        ran.append((client, asked))
+        return "task/1"
+
+    monkeypatch.setattr(boto3, "client", lambda *_, region_name: region_name)
+    monkeypatch.setattr(migration, "run_task", run)
+    provider = migration._Migrations()
+    assert provider.create(ASKED).id == "task/1"
+    newer = ASKED | {"task_definition": "payment:8"}
+    assert provider.update("task/1", ASKED, newer).outs == newer
+    assert ran == [("us-east-1", ASKED), ("us-east-1", newer)]

@@ -1,5 +1,6 @@
 """The recorded programs as Terraform JSON: whole, known to the real provider, clean for checkov."""
 
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ import pytest
 
 from remit_infra.checks import checkov, suppressions, unaccepted
 from remit_infra.graph import Graph
+from remit_infra.planned import RECORDED
 from remit_infra.terraform import Terraform, TerraformError, to_terraform
-from remit_infra.terraform_names import attribute_of, type_of
-from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.terraform_names import OWN, attribute_of, type_of
 from tests.tidy.tree import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
@@ -18,13 +19,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
 CHECKOV = ROOT / ".venv/scan/bin/checkov"
 PROVIDER = {"region": "us-east-1"}
-TOPOLOGY = "lambda-postgres"
 SUFFIXES = ("dev", "staging-001", "prod")
+
+Wrong = tuple[str, str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module", params=RECORDED)
+def topology(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="module")
-def graphs() -> dict[str, Graph]:
-    return {suffix: recorded(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
+def graphs(topology: str) -> dict[str, Graph]:
+    make = RECORDED[topology]
+    return {suffix: make(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +45,23 @@ def test_no_resource_and_no_property_is_dropped(
     graphs: dict[str, Graph], programs: dict[str, dict[str, Any]]
 ) -> None:
     for suffix, graph in graphs.items():
+        made = programs[suffix]["resource"]
+        assert sum(map(len, made.values())) == len(graph.resources)
         for resource in graph.resources:
-            made = programs[suffix]["resource"][type_of(resource.type)][resource.name]
+            body = made[type_of(resource.type)][resource.name]
+            if resource.type == OWN:
+                assert body["input"] == resource.properties
+                continue
             # The code of a function is a file there.
             names = {attribute_of(resource.type, name) for name in resource.properties} - {"code"}
-            assert names <= made.keys()
+            assert names <= body.keys()
+
+
+def test_a_resource_of_our_own_is_kept_with_all_that_it_is_given() -> None:
+    graph = RECORDED["fargate-aurora"]("dev", certificateArn=CERTIFICATE)
+    [migration] = to_terraform(graph, PROVIDER)["resource"]["terraform_data"].values()
+    assert {"cluster", "task_definition", "subnets", "groups"} <= migration["input"].keys()
+    assert "aws_rds_cluster.payment-db" in " ".join(migration["depends_on"])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -54,56 +75,112 @@ def test_the_real_provider_knows_every_name(
     except TerraformError as error:
         pytest.skip(str(error))
     assert terraform.validate() == []
+    if suffix != SUFFIXES[0]:
+        return
     wrong = deepcopy(programs[suffix])
     wrong["resource"]["aws_vpc"]["payment-vpc"]["cidr_blok"] = "10.0.0.0/16"
     terraform.write(wrong)
     assert "cidr_blok" in " ".join(terraform.validate())
 
 
-def test_nothing_is_found_that_is_not_accepted(programs: dict[str, dict[str, Any]]) -> None:
+def test_without_terraform_it_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TerraformError, match="Install it: https://developer"):
+        Terraform(tmp_path)
+
+
+def test_nothing_is_found_that_is_not_accepted(
+    topology: str, programs: dict[str, dict[str, Any]]
+) -> None:
     findings = [one for program in programs.values() for one in checkov(program, CHECKOV)]
-    assert unaccepted(findings, suppressions(TOPOLOGY)) == []
+    assert unaccepted(findings, suppressions(topology)) == []
 
 
-def test_at_most_nine_entries_each_with_its_reason() -> None:
-    accepted = suppressions(TOPOLOGY)
+def test_at_most_nine_entries_each_with_its_reason(topology: str) -> None:
+    accepted = suppressions(topology)
     assert 0 < len(accepted) <= 9
     assert all(len(entry.reason) > 40 for entry in accepted)
 
 
-WRONG: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "a database that is not encrypted": (
-        "aws_db_instance",
-        "payment-db",
-        {"storage_encrypted": False},
-    ),
-    "a public database": ("aws_db_instance", "payment-db", {"publicly_accessible": True}),
-    "a key that does not rotate": (
-        "aws_kms_key",
-        "payment-data-key",
-        {"enable_key_rotation": False},
-    ),
-    "a function outside the network": (
-        "aws_lambda_function",
-        "payment-validator",
-        {"vpc_config": None},
-    ),
-    "a load balancer without logs": ("aws_lb", "payment-alb", {"access_logs": None}),
-    "a topic that is not encrypted": (
-        "aws_sns_topic",
-        "payment-alarms",
-        {"kms_master_key_id": None},
-    ),
+WRONG: dict[str, dict[str, Wrong]] = {
+    "lambda-postgres": {
+        "a database that is not encrypted": (
+            "aws_db_instance",
+            "payment-db",
+            {"storage_encrypted": False},
+        ),
+        "a public database": ("aws_db_instance", "payment-db", {"publicly_accessible": True}),
+        "a key that does not rotate": (
+            "aws_kms_key",
+            "payment-data-key",
+            {"enable_key_rotation": False},
+        ),
+        "a function outside the network": (
+            "aws_lambda_function",
+            "payment-validator",
+            {"vpc_config": None},
+        ),
+        "a load balancer without logs": ("aws_lb", "payment-alb", {"access_logs": None}),
+        "a topic that is not encrypted": (
+            "aws_sns_topic",
+            "payment-alarms",
+            {"kms_master_key_id": None},
+        ),
+    },
+    "fargate-aurora": {
+        "a cluster that is not encrypted": (
+            "aws_rds_cluster",
+            "payment-db",
+            {"storage_encrypted": False},
+        ),
+        "a cache that is asked without TLS": (
+            "aws_elasticache_replication_group",
+            "payment-cache",
+            {"transit_encryption_enabled": False},
+        ),
+        "a tag that comes to mean another image": (
+            "aws_ecr_repository",
+            "payment-service-repository",
+            {"image_tag_mutability": "MUTABLE"},
+        ),
+        "a queue that is not encrypted": (
+            "aws_sqs_queue",
+            "payment-queue",
+            {"kms_master_key_id": None, "sqs_managed_sse_enabled": False},
+        ),
+        "a load balancer without logs": ("aws_lb", "payment-alb", {"access_logs": None}),
+        "a cluster that nobody looks into": (
+            "aws_ecs_cluster",
+            "payment-cluster",
+            {"setting": [{"name": "containerInsights", "value": "disabled"}]},
+        ),
+    },
 }
 
 
-def test_checkov_finds_what_is_put_back(programs: dict[str, dict[str, Any]]) -> None:
+def test_checkov_finds_what_is_put_back(topology: str, programs: dict[str, dict[str, Any]]) -> None:
     program = deepcopy(programs["prod"])
-    for kind, name, changed in WRONG.values():
+    for kind, name, changed in WRONG[topology].values():
         made = program["resource"][kind][name]
         for attribute, value in changed.items():
             made[attribute] = value
             if value is None:
                 del made[attribute]
-    found = unaccepted(checkov(program, CHECKOV), suppressions(TOPOLOGY))
-    assert {name for _, name, _ in WRONG.values()} <= {finding.resource for finding in found}
+    found = unaccepted(checkov(program, CHECKOV), suppressions(topology))
+    put_back = {name for _, name, _ in WRONG[topology].values()}
+    assert put_back <= {finding.resource for finding in found}
+
+
+def test_checkov_finds_a_task_that_can_write_to_its_image_and_a_tag_that_moves() -> None:
+    graph = RECORDED["fargate-aurora"]("dev", certificateArn=CERTIFICATE)
+    program = to_terraform(graph, PROVIDER)
+    task = program["resource"]["aws_ecs_task_definition"]["payment-task"]
+    [container] = json.loads(task["container_definitions"])
+    del container["readonlyRootFilesystem"]
+    task["container_definitions"] = json.dumps([container])
+    [repository] = program["resource"]["aws_ecr_repository"].values()
+    repository["image_tag_mutability"] = "MUTABLE"
+    found = unaccepted(checkov(program, CHECKOV), suppressions("fargate-aurora"), complete=False)
+    assert {finding.rule for finding in found} == {"CKV_AWS_51", "CKV_AWS_336"}

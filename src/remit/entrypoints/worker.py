@@ -120,11 +120,16 @@ def _jobs(app: App, progress: Progress) -> list[tuple[str, Job, float]]:
         await monitor.watch()
         return 0
 
+    async def seal() -> int:
+        """A segment that is not full has all there was: each one costs two objects."""
+        sealed = await sealer.seal()
+        return sealed if sealed == settings.seal_batch else 0
+
     return [
         ("relay", relay_once, settings.relay_interval_seconds),
         ("sweep", lambda: sweep(app), settings.sweep_interval_seconds),
         ("forget", lambda: forget(app), FORGET_INTERVAL_SECONDS),
-        ("seal", sealer.seal, settings.seal_interval_seconds),
+        ("seal", seal, settings.seal_interval_seconds),
         ("monitor", watch, MONITOR_INTERVAL_SECONDS),
     ]
 

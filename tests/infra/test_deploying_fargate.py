@@ -1,0 +1,200 @@
+"""Deploying fargate-aurora: what is looked at first, and in which order it is made."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from remit_infra import deploying_fargate, deploying_pulumi, image
+from remit_infra.deploying_fargate import ASKED_OVER_IPV6, deploy, destroy, has_ipv6, problems
+from remit_infra.deploying_pulumi import Topology
+from remit_infra.deployment import DeployError
+from remit_infra.environments import Refused
+from remit_infra.topologies.fargate_aurora.configuration import Configuration
+from tests.tidy.tree import ROOT
+
+pytestmark = pytest.mark.xdist_group("recorded")
+
+REPOSITORY = "payment-service-dev"
+DIGEST = f"sha256:{'0' * 64}"
+BUILT = image.Image(
+    uri=f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@{DIGEST}", tag="1-arm64-0"
+)
+DUAL_STACK = f"123456789012.dkr-ecr.us-east-1.on.aws/{REPOSITORY}@{DIGEST}"
+
+
+@dataclass
+class Account:
+    """AWS as it answers a deployment, each client for one question."""
+
+    addresses: str = "enabled"
+    has_repository: bool = True
+
+    def __call__(self, service: str) -> Any:
+        client: Any = boto3.client(service, region_name="us-east-1")  # type: ignore[call-overload]
+        stub = Stubber(client)
+        if service == "ecs":
+            stub.add_response(
+                "list_account_settings",
+                {"settings": [{"name": "dualStackIPv6", "value": self.addresses}]},
+                {"name": "dualStackIPv6", "effectiveSettings": True},
+            )
+        elif service == "sts":
+            stub.add_response("get_caller_identity", {"Account": "123456789012"}, {})
+        elif self.has_repository:
+            stub.add_response("describe_repositories", {"repositories": []})
+        else:
+            stub.add_client_error("describe_repositories", "RepositoryNotFoundException")
+        stub.activate()
+        return client
+
+
+@dataclass
+class World:
+    """What a deployment does to it, in order, and what each of its programs was given."""
+
+    account: Account = field(default_factory=Account)
+    done: list[str] = field(default_factory=list)
+    given: list[Mapping[str, str]] = field(default_factory=list)
+    outputs: Path = Path()
+
+    def deployment(self, suffix: str, given: Mapping[str, str], program: object = None) -> Any:
+        what = "everything" if program is None else "repository"
+
+        def up(*_: object) -> dict[str, str]:
+            self.done.append(f"made {what}")
+            self.given.append(given)
+            # What the foundation makes is the repository.
+            self.account.has_repository = True
+            return {"alb_dns_name": f"{suffix}.example.com"}
+
+        return SimpleNamespace(up=up)
+
+    def publish(self, *_: object, **__: object) -> image.Image:
+        assert self.account.has_repository
+        self.done.append("published the image")
+        return BUILT
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    """An account where everything can be deployed, a Pulumi and a Docker that nobody calls."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.chdir(ROOT)
+    made = World(outputs=tmp_path / "outputs" / "flat-outputs.json")
+
+    def does(what: str, answer: object = None) -> Callable[..., Any]:
+        def done(*_: object, **__: object) -> Any:
+            made.done.append(what)
+            return answer
+
+        return done
+
+    planned = image.Plan(tag="1-arm64-0", version="1", architecture="arm64", base=image.BASE)
+    monkeypatch.setattr(deploying_fargate, "require_pulumi", does("looked for Pulumi"))
+    monkeypatch.setattr(
+        deploying_fargate, "aws_clients", does("signed in", (made.account, "us-east-1"))
+    )
+    monkeypatch.setattr(deploying_fargate, "has_ipv6", lambda _: True)
+    monkeypatch.setattr(deploying_fargate, "show_plan", does("showed the plan"))
+    monkeypatch.setattr(deploying_fargate, "confirm", does("asked"))
+    monkeypatch.setattr(image, "plan", does("planned the image", planned))
+    monkeypatch.setattr(image, "publish", made.publish)
+    monkeypatch.setattr(Topology, "deployment", made.deployment)
+    monkeypatch.setattr(deploying_pulumi, "OUTPUTS", made.outputs)
+    return made
+
+
+LOOKED = ["looked for Pulumi", "signed in", "planned the image", "showed the plan", "asked"]
+
+
+def test_the_image_is_published_before_anything_can_run_it(world: World) -> None:
+    outputs = deploy("dev", architecture="arm64", ask=True)
+    assert world.done == [*LOOKED, "published the image", "made everything"]
+    assert json.loads(world.outputs.read_text()) == outputs == {"alb_dns_name": "dev.example.com"}
+
+
+def test_the_program_gets_the_digest_at_the_registry_that_ipv6_reaches(world: World) -> None:
+    deploy("dev", architecture="x86_64", ask=True, alarmEmail="ops@example.com", domainName=None)
+    assert world.given == [
+        {"architecture": "x86_64", "alarmEmail": "ops@example.com", "image": DUAL_STACK}
+    ]
+
+
+def test_the_first_deployment_makes_the_repository_before_the_image(world: World) -> None:
+    world.account.has_repository = False
+    deploy("dev", architecture="arm64", ask=True)
+    assert world.done[len(LOOKED) :] == [
+        "made repository",
+        "published the image",
+        "made everything",
+    ]
+
+
+def test_what_cannot_be_built_is_refused_before_anything_is_asked_for(world: World) -> None:
+    with pytest.raises(Refused, match="prod speaks HTTPS only: set certificateArn"):
+        deploy("prod", architecture="arm64", ask=False)
+    with pytest.raises(Refused, match="Set certificateArn, or allowHttp"):
+        deploy("dev", architecture="arm64", ask=False, allowHttp="false")
+    assert world.done == []
+
+
+def test_without_pulumi_nobody_signs_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise DeployError("Pulumi's command line is not on PATH.")
+
+    monkeypatch.setattr(deploying_fargate, "require_pulumi", missing)
+    with pytest.raises(DeployError, match="not on PATH"):
+        deploy("dev", architecture="arm64", ask=False)
+    assert world.done == []
+
+
+def test_an_account_without_addresses_of_ipv6_is_said_before_the_plan(world: World) -> None:
+    world.account.addresses = "disabled"
+    with pytest.raises(DeployError, match="put-account-setting-default --name dualStackIPv6"):
+        deploy("dev", architecture="arm64", ask=False)
+    assert world.done == LOOKED[:2]
+
+
+def configuration(nat_gateways: int = 0) -> Configuration:
+    return Configuration(
+        environment_suffix="dev", environment="dev", nat_gateways=nat_gateways, allow_http=True
+    )
+
+
+def test_services_without_ipv6_are_named_and_a_nat_gateway_needs_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def known(host: str) -> bool:
+        asked.append(host)
+        return not host.startswith(("kms.", "xray."))
+
+    monkeypatch.setattr(deploying_fargate, "has_ipv6", known)
+    [problem] = problems(world.account, configuration())
+    assert problem.problem.startswith("kms, xray cannot be asked over IPv6 in us-east-1")
+    assert "set natGateways to 1" in problem.problem
+    assert asked == [f"{service}.us-east-1.api.aws" for service in ASKED_OVER_IPV6]
+    asked.clear()
+    assert (list(problems(world.account, configuration(nat_gateways=1))), asked) == ([], [])
+
+
+def test_a_name_without_an_address_has_no_ipv6() -> None:
+    assert not has_ipv6("nowhere.invalid")
+
+
+def test_prod_is_protected_from_being_destroyed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploying_pulumi, "require_pulumi", lambda: None)
+    with pytest.raises(DeployError, match="prod is protected from deletion"):
+        destroy("prod", ask=False)
+    assert world.done == []

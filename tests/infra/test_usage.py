@@ -1,0 +1,129 @@
+"""What a payment is said to use is what the service uses: counted on it, in memory."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from remit.adapters import sns
+from remit.adapters.vault import EnvelopeVault, FileKey
+from remit.audit import Sealer
+from remit.change import Message
+from remit.deliver import relay
+from remit.entrypoints.worker import METRICS_INTERVAL_SECONDS, MONITOR_INTERVAL_SECONDS
+from remit.outcome import Accepted
+from remit.ports import App
+from remit.process import ProcessRequest, process
+from remit.settings import Settings
+from remit.validate import validate
+from remit_infra.bill import MONTH_MINUTES
+from remit_infra.cost_containers import MEASURE_SECONDS, RECEIVE_SECONDS, WATCH_SECONDS
+from remit_infra.usage import KMS_REQUESTS, SEALED_TOGETHER, SENT_TOGETHER, USES
+from tests.builders import caller, memory_app, order, plain_card
+
+PAYMENTS = 20
+
+
+class CountingKey(FileKey):
+    """A master key that counts what it is asked, as KMS does."""
+
+    def __init__(self) -> None:
+        super().__init__(bytes(32))
+        self.asked = Counter[str]()
+
+    async def new_data_key(self) -> tuple[bytes, bytes]:
+        self.asked["new"] += 1
+        return await super().new_data_key()
+
+    async def unwrap(self, wrapped: bytes) -> bytes:
+        self.asked["unwrap"] += 1
+        return await super().unwrap(wrapped)
+
+
+@dataclass
+class Delivered:
+    """What was sent, and how many objects were put."""
+
+    messages: list[Message] = field(default_factory=list)
+    objects: int = 0
+
+
+async def deliver(app: App, delivered: Delivered) -> None:
+    delivered.messages += await relay(app)
+    delivered.objects += 2 * bool(await Sealer(app).seal())
+
+
+async def pay(app: App) -> None:
+    validated = await validate(app, caller(), order(), None)
+    assert isinstance(validated, Accepted)
+    await process(app, caller(), ProcessRequest(validated.payment.id))
+
+
+def test_a_payment_is_two_notifications_and_no_work_for_the_queue(tmp_path: Path) -> None:
+    app, delivered = memory_app(tmp_path), Delivered()
+
+    async def scenario() -> None:
+        await pay(app)
+        await deliver(app, delivered)
+
+    asyncio.run(scenario())
+    assert [message.topic for message in delivered.messages] == ["notifications"] * 2
+    for use in USES.values():
+        assert use.batched["sns_publish"].alone == 2
+    assert USES["fargate-aurora"].number["sqs_request"] < 0.1
+
+
+def test_each_step_by_itself_is_a_segment_and_its_seal(tmp_path: Path) -> None:
+    app, delivered = memory_app(tmp_path), Delivered()
+
+    async def scenario() -> None:
+        validated = await validate(app, caller(), order(), None)
+        assert isinstance(validated, Accepted)
+        await deliver(app, delivered)
+        await process(app, caller(), ProcessRequest(validated.payment.id))
+        await deliver(app, delivered)
+
+    asyncio.run(scenario())
+    assert delivered.objects == USES["fargate-aurora"].batched["s3_put"].alone == 4
+
+
+def test_payments_of_one_round_share_a_segment(tmp_path: Path) -> None:
+    app, delivered = memory_app(tmp_path), Delivered()
+
+    async def scenario() -> None:
+        for _ in range(PAYMENTS):
+            await pay(app)
+        await deliver(app, delivered)
+
+    asyncio.run(scenario())
+    packed = USES["lambda-postgres"].batched["s3_put"]
+    assert (delivered.objects, packed.rounds) == (2, 2 * MONTH_MINUTES)
+    assert packed.packed == 2 * 3 / app.settings.seal_batch
+
+
+def test_the_key_service_is_asked_once_for_many_cards(tmp_path: Path) -> None:
+    key = CountingKey()
+    vault = EnvelopeVault(key, lambda: bytes(32))
+    app = replace(memory_app(tmp_path), vault=vault)
+
+    async def scenario() -> None:
+        for _ in range(PAYMENTS):
+            await pay(app)
+        # Another process opens what this one sealed.
+        other = EnvelopeVault(key, lambda: bytes(32))
+        for number in range(PAYMENTS):
+            await other.open(
+                await vault.seal(plain_card(), f"payment-{number}"), f"payment-{number}"
+            )
+
+    asyncio.run(scenario())
+    assert key.asked == {"new": 1, "unwrap": 1}
+    assert KMS_REQUESTS * 1_000_000 > 3 * MONTH_MINUTES / 5
+
+
+def test_what_a_worker_does_by_itself_is_as_often_as_the_bill_says() -> None:
+    settings = Settings()
+    assert settings.work_wait_seconds == RECEIVE_SECONDS
+    assert (MONITOR_INTERVAL_SECONDS, METRICS_INTERVAL_SECONDS) == (WATCH_SECONDS, MEASURE_SECONDS)
+    assert settings.seal_batch == SEALED_TOGETHER
+    assert sns.BATCH == SENT_TOGETHER
