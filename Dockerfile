@@ -63,6 +63,6 @@ USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-m", "remit.entrypoints.live"]
-# No shell between: SIGTERM reaches Python. A task's command is one word: serve, work or migrate.
+# No shell between: SIGTERM reaches Python. A task's command says which: serve, work, migrate, operate.
 ENTRYPOINT ["python", "-m", "remit"]
 CMD ["serve"]

@@ -76,9 +76,9 @@ BY_THE_CLOCK = {
 }
 """Delivered and sealed by a function that the clock calls every minute."""
 
-SEALING_SECONDS = 0.2
-"""A worker seals whatever waits, and then again: two objects, of 100 ms each (Amazon S3,
-"Performance design patterns": 100 to 200 ms for small objects).
+SEALING_SECONDS = 1.2
+"""A worker seals whatever waits, and then again after the pause `seal_interval_seconds`: two
+objects, of 100 ms each (Amazon S3, "Performance design patterns": 100 to 200 ms for small objects).
 """
 
 RELAYING_SECONDS = 0.05
