@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request
 
+import asyncpg
 import pytest
 
 from remit.app import assemble
@@ -23,6 +24,7 @@ from remit.ports import App
 from remit.settings import read_settings
 from remit.world import new_secret
 from remit_infra.deployment import Deployment
+from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, install, without_gaps
 from remit_infra.environments import Names
 from remit_infra.package import build
@@ -192,6 +194,19 @@ def _for_topics(queue_arn: str) -> str:
         "Resource": queue_arn,
     }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def rows_of(database: EmulatedDatabase, query: str, *args: object) -> list[Any]:
+    """What a query answers, asked as the database's owner."""
+
+    async def ask() -> list[Any]:
+        connection = await asyncpg.connect(database.url.replace("/postgres?", "/payments?"))
+        try:
+            return [tuple(row) for row in await connection.fetch(query, *args)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
 
 
 def eventually(found: Callable[[], Any], seconds: float = 30.0) -> Any:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import asyncpg
 import pytest
 
 from remit.app import assemble
@@ -20,7 +19,7 @@ from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import CREDENTIALS, Emulator, install
 from remit_infra.emulated.fargate_stack import EmulatedFargate, Task
 from remit_infra.terraform import TerraformError
-from tests.emulated.conftest import SETTINGS, Caller, as_operator, eventually
+from tests.emulated.conftest import SETTINGS, Caller, as_operator, eventually, rows_of
 from tests.tidy.tree import ROOT
 
 SUFFIX = "staging-001"
@@ -87,15 +86,7 @@ class Stack(EmulatedFargate):
         return asyncio.run(run())
 
     def rows(self, query: str, *args: object) -> list[Any]:
-        async def ask() -> list[Any]:
-            url = self.database.url.replace("/postgres?", "/payments?")
-            connection = await asyncpg.connect(url)
-            try:
-                return [tuple(row) for row in await connection.fetch(query, *args)]
-            finally:
-                await connection.close()
-
-        return asyncio.run(ask())
+        return rows_of(self.database, query, *args)
 
     def queue_url(self, name: str) -> str:
         url: str = self.client("sqs").get_queue_url(QueueName=self.names("queue", name))["QueueUrl"]

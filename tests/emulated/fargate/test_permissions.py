@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import pytest
 
 from remit.change import Caller
@@ -17,13 +16,13 @@ from remit.ports import App
 from remit.process import ProcessRequest, enqueue
 from remit.validate import validate
 from remit.verdict import Verdict
-from remit_infra.emulated.emulator import BATCHES
 from remit_infra.graph import Graph
 from remit_infra.permissions import FARGATE_AURORA, Statement
 from remit_infra.topologies.fargate_aurora import recorded
 from tests.builders import order
 from tests.emulated.conftest import eventually
 from tests.emulated.fargate.conftest import SUFFIX, Stack
+from tests.emulated.roles import less, with_less
 from tests.infra.promises_of_fargate import PROMISES
 from tests.infra.recorded import broken
 
@@ -147,22 +146,9 @@ def without(stack: Stack, role: str, statement: Statement, action: str) -> Itera
     def put(policy: dict[str, Any]) -> None:
         iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
 
-    put(_without(document, statement, action))
+    put(less(document, statement, action))
     yield
     put(document)
-
-
-def _without(document: dict[str, Any], statement: Statement, action: str) -> dict[str, Any]:
-    """The policy without the action in that statement, and with all else that is in it."""
-    kept = []
-    for one in document["Statement"]:
-        actions = one["Action"]
-        if one["Sid"] == statement.sid:
-            actions = [a for a in actions if a not in (action, BATCHES.get(action))]
-            assert len(actions) < len(one["Action"])
-        if actions:
-            kept.append({**one, "Action": actions})
-    return {**document, "Statement": kept}
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +168,7 @@ def test_a_task_is_refused_without_any_one_action(
     stack: Stack, graph: Graph, role: str, statement: Statement, action: str
 ) -> None:
     if statement.sid in NOT_EMULATED:
-        assert broken(_altered(graph, role, statement, action), PROMISES) != {}
+        assert broken(with_less(graph, role, statement, action), PROMISES) != {}
         return
     with without(stack, role, statement, action):
         assert not WORKS[role](stack)
@@ -192,15 +178,3 @@ def test_a_task_is_refused_without_any_one_action(
 def test_a_task_works_again_afterwards(stack: Stack, role: str) -> None:
     """It was the roles that failed, and nothing that the tests left behind."""
     assert WORKS[role](stack)
-
-
-def _altered(graph: Graph, role: str, statement: Statement, action: str) -> Graph:
-    resources = []
-    for resource in graph.resources:
-        made = resource
-        if resource.name == f"{role}-policy":
-            less = _without(json.loads(resource.properties["policy"]), statement, action)
-            properties = {**resource.properties, "policy": json.dumps(less)}
-            made = msgspec.structs.replace(resource, properties=properties)
-        resources.append(made)
-    return msgspec.structs.replace(graph, resources=tuple(resources))

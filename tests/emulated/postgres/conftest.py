@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import asyncpg
 import pytest
 
 from remit.keys import NewKey, create_key
@@ -17,7 +16,7 @@ from remit_infra.emulated.emulator import Emulator, install
 from remit_infra.emulated.postgres_stack import EmulatedStack
 from remit_infra.package import build
 from remit_infra.terraform import TerraformError
-from tests.emulated.conftest import HERE, OUR_PYTHON, SETTINGS, Caller, as_operator
+from tests.emulated.conftest import HERE, OUR_PYTHON, SETTINGS, Caller, as_operator, rows_of
 from tests.tidy.tree import ROOT
 
 SUFFIX = "staging-001"
@@ -52,15 +51,7 @@ class Stack(EmulatedStack):
         return json.loads(answer["Payload"].read())
 
     def rows(self, query: str, *args: object) -> list[Any]:
-        async def ask() -> list[Any]:
-            url = self.database.url.replace("/postgres?", "/payments?")
-            connection = await asyncpg.connect(url)
-            try:
-                return [tuple(row) for row in await connection.fetch(query, *args)]
-            finally:
-                await connection.close()
-
-        return asyncio.run(ask())
+        return rows_of(self.database, query, *args)
 
     def rotate(self) -> None:
         """Another password, and every connection ended, as by a failover."""

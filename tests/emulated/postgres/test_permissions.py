@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import pytest
 
 from remit.ports import App
 from remit.verdict import Verdict
-from remit_infra.emulated.emulator import BATCHES
 from remit_infra.graph import Graph
 from remit_infra.permissions import LAMBDA_POSTGRES, Statement
 from remit_infra.topologies.lambda_postgres import recorded
 from tests.emulated.postgres.conftest import SUFFIX, Stack
+from tests.emulated.roles import less, with_less
 from tests.infra.promises_of_functions import PROMISES
 from tests.infra.recorded import broken
 
@@ -99,14 +98,14 @@ def without(stack: Stack, role: str, statement: Statement, action: str) -> Itera
     """The role without the action, and the function in a new container."""
     iam, name = stack.emulator.client("iam"), f"{role}-{SUFFIX}"
     document = iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
-    less = _without(document, statement, action)
+    fewer = less(document, statement, action)
 
     def put(policy: dict[str, Any]) -> None:
         text = json.dumps(policy)
         iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=text)
         renew(stack, role)
 
-    put(less)
+    put(fewer)
     yield
     put(document)
 
@@ -123,19 +122,6 @@ def renew(stack: Stack, role: str) -> None:
     if role != "payment-operator":
         version = client.publish_version(FunctionName=name)["Version"]
         client.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
-
-
-def _without(document: dict[str, Any], statement: Statement, action: str) -> dict[str, Any]:
-    """The policy without the action in that statement, and with all else that is in it."""
-    kept = []
-    for one in document["Statement"]:
-        actions = one["Action"]
-        if one["Sid"] == statement.sid:
-            actions = [a for a in actions if a not in (action, BATCHES.get(action))]
-            assert len(actions) < len(one["Action"])
-        if actions:
-            kept.append({**one, "Action": actions})
-    return {**document, "Statement": kept}
 
 
 @pytest.fixture(scope="module")
@@ -155,21 +141,9 @@ def test_a_function_fails_without_any_one_action(
     stack: Stack, graph: Graph, role: str, statement: Statement, action: str
 ) -> None:
     if statement.sid in OF_LAMBDA:
-        assert broken(_altered(graph, role, statement, action), PROMISES) != {}
+        assert broken(with_less(graph, role, statement, action), PROMISES) != {}
         return
     with without(stack, role, statement, action):
         assert not WORKS[role](stack)
     # It was the role that failed, and nothing that an earlier test left behind.
     assert WORKS[role](stack)
-
-
-def _altered(graph: Graph, role: str, statement: Statement, action: str) -> Graph:
-    resources = []
-    for resource in graph.resources:
-        made = resource
-        if resource.name == f"{role}-policy":
-            less = _without(json.loads(resource.properties["policy"]), statement, action)
-            properties = {**resource.properties, "policy": json.dumps(less)}
-            made = msgspec.structs.replace(resource, properties=properties)
-        resources.append(made)
-    return msgspec.structs.replace(graph, resources=tuple(resources))
