@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint aws bench format lock clean
+.PHONY: help run test check lint aws bench soak format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ aws: .venv/.aws ## Install what `remit emulate` and `remit deploy` need
 
 bench: .venv/.bench ## Run the benchmarks: one JSON line per figure
 	@$(BIN)/python -m benchmarks
+
+soak: .venv/.dev .venv/.emulator ## Take ten thousand queued payments while workers die, on the emulator
+	@SOAK_PAYMENTS=10000 $(BIN)/pytest -v tests/emulated/fargate/test_load.py
 
 format: .venv/.dev ## Format the code and apply the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only

@@ -8,6 +8,7 @@ import pytest
 from remit_infra.emulated.emulator import Emulator, install
 from remit_infra.emulated.postgres_stack import PROVIDER
 from remit_infra.emulated.terraform_gaps import adapted, drift
+from remit_infra.graph import Graph
 from remit_infra.terraform import Terraform, TerraformError, to_terraform
 from remit_infra.topologies.fargate_aurora import recorded
 from tests.tidy.tree import ROOT
@@ -23,16 +24,14 @@ SUFFIXES = ("dev", "prod")
 """Besides staging, in which the tests of the tasks are."""
 
 
-def lived(suffix: str, folder: Path) -> tuple[list[str], int, list[str]]:
+def lived(graph: Graph, folder: Path) -> tuple[list[str], int, list[str]]:
     """What a plan would still change once it is applied, how many resources there were, and what is
     left after it is destroyed.
     """
     command = install(ROOT / ".venv/emulator", ROOT / "requirements/emulator.lock")
     with Emulator(command, folder / "emulator") as emulator:
         login = emulator.client("secretsmanager").create_secret(Name="rds", SecretString="{}")
-        program = to_terraform(
-            recorded(suffix, certificateArn=CERTIFICATE), PROVIDER, adapted(5432, login["ARN"])
-        )
+        program = to_terraform(graph, PROVIDER, adapted(5432, login["ARN"]))
         terraform = Terraform(folder / "terraform", emulator.environment)
         terraform.write(program)
         terraform.init()
@@ -53,9 +52,12 @@ def lived(suffix: str, folder: Path) -> tuple[list[str], int, list[str]]:
 
 
 def test_environments_are_applied_planned_again_and_destroyed(tmp_path: Path) -> None:
-    """At once, for most of it is waiting."""
+    """At once, for most of it is waiting. Programs are recorded one after the other: Pulumi has one
+    monitor in a process.
+    """
+    graphs = {suffix: recorded(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
     with ThreadPoolExecutor() as threads:
-        running = {s: threads.submit(lived, s, tmp_path / s) for s in SUFFIXES}
+        running = {s: threads.submit(lived, graph, tmp_path / s) for s, graph in graphs.items()}
         try:
             found = {suffix: future.result() for suffix, future in running.items()}
         except TerraformError as error:

@@ -4,6 +4,7 @@ fails while tasks are replaced.
 
 import asyncio
 import json
+import os
 import random
 import threading
 import time
@@ -25,7 +26,9 @@ pytestmark = [
     pytest.mark.xdist_group("fargate"),
 ]
 
-PAYMENTS = 10_000
+PAYMENTS = int(os.environ.get("SOAK_PAYMENTS", "2000"))
+"""The short form. The long one: `make soak`."""
+
 CONNECTIONS = 64
 REPLACEMENTS = 5
 DRAIN_SECONDS = 1.5
@@ -82,7 +85,7 @@ class Duplicator(threading.Thread):
             self.stopping.wait(0.2)
 
 
-def test_ten_thousand_payments_are_each_taken_once_while_workers_die(stack: Stack) -> None:
+def test_queued_payments_are_each_taken_once_while_workers_die(stack: Stack) -> None:
     before = captured(stack)
     accepted: Counter[tuple[int, int]] = Counter()
     left = iter(range(PAYMENTS))
@@ -105,7 +108,7 @@ def test_ten_thousand_payments_are_each_taken_once_while_workers_die(stack: Stac
         while captured(stack) - before < PAYMENTS * 0.9:
             # Longer than a message is hidden: one that three workers in a row die of is a dead
             # letter, and rightly so.
-            time.sleep(chosen.uniform(6.0, 9.0))
+            time.sleep(chosen.uniform(5.0, 7.0))
             victim = chosen.randrange(len(workers))
             workers[victim].kill()
             workers[victim] = stack.begin("payment-worker-task")
@@ -118,7 +121,7 @@ def test_ten_thousand_payments_are_each_taken_once_while_workers_die(stack: Stac
         duplicator.stopping.set()
         for worker in workers:
             worker.kill()
-    assert (killed > 1, duplicator.doubled > 100) == (True, True)
+    assert (killed > 0, duplicator.doubled > 20) == (True, True)
     assert captured(stack) == before + PAYMENTS
     assert stack.waiting("payment-dlq") == 0
     [(charges, postings, imbalance)] = stack.rows(
