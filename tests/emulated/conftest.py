@@ -196,6 +196,27 @@ def _for_topics(queue_arn: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
+def left_of(emulator: Emulator) -> list[str]:
+    """What there still is of a stack in Pulumi that was destroyed. A key is only ever deleted after
+    a waiting period, and ECS keeps the record of a definition that is no longer in use.
+    """
+    found = emulator.client("resourcegroupstaggingapi").get_resources(
+        TagFilters=[{"Key": "Project", "Values": ["payment-processing"]}]
+    )
+    kms, ecs = emulator.client("kms"), emulator.client("ecs")
+    left = []
+    for arn in (one["ResourceARN"] for one in found["ResourceTagMappingList"]):
+        if ":kms:" in arn:
+            state = kms.describe_key(KeyId=arn)["KeyMetadata"]["KeyState"]
+        elif ":task-definition/" in arn:
+            state = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["status"]
+        else:
+            state = "there"
+        if state not in ("INACTIVE", "PendingDeletion"):
+            left.append(f"{arn}: {state}")
+    return left
+
+
 def rows_of(database: EmulatedDatabase, query: str, *args: object) -> list[Any]:
     """What a query answers, asked as the database's owner."""
 

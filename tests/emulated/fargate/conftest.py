@@ -29,7 +29,8 @@ QUICK = {
     "REMIT_LEASE_SECONDS": "3",
     "REMIT_WORK_WAIT_SECONDS": "1",
     "REMIT_WORK_RETRY_SECONDS": "0.5",
-    "REMIT_PROCESSOR_TIMEOUT_SECONDS": "10",
+    # And a claim of one that died lapses as soon.
+    "REMIT_PROCESSOR_TIMEOUT_SECONDS": "3",
     "REMIT_RATE_PER_SECOND": "100000",
     "REMIT_RATE_BURST": "100000",
 }

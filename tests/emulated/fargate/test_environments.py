@@ -11,6 +11,7 @@ from remit_infra.emulated.terraform_gaps import adapted, drift
 from remit_infra.graph import Graph
 from remit_infra.terraform import Terraform, TerraformError, to_terraform
 from remit_infra.topologies.fargate_aurora import recorded
+from tests.emulated.conftest import left_of
 from tests.tidy.tree import ROOT
 
 pytestmark = [
@@ -38,17 +39,7 @@ def lived(graph: Graph, folder: Path) -> tuple[list[str], int, list[str]]:
         terraform.apply()
         plan = terraform.plan()
         terraform.destroy()
-        found = emulator.client("resourcegroupstaggingapi").get_resources(
-            TagFilters=[{"Key": "Project", "Values": ["payment-processing"]}]
-        )["ResourceTagMappingList"]
-        kms = emulator.client("kms")
-        left = [
-            arn
-            for arn in (one["ResourceARN"] for one in found)
-            # A key is only ever deleted after a waiting period.
-            if kms.describe_key(KeyId=arn)["KeyMetadata"]["KeyState"] != "PendingDeletion"
-        ]
-        return drift(plan), len(plan["resource_changes"]), left
+        return drift(plan), len(plan["resource_changes"]), left_of(emulator)
 
 
 def test_environments_are_applied_planned_again_and_destroyed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.emulated.conftest import left_of
 from tests.emulated.fargate.conftest import Stack
 
 pytestmark = [
@@ -13,12 +14,5 @@ pytestmark = [
 
 def test_destroying_leaves_nothing(stack: Stack) -> None:
     stack.terraform.destroy()
-    resources = stack.client("resourcegroupstaggingapi").get_resources(
-        TagFilters=[{"Key": "Project", "Values": ["payment-processing"]}]
-    )
-    left = [found["ResourceARN"] for found in resources["ResourceTagMappingList"]]
-    # A key is only ever deleted after a waiting period.
-    kms = stack.client("kms")
-    states = {arn: kms.describe_key(KeyId=arn)["KeyMetadata"]["KeyState"] for arn in left}
-    assert set(states.values()) == {"PendingDeletion"}
+    assert left_of(stack.emulator) == []
     assert stack.terraform.outputs() == {}
