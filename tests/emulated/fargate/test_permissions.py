@@ -145,6 +145,10 @@ def without(stack: Stack, role: str, statement: Statement, action: str) -> Itera
     document = iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
 
     def put(policy: dict[str, Any]) -> None:
+        if not policy["Statement"]:
+            # A policy has a statement at least.
+            iam.delete_role_policy(RoleName=name, PolicyName=name)
+            return
         iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
 
     put(less(document, statement, action))
