@@ -273,6 +273,8 @@ def test_credentials_that_aws_does_not_take_are_said(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(checkout))
+    # Where an earlier test's credentials may still be.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     with pytest.raises(ImageError, match="AWS does not take these credentials: Unable to locate"):
         publish("dev", planned(checkout), clients, never)
 

@@ -1,7 +1,9 @@
 """Every environment is applied, planned again and destroyed by the real AWS provider."""
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,8 +40,21 @@ def lived(graph: Graph, folder: Path) -> tuple[list[str], int, list[str]]:
         terraform.init()
         terraform.apply()
         plan = terraform.plan()
+        if graph.suffix == "prod":
+            with pytest.raises(TerraformError, match="DeletionProtection"):
+                terraform.destroy()
+            terraform.write(unprotected(program))
+            terraform.apply()
         terraform.destroy()
         return drift(plan), len(plan["resource_changes"]), left_of(emulator)
+
+
+def unprotected(program: dict[str, Any]) -> dict[str, Any]:
+    """The program as it must be deployed before prod can be destroyed."""
+    made = deepcopy(program)
+    made["resource"]["aws_rds_cluster"]["payment-db"]["deletion_protection"] = False
+    made["resource"]["aws_lb"]["payment-alb"]["enable_deletion_protection"] = False
+    return made
 
 
 def test_environments_are_applied_planned_again_and_destroyed(tmp_path: Path) -> None:
