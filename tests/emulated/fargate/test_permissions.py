@@ -57,7 +57,8 @@ def api_works(stack: Stack) -> bool:
         )
     empty(stack)
     # Whatever else may be wrong: without a worker nothing is delivered meanwhile.
-    well = all(health.body["checks"][name]["ok"] for name in ("database", "dead_letters"))
+    checks = health.body.get("checks", {})
+    well = all(name in checks and checks[name]["ok"] for name in ("database", "dead_letters"))
     return bool(taken == 200 and well and woken and not refused(stack, "payment-task", begun))
 
 
@@ -152,8 +153,10 @@ def without(stack: Stack, role: str, statement: Statement, action: str) -> Itera
         iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
 
     put(less(document, statement, action))
-    yield
-    put(document)
+    try:
+        yield
+    finally:
+        put(document)
 
 
 @pytest.fixture(scope="module")
