@@ -198,7 +198,7 @@ def _for_topics(queue_arn: str) -> str:
 
 def left_of(emulator: Emulator) -> list[str]:
     """What there still is of a stack in Pulumi that was destroyed. A key is only ever deleted after
-    a waiting period, and ECS keeps the record of a definition that is no longer in use.
+    a waiting period, and ECS keeps the records of services and definitions that are not in use.
     """
     found = emulator.client("resourcegroupstaggingapi").get_resources(
         TagFilters=[{"Key": "Project", "Values": ["payment-processing"]}]
@@ -210,11 +210,22 @@ def left_of(emulator: Emulator) -> list[str]:
             state = kms.describe_key(KeyId=arn)["KeyMetadata"]["KeyState"]
         elif ":task-definition/" in arn:
             state = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["status"]
+        elif ":service/" in arn:
+            _, cluster, service = arn.split("/")
+            state = _service_state(ecs, cluster, service)
         else:
             state = "there"
         if state not in ("INACTIVE", "PendingDeletion"):
             left.append(f"{arn}: {state}")
     return left
+
+
+def _service_state(ecs: Any, cluster: str, service: str) -> str:
+    try:
+        found = ecs.describe_services(cluster=cluster, services=[service])["services"]
+    except ecs.exceptions.ClusterNotFoundException:
+        return "INACTIVE"
+    return str(found[0]["status"]) if found else "INACTIVE"
 
 
 def rows_of(database: EmulatedDatabase, query: str, *args: object) -> list[Any]:

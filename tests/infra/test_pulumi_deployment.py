@@ -13,7 +13,7 @@ import pytest
 from moto import mock_aws
 from pulumi import automation as auto
 
-from remit_infra import deploying_postgres, pulumi_deployment
+from remit_infra import deploying_postgres, deploying_pulumi, pulumi_deployment
 from remit_infra.deployment import DeployError, Problem
 from remit_infra.environments import Names
 from remit_infra.pulumi_deployment import PulumiDeployment, fetch_authorities, release
@@ -57,7 +57,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setattr(deploying_postgres, "require_pulumi", lambda: None)
+    for module in (deploying_postgres, deploying_pulumi):
+        monkeypatch.setattr(module, "require_pulumi", lambda: None)
     monkeypatch.chdir(ROOT)
     with mock_aws():
         yield
