@@ -150,6 +150,12 @@ class Outbox(Protocol):
         """Says that this process still sends what `pending` told it."""
         ...
 
+    async def release(self) -> None:
+        """Lets others go on at once, with the audit entries too: this process ends, or pauses for
+        it does not know how long. Raises nothing.
+        """
+        ...
+
     async def sent(self, message_ids: Sequence[str]) -> None: ...
 
     async def oldest(self) -> datetime | None:

@@ -128,8 +128,10 @@ class Deployed(Caller):
         before = self.deployment.settings(function)
         configure = self.client("lambda").update_function_configuration
         configure(FunctionName=name, Environment={"Variables": before | variables})
-        yield
-        configure(FunctionName=name, Environment={"Variables": before})
+        try:
+            yield
+        finally:
+            configure(FunctionName=name, Environment={"Variables": before})
 
     def latency(self, milliseconds: float) -> None:
         """Counts requests to the API in each of the last minutes that took so long: each time a

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from remit.verdict import Verdict
-from remit_infra.emulated.emulator import BATCHES
 from remit_infra.permissions import LAMBDA_DYNAMODB, Statement
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.emulated.conftest import DOWN, LATE, Deployed, eventually
+from tests.emulated.roles import less
 from tests.infra.promises import broken
 
 pytestmark = [
@@ -104,8 +104,8 @@ def without(deployed: Deployed, role: str, statement: Statement, action: str) ->
     arn = f"arn:aws:iam::{deployed.deployment.account}:policy/{name}"
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-    less = json.dumps(_without(document, statement, action))
-    iam.put_role_policy(RoleName=name, PolicyName="less", PolicyDocument=less)
+    fewer = json.dumps(less(document, statement, action))
+    iam.put_role_policy(RoleName=name, PolicyName="less", PolicyDocument=fewer)
     iam.detach_role_policy(RoleName=name, PolicyArn=arn)
     try:
         with deployed.configured(role, REMIT_LOG_LEVEL="info"):
@@ -140,7 +140,7 @@ def test_a_function_fails_without_any_one_action(
             if resource["Type"] == "AWS::IAM::ManagedPolicy"
             and resource["Properties"]["ManagedPolicyName"] == deployed.names("role", role)
         ]
-        policy["PolicyDocument"] = _without(policy["PolicyDocument"], statement, action)
+        policy["PolicyDocument"] = less(policy["PolicyDocument"], statement, action)
         assert broken(made) != {}
         return
     with without(deployed, role, statement, action):
@@ -152,15 +152,3 @@ def test_a_function_fails_without_any_one_action(
 @pytest.fixture(scope="session")
 def template() -> dict[str, Any]:
     return synthesise(suffix="dev-test-001")[1]
-
-
-def _without(document: dict[str, Any], statement: Statement, action: str) -> dict[str, Any]:
-    """The policy without the action in that statement, and with all else that is in it."""
-    made = deepcopy(document)
-    [found] = [one for one in made["Statement"] if one["Sid"] == statement.sid]
-    listed = [found["Action"]] if isinstance(found["Action"], str) else found["Action"]
-    found["Action"] = [one for one in listed if one not in (action, BATCHES.get(action))]
-    assert len(found["Action"]) < len(listed)
-    if not found["Action"]:
-        made["Statement"].remove(found)
-    return made

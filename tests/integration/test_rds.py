@@ -180,6 +180,18 @@ async def test_the_clock_does_what_waits_in_the_queue_and_counts_what_is_dead(
     await app.close()
 
 
+async def test_each_run_of_the_clock_may_find_another_container(deployed: Settings) -> None:
+    containers = [assemble(deployed) for _ in range(2)]
+    for app in containers:
+        payment = await a_validated(app)
+        await enqueue(app, caller(), ProcessRequest(payment.id))
+        done = await Delivery(app)({"job": "work"})
+        assert (done["worked"], (await current(app, payment)).state) == (1, State.CAPTURED)
+        assert done["sealed"] > 0
+    for app in containers:
+        await app.close()
+
+
 async def test_a_server_without_the_right_certificate_is_not_believed(
     database: EmulatedDatabase, secret: Rotated, certificate: Path
 ) -> None:

@@ -38,6 +38,9 @@ class DynamoOutbox:
     async def renew(self) -> None:
         """Nothing to do: the stream has one reader for each shard, and the clock one function."""
 
+    async def release(self) -> None:
+        """Nothing to do, as for `renew`."""
+
     async def sent(self, message_ids: Sequence[str]) -> None:
         for message_id in message_ids:
             await self._table.delete(f"message#{message_id}")

@@ -136,6 +136,9 @@ class MemoryStore:
     async def renew(self) -> None:
         """Nothing to do: nobody else sends."""
 
+    async def release(self) -> None:
+        """Nothing to do, as for `renew`."""
+
     async def sent(self, message_ids: Sequence[str]) -> None:
         for message_id in message_ids:
             self.messages.pop(message_id, None)

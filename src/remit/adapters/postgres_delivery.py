@@ -160,8 +160,9 @@ class PostgresOutbox:
         await self._connection.rows(RENEW, *self._lease)
 
     async def release(self) -> None:
-        """Lets another go on at once, when this process ends. Unavailable is no matter then."""
+        """Where the database is not available, the leases lapse by themselves."""
         if self._holds:
+            self._holds = False
             with suppress(Unavailable):
                 await self._connection.rows(RELEASE, self._lease[0])
 

@@ -5,8 +5,7 @@ by the promises over the program.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from remit_infra.topologies.fargate_aurora import recorded
 from tests.builders import order
 from tests.emulated.conftest import eventually
 from tests.emulated.fargate.conftest import SUFFIX, Stack
-from tests.emulated.roles import less, with_less
+from tests.emulated.roles import lacking, with_less
 from tests.infra.promises_of_fargate import PROMISES
 from tests.infra.recorded import broken
 
@@ -76,15 +75,14 @@ def worker_works(stack: Stack) -> bool:
             "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unsealed)"
         )
         state = stack.rows("SELECT state FROM payments WHERE id = $1::uuid", payment_id)
-        return left == [(0,)] and state == [("captured",)] and stack.use(is_told)
+        is_tried = "work_retried" in log(stack, "payment-worker-task")[begun:]
+        return is_tried and left == [(0,)] and state == [("captured",)] and stack.use(is_told)
 
     with stack.worker() as worker:
         eventually(lambda: is_done() or refused(stack, "payment-worker-task", begun), 60)
         worker.end()
-    done = is_done() and "work_retried" in log(stack, "payment-worker-task")[begun:]
-    well = done and not refused(stack, "payment-worker-task", begun)
     empty(stack)
-    return well
+    return not refused(stack, "payment-worker-task", begun)
 
 
 def migration_works(stack: Stack) -> bool:
@@ -140,25 +138,6 @@ async def is_told(app: App) -> bool:
     return "made up" not in found.failing and not found.owed
 
 
-@contextmanager
-def without(stack: Stack, role: str, statement: Statement, action: str) -> Iterator[None]:
-    iam, name = stack.client("iam"), stack.names("role", role)
-    document = iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
-
-    def put(policy: dict[str, Any]) -> None:
-        if not policy["Statement"]:
-            # A policy has a statement at least.
-            iam.delete_role_policy(RoleName=name, PolicyName=name)
-            return
-        iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
-
-    put(less(document, statement, action))
-    try:
-        yield
-    finally:
-        put(document)
-
-
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     return recorded(SUFFIX)
@@ -178,7 +157,7 @@ def test_a_task_is_refused_without_any_one_action(
     if statement.sid in NOT_EMULATED:
         assert broken(with_less(graph, role, statement, action), PROMISES) != {}
         return
-    with without(stack, role, statement, action):
+    with lacking(stack.client("iam"), stack.names("role", role), statement, action):
         assert not WORKS[role](stack)
 
 

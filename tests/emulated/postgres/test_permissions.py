@@ -7,7 +7,6 @@ log, to trace, to join the network, is held by the promises over the program.
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from remit_infra.graph import Graph
 from remit_infra.permissions import LAMBDA_POSTGRES, Statement
 from remit_infra.topologies.lambda_postgres import recorded
 from tests.emulated.postgres.conftest import SUFFIX, Stack
-from tests.emulated.roles import less, with_less
+from tests.emulated.roles import lacking, with_less
 from tests.infra.promises_of_functions import PROMISES
 from tests.infra.recorded import broken
 
@@ -96,18 +95,12 @@ WORKS: dict[str, Callable[[Stack], bool]] = {
 @contextmanager
 def without(stack: Stack, role: str, statement: Statement, action: str) -> Iterator[None]:
     """The role without the action, and the function in a new container."""
-    iam, name = stack.emulator.client("iam"), f"{role}-{SUFFIX}"
-    document = iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
-    fewer = less(document, statement, action)
-
-    def put(policy: dict[str, Any]) -> None:
-        text = json.dumps(policy)
-        iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=text)
+    try:
+        with lacking(stack.emulator.client("iam"), f"{role}-{SUFFIX}", statement, action):
+            renew(stack, role)
+            yield
+    finally:
         renew(stack, role)
-
-    put(fewer)
-    yield
-    put(document)
 
 
 def renew(stack: Stack, role: str) -> None:

@@ -40,7 +40,11 @@ class Delivery:
         if "Records" in event:
             return await self.stream(DynamoDBStreamEvent(event))
         jobs = {"tick": self.tick, "work": self.work, "prove": self.prove}
-        return await jobs[event["job"]]()
+        try:
+            return await jobs[event["job"]]()
+        finally:
+            # The next run may find another container, and this one never wakes again.
+            await self._app.outbox.release()
 
     async def stream(self, event: DynamoDBStreamEvent) -> Failures:
         """Sends the messages among the new items, in their order. From the first that fails on,
