@@ -9,9 +9,13 @@ import pytest
 from remit.audit import Verified, verify
 from remit.change import Message
 from remit.doctor import examine
-from tests.emulated.conftest import DOWN, Deployed, eventually
+from tests.emulated.conftest import DOWN, Answer, Deployed, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(480),
+    pytest.mark.xdist_group("emulator"),
+]
 
 
 def test_a_payment_is_validated_stored_and_processed(deployed: Deployed) -> None:
@@ -51,13 +55,19 @@ def test_what_is_unknown_and_who_is_unknown(deployed: Deployed) -> None:
 
 def test_fifty_processes_of_one_payment_charge_once(deployed: Deployed) -> None:
     transaction_id = deployed.validate()
+
+    def processed() -> Answer | None:
+        """None where the caller waited in vain: fifty functions start at once on one machine."""
+        try:
+            return deployed.process(transaction_id)
+        except TimeoutError:
+            return None
+
     with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: deployed.process(transaction_id), range(50)))
-    # 202: where fifty functions start at once, the processor's second can pass unanswered.
-    assert {answer.status for answer in answers} <= {200, 202, 409, 429, 502, 503}
-    final = eventually(
-        lambda: (again := deployed.process(transaction_id)).status == 200 and again, 60
-    )
+        answers = list(pool.map(lambda _: processed(), range(50)))
+    # 202: the processor's second can pass unanswered.
+    assert {answer.status for answer in answers if answer} <= {200, 202, 409, 429, 502, 503}
+    final = eventually(lambda: (again := processed()) and again.status == 200 and again, 180)
     assert final.body["status"] == "processed"
     charged = deployed.client("dynamodb").query(
         TableName=deployed.names("table", "transactions"),
@@ -80,12 +90,12 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
         found = asyncio.run(app.failed.dead_letters(100))
         return [one.message for one in found if one.message.payment_id == transaction_id]
 
-    [dead] = eventually(dead_letters, 60)
+    [dead] = eventually(dead_letters, 180)
     assert dead.kind == "process"
     assert deployed.item(transaction_id)["status"] == {"S": "validated"}
     with deployed.configured("payment-processing", REMIT_SIMULATOR_DOWN_AT="667"):
         assert asyncio.run(app.failed.redrive(dead.id)) == 1
-        eventually(lambda: deployed.item(transaction_id)["status"] == {"S": "processed"}, 60)
+        eventually(lambda: deployed.item(transaction_id)["status"] == {"S": "processed"}, 180)
     assert dead_letters() == []
 
 
@@ -103,8 +113,14 @@ def test_every_change_of_status_is_notified(deployed: Deployed) -> None:
 def test_the_audit_trail_is_sealed_and_the_books_agree(deployed: Deployed) -> None:
     transaction_id = deployed.validate()
     deployed.process(transaction_id)
-    assert deployed.run("payment-delivery", "tick")["sealed"] >= 3
     app = deployed.app()
+
+    def is_sealed() -> bool:
+        """By this run, or by the clock's own that came just before."""
+        deployed.run("payment-delivery", "tick")
+        return asyncio.run(app.audit_log.unsealed(1)) == []
+
+    eventually(is_sealed)
     verified = asyncio.run(verify(app.bucket))
     assert isinstance(verified, Verified)
     assert verified.entries >= 3
