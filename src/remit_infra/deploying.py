@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from remit.entrypoints.console import print_table
 from remit_infra.bill import read_prices
-from remit_infra.deployment import DeployError, Deployment, aws_clients
+from remit_infra.deployment import DeployError, Deployment, Problem, aws_clients
 from remit_infra.deployment import Progress as Told
 from remit_infra.environments import Names, named
 from remit_infra.graph import Graph, of_template
@@ -34,8 +35,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **options: Any) -> dict
     # First what needs no account: a name that does not fit, a date that is none.
     _, template = synthesised(suffix=suffix, architecture=architecture, **options)
     deployment = deployment_of(suffix)
-    if problems := list(deployment.problems()):
-        raise DeployError("\n".join(f"{one.check}: {one.problem}" for one in problems))
+    require_none(deployment.problems())
     code = build(CODE, python=PYTHON, architecture=architecture)
     say(f"account {deployment.account}, region {deployment.region}, stack {deployment.stack}")
     say(f"functions: {code.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
@@ -43,8 +43,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **options: Any) -> dict
     confirm(f"Deploy to {deployment.account}?", ask=ask)
     with Bar("deploying") as told:
         outputs = deployment.deploy(template, CODE, told)
-    OUTPUTS.parent.mkdir(exist_ok=True)
-    OUTPUTS.write_text(json.dumps(outputs, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write(OUTPUTS, outputs)
     return outputs
 
 
@@ -52,11 +51,7 @@ def destroy(suffix: str, *, ask: bool) -> None:
     deployment = deployment_of(suffix)
     if deployment.status() is None:
         raise DeployError(f"There is no stack {deployment.stack} in {deployment.region}.")
-    if deployment.names.environment.deletion_protection:
-        raise DeployError(
-            f"{suffix} is protected from deletion: deploy it with deletion_protection=False in "
-            "src/remit_infra/environments.py first."
-        )
+    require_unprotected(deployment.names)
     confirm(
         f"Delete {deployment.stack} in {deployment.account}, with every payment in it?", ask=ask
     )
@@ -72,6 +67,26 @@ def outputs(suffix: str) -> dict[str, str]:
 def exports(suffix: str) -> str:
     """What an operator's shell needs, as lines for it."""
     return deployment_of(suffix).exports("payment-delivery")
+
+
+def require_none(problems: Iterable[Problem]) -> None:
+    """Raises DeployError, with a line for each."""
+    if lines := [f"{one.check}: {one.problem}" for one in problems]:
+        raise DeployError("\n".join(lines))
+
+
+def require_unprotected(names: Names) -> None:
+    """Raises DeployError where the environment may not be deleted."""
+    if names.environment.deletion_protection:
+        raise DeployError(
+            f"{names.suffix} is protected from deletion: deploy it with deletion_protection=False "
+            "in src/remit_infra/environments.py first."
+        )
+
+
+def write(path: Path, outputs: Mapping[str, str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(outputs, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def show_plan(graph: Graph) -> None:

@@ -13,9 +13,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from remit_infra import image
 from remit_infra.configured import configuration_of_file
-from remit_infra.deploying import Bar, confirm, say, show_plan
-from remit_infra.deploying_pulumi import Program, Topology, account_of, require_none, write
-from remit_infra.deployment import Clients, DeployError, Problem, as_exports, aws_clients
+from remit_infra.deploying import Bar, confirm, require_none, say, show_plan, write
+from remit_infra.deploying_pulumi import OUTPUTS, Program, Topology
+from remit_infra.deployment import (
+    Clients,
+    DeployError,
+    Problem,
+    account_of,
+    as_exports,
+    aws_clients,
+)
 from remit_infra.operating import task_settings
 from remit_infra.pulumi_deployment import fetch_authorities, require_pulumi
 from remit_infra.topologies.fargate_aurora import recorded
@@ -69,7 +76,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> 
     require_pulumi()
     clients, region = aws_clients()
     account = account_of(clients)
-    require_none(list(problems(clients, configuration)))
+    require_none(problems(clients, configuration))
     planned = image.plan(fetch_authorities, architecture=architecture)
     say(f"account {account}, region {region}, stack {suffix}, image {planned.tag}")
     show_plan(graph)
@@ -83,7 +90,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> 
     deployment = FARGATE_AURORA.deployment(suffix, given | {"image": made.dual_stack_uri})
     with Bar("deploying") as told:
         outputs = deployment.up(told, len(graph.resources))
-    write(outputs)
+    write(OUTPUTS, outputs)
     return outputs
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from remit_infra.configured import configuration_of_file
-from remit_infra.deploying import CODE, Bar, confirm, say, show_plan
-from remit_infra.deploying_pulumi import Program, Topology, account_of, require_none, write
+from remit_infra.deploying import CODE, Bar, confirm, require_none, say, show_plan, write
+from remit_infra.deploying_pulumi import OUTPUTS, Program, Topology
 from remit_infra.deployment import (
     Clients,
     DeployError,
+    account_of,
     account_problems,
     as_exports,
     aws_clients,
@@ -67,7 +68,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> 
     require_pulumi()
     clients, region = aws_clients()
     account = account_of(clients)
-    require_none(list(account_problems(clients, _reserved(clients, graph))))
+    require_none(account_problems(clients, _reserved(clients, graph)))
     code = build(
         CODE,
         python=PYTHON,
@@ -82,7 +83,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> 
     with Bar("deploying") as told:
         outputs = deployment.up(told, len(graph.resources))
     release(clients, Names(suffix), (n for n in MODULES if n != "payment-operator"), say)
-    write(outputs)
+    write(OUTPUTS, outputs)
     return outputs
 
 

@@ -52,6 +52,15 @@ def aws_clients() -> tuple[Clients, str]:
     return session.client, session.region_name
 
 
+def account_of(clients: Clients) -> str:
+    """The account of the credentials. Raises DeployError where AWS does not take them."""
+    try:
+        account: str = clients("sts").get_caller_identity()["Account"]
+    except (BotoCoreError, ClientError) as error:
+        raise DeployError(f"AWS does not take these credentials: {error}") from error
+    return account
+
+
 def as_exports(settings: Mapping[str, str]) -> str:
     """The service's settings among these, as lines for a shell."""
     return "\n".join(
@@ -87,15 +96,8 @@ class Deployment:
         self.names = names
         self.client = client
         self.region = region
-        self.account = self._account()
+        self.account = account_of(client)
         self.code_bucket = names.bucket("payment-code", self.account, self.region)
-
-    def _account(self) -> str:
-        try:
-            account: str = self.client("sts").get_caller_identity()["Account"]
-        except (BotoCoreError, ClientError) as error:
-            raise DeployError(f"AWS does not take these credentials: {error}") from error
-        return account
 
     def problems(self) -> Iterator[Problem]:
         """What would make this deployment fail, found before it begins."""

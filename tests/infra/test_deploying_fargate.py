@@ -108,7 +108,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(image, "plan", does("planned the image", planned))
     monkeypatch.setattr(image, "publish", made.publish)
     monkeypatch.setattr(Topology, "deployment", made.deployment)
-    monkeypatch.setattr(deploying_pulumi, "OUTPUTS", made.outputs)
+    monkeypatch.setattr(deploying_fargate, "OUTPUTS", made.outputs)
     return made
 
 

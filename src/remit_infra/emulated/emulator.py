@@ -117,7 +117,7 @@ class Emulator:
     def __init__(self, command: Path, folder: Path, port: int = 0) -> None:
         self._command = command
         self._folder = folder
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.certificate = folder / "emulator.pem"
         self._process: subprocess.Popen[bytes] | None = None
@@ -218,7 +218,7 @@ class Emulator:
         return f"{self.url}/_aws/execute-api/{host.partition('.')[0]}/{stage}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

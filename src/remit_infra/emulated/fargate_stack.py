@@ -1,10 +1,7 @@
-"""fargate-aurora on this machine: applied to the emulator by Terraform's AWS provider, with the
-embedded PostgreSQL and a Redis where database and cache would be, and its tasks as processes.
-"""
+"""fargate-aurora on this machine, with a Redis for its cache and its tasks as processes."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,30 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from remit.entrypoints.live import is_live
+from remit_infra.emulated.applied import Applied
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.database import EmulatedDatabase
-from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator
-from remit_infra.emulated.postgres_stack import PROVIDER, login_of
-from remit_infra.emulated.terraform_gaps import adapted
-from remit_infra.environments import Names
+from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, free_port
 from remit_infra.parts.cache import USER
 from remit_infra.parts.policies import VERSION
-from remit_infra.terraform import Terraform, to_terraform
 from remit_infra.topologies.fargate_aurora import recorded
 
 STOP_SECONDS = 60
 PAUSE_SECONDS = 0.1
 
 
-class EmulatedFargate:
-    """Raises TerraformError where Terraform is missing or refuses."""
+class EmulatedFargate(Applied):
+    """Its tasks are processes of this machine, each with the credentials of its role."""
 
     def __init__(
         self, suffix: str, emulator: Emulator, database: EmulatedDatabase, folder: Path
     ) -> None:
-        self.names = Names(suffix)
-        self.emulator = emulator
-        self.database = database
+        super().__init__(recorded, suffix, emulator, database, folder)
         self._keys: dict[str, str] = {}
         certificate = emulator.certificate
         self.cache = EmulatedCache(
@@ -46,20 +38,6 @@ class EmulatedFargate:
             name=self.names("cache", "payment-cache"),
             user=self.names("cache user", USER),
         )
-        self.terraform = Terraform(folder, emulator.environment)
-        self.secret_arn = emulator.client("secretsmanager").create_secret(
-            Name="rds-managed", SecretString=login_of(database.password)
-        )["ARN"]
-
-    def apply(self, **configuration: str) -> dict[str, str]:
-        """Makes everything, and answers with the outputs."""
-        graph = recorded(self.names.suffix, **configuration)
-        self.terraform.write(
-            to_terraform(graph, PROVIDER, adapted(self.database.port, self.secret_arn))
-        )
-        self.terraform.init()
-        self.terraform.apply()
-        return self.terraform.outputs()
 
     def start(self, family: str, output: Path, command: Sequence[str] = (), **more: str) -> "Task":
         """A process as the family's newest definition says: its command, unless there is another,
@@ -118,19 +96,12 @@ class EmulatedFargate:
             "REMIT_DATABASE_ENDPOINT": f"localhost:{self.database.port}",
         }
 
-    def change_password(self, password: str) -> None:
-        """As Secrets Manager rotates it."""
-        self.database.change_password(password)
-        self.emulator.client("secretsmanager").put_secret_value(
-            SecretId=self.secret_arn, SecretString=login_of(password)
-        )
-
 
 class Task:
     """A task of a service, as a process that listens on a port of its own."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], output: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         ports = {name: str(self.port) for name in _PORTS if name in environment}
         with output.open("ab") as written:
@@ -177,10 +148,3 @@ _TRUSTING_ROOT = {
     ],
 }
 _PORTS = ("REMIT_PORT", "REMIT_WORKER_PORT")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

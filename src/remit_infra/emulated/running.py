@@ -26,7 +26,7 @@ from remit_infra.emulated.emulator import (
     without_gaps,
 )
 from remit_infra.emulated.fargate_stack import EmulatedFargate
-from remit_infra.emulated.postgres_stack import EmulatedStack
+from remit_infra.emulated.postgres_stack import EmulatedPostgres
 from remit_infra.environments import Names
 from remit_infra.package import build
 from remit_infra.topologies.lambda_dynamodb import synthesised
@@ -70,17 +70,11 @@ def _lambda_dynamodb(emulator: Emulator, folder: Path, _: ExitStack) -> None:
 
 def _lambda_postgres(emulator: Emulator, folder: Path, running: ExitStack) -> None:
     """Both ways in: API Gateway and the load balancer."""
-    certificate = emulator.certificate
-    say("starting the database")
-    database = running.enter_context(
-        EmulatedDatabase(
-            folder / "postgres", certificate=certificate, key=certificate.with_suffix(".key")
-        )
-    )
-    stack = EmulatedStack(SUFFIX, emulator, database, folder / "terraform")
+    database = _database(emulator, folder, running)
+    stack = EmulatedPostgres(SUFFIX, emulator, database, folder / "terraform")
     code = folder / "function.zip"
     say("packaging the functions")
-    build(code, python=OUR_PYTHON, architecture=ARCHITECTURE, database_ca=certificate)
+    build(code, python=OUR_PYTHON, architecture=ARCHITECTURE, database_ca=emulator.certificate)
     say(f"applying to {emulator.url}: about two minutes, most of which the provider waits")
     outputs = stack.apply(codePath=str(code), python=OUR_PYTHON, architecture=ARCHITECTURE)
     key = _key(stack.operator())
@@ -91,13 +85,7 @@ def _lambda_postgres(emulator: Emulator, folder: Path, running: ExitStack) -> No
 
 def _fargate_aurora(emulator: Emulator, folder: Path, running: ExitStack) -> None:
     """Migrated by its task, with an API and a worker."""
-    certificate = emulator.certificate
-    say("starting the database")
-    database = running.enter_context(
-        EmulatedDatabase(
-            folder / "postgres", certificate=certificate, key=certificate.with_suffix(".key")
-        )
-    )
+    database = _database(emulator, folder, running)
     stack = EmulatedFargate(SUFFIX, emulator, database, folder / "terraform")
     say(f"applying to {emulator.url}: about two minutes, most of which the provider waits")
     stack.apply()
@@ -116,6 +104,13 @@ def _fargate_aurora(emulator: Emulator, folder: Path, running: ExitStack) -> Non
     key = _key(assemble(read_settings(stack.environment("payment-worker-task"))))
     show_payment(Service(api.url), key)
     say(f"Tasks log to {log}")
+
+
+def _database(emulator: Emulator, folder: Path, running: ExitStack) -> EmulatedDatabase:
+    say("starting the database")
+    certificate, key = emulator.certificate, emulator.certificate.with_suffix(".key")
+    database = EmulatedDatabase(folder / "postgres", certificate=certificate, key=key)
+    return running.enter_context(database)
 
 
 def _key(app: App) -> str:

@@ -99,7 +99,8 @@ class Aurora(pulumi.ComponentResource):
             self._instance(number, role, monitored)
         secrets = self.cluster.master_user_secrets
         self.secret_arn: pulumi.Output[str] = secrets.apply(lambda made: str(made[0].secret_arn))
-        self.register_outputs({"endpoint": self.cluster.endpoint})
+        self.endpoint = self.cluster.endpoint
+        self.register_outputs({"endpoint": self.endpoint})
 
     def _parameters(self, major: str) -> aws.rds.ClusterParameterGroup:
         return aws.rds.ClusterParameterGroup(

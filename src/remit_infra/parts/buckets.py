@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from remit_infra.parts.ground import Ground
-from remit_infra.parts.policies import VERSION
+from remit_infra.parts.policies import VERSION, tls_only
 
 AUDIT_DAYS = 90
 
@@ -110,14 +110,7 @@ class Buckets(pulumi.ComponentResource):
     ) -> aws.s3.BucketPolicy:
         objects = pulumi.Output.concat(bucket.arn, "/*")
         statements: list[dict[str, Any]] = [
-            {
-                "Sid": "TlsOnly",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:*",
-                "Resource": [bucket.arn, objects],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            },
+            {**tls_only("s3:*"), "Resource": [bucket.arn, objects]},
             {
                 "Sid": "ModernTlsOnly",
                 "Effect": "Deny",

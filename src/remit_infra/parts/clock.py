@@ -15,9 +15,7 @@ def schedule_message(
     names: Names, rule: str, queue: aws.sqs.Queue, *, every: str, kind: str, ready: pulumi.Resource
 ) -> None:
     """Puts a message of work into the queue at a rate such as `1 day`, for one worker to take."""
-    made = aws.cloudwatch.EventRule(
-        rule, name=names("rule", rule), schedule_expression=f"rate({every})"
-    )
+    made = _rule(names, rule, every)
     aws.cloudwatch.EventTarget(
         f"{rule}-target",
         rule=made.name,
@@ -43,9 +41,7 @@ def schedule(
     """Calls the alias with `{"job": …}` at a rate such as `1 minute`. What fails is not repeated:
     the clock comes again.
     """
-    made = aws.cloudwatch.EventRule(
-        rule, name=names("rule", rule), schedule_expression=f"rate({every})"
-    )
+    made = _rule(names, rule, every)
     permission = let_call(rule, alias, caller="events", source_arn=made.arn)
     aws.cloudwatch.EventTarget(
         f"{rule}-target",
@@ -54,4 +50,10 @@ def schedule(
         input=json.dumps({"job": job}),
         retry_policy={"maximum_retry_attempts": 0, "maximum_event_age_in_seconds": 60},
         opts=pulumi.ResourceOptions(depends_on=[permission]),
+    )
+
+
+def _rule(names: Names, rule: str, every: str) -> aws.cloudwatch.EventRule:
+    return aws.cloudwatch.EventRule(
+        rule, name=names("rule", rule), schedule_expression=f"rate({every})"
     )

@@ -11,10 +11,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.environments import Names
 from remit_infra.parts.ground import Ground
 from remit_infra.parts.network_egress import EgressOnlyNetwork
-from remit_infra.parts.policies import document, service_role, trusting
+from remit_infra.parts.policies import document, service_role
 from remit_infra.permissions import FETCH_IMAGE, LOG, SIGN_IN_TO_REGISTRY, Statement
 
 CONTAINER = "payment"
@@ -34,18 +33,6 @@ class Image:
 
     uri: str
     architecture: str
-
-
-def make_task_roles(names: Names, tasks: Sequence[str], account: str) -> dict[str, aws.iam.Role]:
-    """A role for each, before there is anything that it could be allowed."""
-    return {
-        task: aws.iam.Role(
-            f"{task}-role",
-            name=names("role", task),
-            assume_role_policy=trusting("ecs-tasks.amazonaws.com", account),
-        )
-        for task in tasks
-    }
 
 
 class Cluster(pulumi.ComponentResource):

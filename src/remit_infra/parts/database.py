@@ -99,7 +99,8 @@ class Database(pulumi.ComponentResource):
         )
         secrets = self.instance.master_user_secrets
         self.secret_arn: pulumi.Output[str] = secrets.apply(lambda made: str(made[0].secret_arn))
-        self.register_outputs({"endpoint": self.instance.endpoint})
+        self.endpoint = self.instance.endpoint
+        self.register_outputs({"endpoint": self.endpoint})
 
     def _parameters(self, major: str) -> aws.rds.ParameterGroup:
         return aws.rds.ParameterGroup(

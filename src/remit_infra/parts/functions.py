@@ -40,21 +40,6 @@ class Code:
     architecture: str
 
 
-def make_roles(
-    names: Names, functions: Sequence[str], opts: pulumi.ResourceOptions | None = None
-) -> dict[str, aws.iam.Role]:
-    """A role for each, before there is anything that it could be allowed."""
-    return {
-        name: aws.iam.Role(
-            f"{name}-role",
-            name=names("role", name),
-            assume_role_policy=trusting("lambda.amazonaws.com", None),
-            opts=opts,
-        )
-        for name in functions
-    }
-
-
 class Function(pulumi.ComponentResource):
     """A function with its role's policy and its log group, in the private subnets."""
 

@@ -1,7 +1,7 @@
 """Roles and policies out of the statements in `permissions.py`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -25,6 +25,43 @@ def trusting(service: str, account: str | None) -> str:
     if account is not None:
         allowed["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
     return json.dumps({"Version": VERSION, "Statement": [allowed]})
+
+
+def make_roles(
+    names: Names, users: Iterable[str], *, service: str, account: str | None = None
+) -> dict[str, aws.iam.Role]:
+    """A role for each, before there is anything that it could be allowed."""
+    return {
+        user: aws.iam.Role(
+            f"{user}-role",
+            name=names("role", user),
+            assume_role_policy=trusting(service, account),
+        )
+        for user in users
+    }
+
+
+def tls_only(action: str) -> dict[str, Any]:
+    """Nobody does this over a connection that can be read on its way."""
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": action,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def policy_on(
+    resource: pulumi.Input[Any], statements: Iterable[Mapping[str, Any]]
+) -> pulumi.Output[str]:
+    """The policy of a resource: all its statements are about it."""
+    return pulumi.Output.json_dumps(
+        {
+            "Version": VERSION,
+            "Statement": [{**one, "Resource": resource} for one in statements],
+        }
+    )
 
 
 def document(

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from remit_infra.parts.ground import Ground
-from remit_infra.parts.policies import VERSION
+from remit_infra.parts.policies import policy_on, tls_only
 
 VISIBILITY_SECONDS = 300
 DAY_SECONDS = 86_400
@@ -55,25 +55,10 @@ class Queues(pulumi.ComponentResource):
     def _policy(
         self, name: str, queue: aws.sqs.Queue, *more: dict[str, Any]
     ) -> aws.sqs.QueuePolicy:
-        statements: list[dict[str, Any]] = [
-            {
-                "Sid": "TlsOnly",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "sqs:*",
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            },
-            *more,
-        ]
         return aws.sqs.QueuePolicy(
             f"{name}-policy",
             queue_url=queue.url,
-            policy=pulumi.Output.json_dumps(
-                {
-                    "Version": VERSION,
-                    "Statement": [{**one, "Resource": queue.arn} for one in statements],
-                }
-            ),
+            policy=policy_on(queue.arn, [tls_only("sqs:*"), *more]),
             opts=self._under,
         )
 

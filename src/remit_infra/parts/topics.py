@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from remit_infra.parts.ground import Ground, Place
-from remit_infra.parts.policies import VERSION
+from remit_infra.parts.policies import policy_on, tls_only
 
 
 class Topics(pulumi.ComponentResource):
@@ -45,24 +45,13 @@ class Topics(pulumi.ComponentResource):
                 "Principal": {"AWS": f"arn:{place.partition}:iam::{place.account}:root"},
                 "Action": ["sns:Publish", "sns:Subscribe"],
             },
-            {
-                "Sid": "TlsOnly",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "sns:Publish",
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            },
+            tls_only("sns:Publish"),
             *more,
         ]
         aws.sns.TopicPolicy(
             f"{name}-policy",
             arn=topic.arn,
-            policy=pulumi.Output.json_dumps(
-                {
-                    "Version": VERSION,
-                    "Statement": [{**one, "Resource": topic.arn} for one in statements],
-                }
-            ),
+            policy=policy_on(topic.arn, statements),
             opts=under,
         )
         return topic

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from remit_infra.emulated.applied import PROVIDER
 from remit_infra.emulated.emulator import Emulator, install
-from remit_infra.emulated.postgres_stack import PROVIDER
 from remit_infra.emulated.terraform_gaps import adapted, drift
 from remit_infra.graph import Graph
 from remit_infra.terraform import Terraform, TerraformError, to_terraform

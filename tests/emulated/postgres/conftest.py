@@ -13,7 +13,7 @@ from remit.ports import App
 from remit.world import new_secret
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import Emulator, install
-from remit_infra.emulated.postgres_stack import EmulatedStack
+from remit_infra.emulated.postgres_stack import EmulatedPostgres
 from remit_infra.package import build
 from remit_infra.terraform import TerraformError
 from tests.emulated.conftest import HERE, OUR_PYTHON, SETTINGS, Caller, as_operator, rows_of
@@ -24,7 +24,7 @@ SUFFIX = "staging-001"
 T = TypeVar("T")
 
 
-class Stack(EmulatedStack):
+class Stack(EmulatedPostgres):
     """The applied topology, as its callers and its operators see it."""
 
     def __init__(self, emulator: Emulator, database: EmulatedDatabase, folder: Path) -> None:

@@ -20,17 +20,17 @@ from remit_infra.parts.containers import (
     Command,
     Image,
     Task,
-    make_task_roles,
 )
-from remit_infra.parts.database import NAME
 from remit_infra.parts.ground import Ground, Place
 from remit_infra.parts.keys import Keys
 from remit_infra.parts.migration import Migration
 from remit_infra.parts.network import ANYWHERE_IPV6, HTTPS, allow
 from remit_infra.parts.network_egress import EgressOnlyNetwork
 from remit_infra.parts.observed import make_alarms, make_dashboard
+from remit_infra.parts.policies import make_roles
 from remit_infra.parts.queues import VISIBILITY_SECONDS, Queues
 from remit_infra.parts.repository import make_repository
+from remit_infra.parts.storage import Storage
 from remit_infra.parts.tagging import tag_everything
 from remit_infra.parts.topics import Topics
 from remit_infra.permissions import FARGATE_AURORA
@@ -78,15 +78,11 @@ class Outputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Storage:
-    """Where the topology keeps things, and what opens them."""
+class TaskStorage(Storage):
+    """With what several tasks share."""
 
-    keys: Keys
-    database: Aurora
     cache: Cache
     queues: Queues
-    buckets: Buckets
-    topics: Topics
 
 
 def build(configuration: Configuration, place: Place) -> Outputs:
@@ -148,7 +144,7 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     make_dashboard(names, place.region, graphs_of(scopes), known)
     return Outputs(
         alb_dns_name=balancer.balancer.dns_name,
-        database_endpoint=storage.database.cluster.endpoint,
+        database_endpoint=storage.database.endpoint,
         cache_endpoint=storage.cache.endpoint,
         payment_queue_url=storage.queues.work.url,
         vpc_id=network.vpc.id,
@@ -173,7 +169,7 @@ def found(configuration: Configuration, place: Place, names: Names) -> Foundatio
         names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
     )
     tag_everything(common, names.suffix)
-    roles = make_task_roles(names, TASKS, place.account)
+    roles = make_roles(names, TASKS, service="ecs-tasks.amazonaws.com", account=place.account)
     keys = Keys(names, place, users=roles, through=THROUGH, senders=SENDERS)
     ground = Ground(
         names=names, place=place, key=keys.data, log_days=names.environment.log_retention_days
@@ -187,9 +183,9 @@ def _storage(
     network: EgressOnlyNetwork,
     keys: Keys,
     inside: aws.ec2.SecurityGroup,
-) -> Storage:
+) -> TaskStorage:
     size = ground.names.environment.fargate
-    return Storage(
+    return TaskStorage(
         keys=keys,
         topics=Topics(ground, alarm_email=configuration.alarm_email),
         buckets=Buckets(ground, object_lock=configuration.object_lock),
@@ -216,7 +212,7 @@ def _tasks(
     ground: Ground,
     configuration: Configuration,
     cluster: Cluster,
-    storage: Storage,
+    storage: TaskStorage,
     roles: Mapping[str, aws.iam.Role],
     watched_metrics: str,
 ) -> dict[str, Task]:
@@ -257,23 +253,15 @@ def _tasks(
     }
 
 
-def _settings(names: Names, storage: Storage) -> dict[str, pulumi.Input[str]]:
+def _settings(names: Names, storage: TaskStorage) -> dict[str, pulumi.Input[str]]:
     environment = names.environment.fargate
     told: dict[str, pulumi.Input[str]] = {
-        "database_endpoint": storage.database.cluster.endpoint,
-        "database_name": NAME,
-        "database_secret_arn": storage.database.secret_arn,
-        "database_ca": DATABASE_CA_IN_IMAGE,
+        **storage.settings(database_ca=DATABASE_CA_IN_IMAGE),
         "work_queue_url": storage.queues.work.url,
         "work_dead_letter_url": storage.queues.dead.url,
         "cache_endpoint": storage.cache.endpoint,
         "cache_name": storage.cache.name,
         "cache_user": storage.cache.user.user_id,
-        "notification_topic_arn": storage.topics.notifications.arn,
-        "alarm_topic_arn": storage.topics.alarms.arn,
-        "audit_bucket": storage.buckets.audit.bucket,
-        "card_key_id": storage.keys.cards.key_id,
-        "fingerprint_key_id": storage.keys.fingerprints.key_id,
         "service_name": f"payment-{names.suffix}",
         "stop_seconds": str(STOP_SECONDS - 10),
         "trace_ratio": str(TRACED),
@@ -283,19 +271,11 @@ def _settings(names: Names, storage: Storage) -> dict[str, pulumi.Input[str]]:
     return told
 
 
-def _resources(storage: Storage) -> dict[str, pulumi.Input[str]]:
-    """The words of `permissions.py` by the ARNs they stand for."""
-    audit = storage.buckets.audit
+def _resources(storage: TaskStorage) -> dict[str, pulumi.Input[str]]:
     return {
-        "database secret": storage.database.secret_arn,
+        **storage.resources(),
         "cache": storage.cache.group.arn,
         "cache user": storage.cache.user.arn,
         "payment queue": storage.queues.work.arn,
         "dead letter queue": storage.queues.dead.arn,
-        "fingerprint key": storage.keys.fingerprints.arn,
-        "card key": storage.keys.cards.arn,
-        "notification topic": storage.topics.notifications.arn,
-        "alarm topic": storage.topics.alarms.arn,
-        "audit bucket": audit.arn,
-        "audit objects": pulumi.Output.concat(audit.arn, "/*"),
     }

@@ -13,14 +13,13 @@ from remit_infra.parts.api import Api
 from remit_infra.parts.balancer import Balancer, route_to_functions
 from remit_infra.parts.buckets import Buckets
 from remit_infra.parts.clock import schedule
-from remit_infra.parts.database import NAME, Database
+from remit_infra.parts.database import Database
 from remit_infra.parts.firewall import Firewall
 from remit_infra.parts.functions import (
     Code,
     Function,
     Spec,
     make_releases,
-    make_roles,
     migrate,
 )
 from remit_infra.parts.ground import Ground, Place
@@ -28,6 +27,8 @@ from remit_infra.parts.keys import Keys
 from remit_infra.parts.network import ANYWHERE, HTTP, HTTPS, allow
 from remit_infra.parts.network_nat import NatNetwork
 from remit_infra.parts.observed import make_alarms, make_dashboard
+from remit_infra.parts.policies import make_roles
+from remit_infra.parts.storage import Storage
 from remit_infra.parts.tagging import tag_everything
 from remit_infra.parts.topics import Topics
 from remit_infra.permissions import LAMBDA_POSTGRES
@@ -62,16 +63,6 @@ class Outputs:
     kms_key_id: pulumi.Output[str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Storage:
-    """Where the topology keeps things, and what opens them."""
-
-    keys: Keys
-    database: Database
-    buckets: Buckets
-    topics: Topics
-
-
 def build(configuration: Configuration, place: Place) -> Outputs:
     """Every resource of the topology. Raises Refused before the first for what cannot be built."""
     names = checked(configuration)
@@ -79,7 +70,7 @@ def build(configuration: Configuration, place: Place) -> Outputs:
         names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
     )
     tag_everything(common, names.suffix)
-    roles = make_roles(names, list(MODULES))
+    roles = make_roles(names, MODULES, service="lambda.amazonaws.com")
     keys = Keys(names, place, users=roles, through=THROUGH)
     ground = Ground(names=names, place=place, key=keys.data, log_days=LOG_DAYS)
     network = NatNetwork(ground, cidr=configuration.vpc_cidr)
@@ -128,7 +119,7 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     make_releases(names, aliases, {name: alarms_of(names, alarms, name) for name in aliases})
     return Outputs(
         vpc_id=network.vpc.id,
-        rds_endpoint=storage.database.instance.endpoint,
+        rds_endpoint=storage.database.endpoint,
         lambda_function_name=functions["payment-validator"].function.name,
         api_gateway_url=api.stage.invoke_url,
         alb_dns_name=balancer.balancer.dns_name,
@@ -152,8 +143,9 @@ def _functions(
         python=configuration.python,
         architecture=configuration.architecture,
     )
-    resources = _resources(storage)
-    environment = service_environment({**_settings(storage), **configuration.settings})
+    resources = storage.resources()
+    told = storage.settings(database_ca=DATABASE_CA)
+    environment = service_environment({**told, **configuration.settings})
     watching = service_environment({"watched_metrics": watched_metrics})
     requests = ground.names.environment.rds.requests
     return {
@@ -175,35 +167,6 @@ def _functions(
             group=group,
         )
         for name, (module, seconds) in MODULES.items()
-    }
-
-
-def _settings(storage: Storage) -> dict[str, pulumi.Input[str]]:
-    database = storage.database
-    return {
-        "database_endpoint": database.instance.endpoint,
-        "database_name": NAME,
-        "database_secret_arn": database.secret_arn,
-        "database_ca": DATABASE_CA,
-        "notification_topic_arn": storage.topics.notifications.arn,
-        "alarm_topic_arn": storage.topics.alarms.arn,
-        "audit_bucket": storage.buckets.audit.bucket,
-        "card_key_id": storage.keys.cards.key_id,
-        "fingerprint_key_id": storage.keys.fingerprints.key_id,
-    }
-
-
-def _resources(storage: Storage) -> dict[str, pulumi.Input[str]]:
-    """The words of `permissions.py` by the ARNs they stand for."""
-    audit = storage.buckets.audit
-    return {
-        "database secret": storage.database.secret_arn,
-        "fingerprint key": storage.keys.fingerprints.arn,
-        "card key": storage.keys.cards.arn,
-        "notification topic": storage.topics.notifications.arn,
-        "alarm topic": storage.topics.alarms.arn,
-        "audit bucket": audit.arn,
-        "audit objects": pulumi.Output.concat(audit.arn, "/*"),
     }
 
 
