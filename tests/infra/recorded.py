@@ -1,12 +1,17 @@
 """Looking at a recorded program: promises are checks over it, and each names what breaks it."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from remit_infra.graph import Graph, Resource
+
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
+SUFFIXES = ("dev", "staging-001", "prod")
 
 Promise = Callable[[Graph], Iterator[str]]
 
@@ -26,6 +31,29 @@ def one(graph: Graph, kind: str, name: str) -> dict[str, Any]:
     """A resource's properties; empty if it is not there."""
     found = [resource for resource in of(graph, kind) if resource.name == name]
     return found[0].properties if found else {}
+
+
+def shape(graph: Graph) -> list[Any]:
+    """What there is, without the values."""
+    return sorted((r.type, r.name, sorted(r.properties), r.depends_on) for r in graph.resources)
+
+
+def ordered(graph: Graph) -> list[Resource]:
+    """Resources that do not wait for each other come in any order; tuples become lists as text."""
+    resources = msgspec.json.decode(msgspec.json.encode(graph), type=Graph).resources
+    return sorted(resources, key=lambda resource: resource.name)
+
+
+def recorded_in_2100(topology: str) -> Graph:
+    """Its dev stack, with a certificate, as another process has it on another day."""
+    code = (
+        "import sys, time, msgspec; time.time = lambda: 4102444800.0\n"
+        f"from remit_infra.topologies.{topology} import recorded\n"
+        f"graph = recorded('dev', certificateArn='{CERTIFICATE}')\n"
+        "sys.stdout.buffer.write(msgspec.json.encode(graph, order='sorted'))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    return msgspec.json.decode(ran.stdout, type=Graph)
 
 
 def needs(graph: Graph, name: str) -> set[str]:

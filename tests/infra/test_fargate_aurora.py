@@ -1,8 +1,6 @@
 """The fargate-aurora program keeps its promises, in every environment and on every day."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +8,21 @@ import msgspec
 import pytest
 
 from remit_infra.environments import Refused
-from remit_infra.graph import Graph, Resource
+from remit_infra.graph import Graph
 from remit_infra.topologies.fargate_aurora import recorded
 from tests.infra import promises_of_all, promises_of_egress, promises_of_fargate
 from tests.infra.recorded import (
+    CERTIFICATE,
+    SUFFIXES,
     Change,
     all_actions,
     altered,
     giving,
     gone,
     of,
+    ordered,
+    recorded_in_2100,
+    shape,
     unordered,
     without,
 )
@@ -27,8 +30,6 @@ from tests.infra.recorded import broken as broken_of
 
 pytestmark = pytest.mark.xdist_group("recorded")
 
-CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
-SUFFIXES = ("dev", "staging-001", "prod")
 NAMES = {
     "ecs/cluster:Cluster": "payment-cluster-staging-001",
     "ecs/service:Service": "payment-service-staging-001",
@@ -83,9 +84,6 @@ def test_environments_are_of_one_shape_but_for_what_multi_az_adds(
     def kinds(graph: Graph) -> set[str]:
         return {resource.type for resource in graph.resources}
 
-    def shape(graph: Graph) -> list[Any]:
-        return sorted((r.type, r.name, sorted(r.properties), r.depends_on) for r in graph.resources)
-
     dev, staging, prod = graphs.values()
     assert kinds(dev) == kinds(staging) == kinds(prod)
     assert shape(recorded("staging-001")) == shape(recorded("dev"))
@@ -101,21 +99,7 @@ def test_environments_are_of_one_shape_but_for_what_multi_az_adds(
 
 
 def test_two_days_give_the_same_program(graphs: dict[str, Graph]) -> None:
-    code = (
-        "import sys, time, msgspec; time.time = lambda: 4102444800.0\n"
-        "from remit_infra.topologies.fargate_aurora import recorded\n"
-        f"graph = recorded('dev', certificateArn='{CERTIFICATE}')\n"
-        "sys.stdout.buffer.write(msgspec.json.encode(graph, order='sorted'))\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert ordered(msgspec.json.decode(ran.stdout, type=Graph)) == ordered(graphs["dev"])
-
-
-def ordered(graph: Graph) -> list[Resource]:
-    """Resources that do not wait for each other come in any order; tuples become lists as text."""
-    encoded = msgspec.json.encode(graph)
-    resources = msgspec.json.decode(encoded, type=Graph).resources
-    return sorted(resources, key=lambda resource: resource.name)
+    assert ordered(recorded_in_2100("fargate_aurora")) == ordered(graphs["dev"])
 
 
 @pytest.mark.parametrize("kind", NAMES)

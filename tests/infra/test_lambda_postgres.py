@@ -1,29 +1,28 @@
 """The lambda-postgres program keeps its promises, in every environment and on every day."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from typing import Any
 
-import msgspec
 import pytest
 
 from remit_infra.environments import Refused
-from remit_infra.graph import Graph, Resource
+from remit_infra.graph import Graph
 from remit_infra.topologies.lambda_postgres import recorded
 from tests.infra import promises_of_all, promises_of_functions, promises_of_network
 from tests.infra.recorded import (
+    CERTIFICATE,
+    SUFFIXES,
     all_actions,
     altered,
     giving,
     gone,
+    ordered,
+    recorded_in_2100,
+    shape,
     unordered,
     without,
 )
 from tests.infra.recorded import broken as broken_of
 
-CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
-SUFFIXES = ("dev", "staging-001", "prod")
 NAMES = {
     "ec2/vpc:Vpc": "payment-vpc-staging-001",
     "rds/instance:Instance": "payment-db-staging-001",
@@ -63,27 +62,12 @@ def test_every_promise_is_kept_without_a_certificate() -> None:
 
 
 def test_environments_differ_in_values_alone(graphs: dict[str, Graph]) -> None:
-    def shape(graph: Graph) -> list[Any]:
-        return sorted((r.type, r.name, sorted(r.properties), r.depends_on) for r in graph.resources)
-
     dev, staging, prod = (shape(graph) for graph in graphs.values())
     assert dev == staging == prod
 
 
 def test_two_days_give_the_same_program(graphs: dict[str, Graph]) -> None:
-    code = (
-        "import sys, time, msgspec; time.time = lambda: 4102444800.0\n"
-        "from remit_infra.topologies.lambda_postgres import recorded\n"
-        f"graph = recorded('dev', certificateArn='{CERTIFICATE}')\n"
-        "sys.stdout.buffer.write(msgspec.json.encode(graph, order='sorted'))\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert ordered(msgspec.json.decode(ran.stdout, type=Graph)) == ordered(graphs["dev"])
-
-
-def ordered(graph: Graph) -> list[Resource]:
-    """Resources that do not wait for each other come in any order."""
-    return sorted(graph.resources, key=lambda resource: resource.name)
+    assert ordered(recorded_in_2100("lambda_postgres")) == ordered(graphs["dev"])
 
 
 @pytest.mark.parametrize("kind", NAMES)
