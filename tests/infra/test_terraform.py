@@ -12,14 +12,13 @@ from remit_infra.graph import Graph
 from remit_infra.planned import RECORDED
 from remit_infra.terraform import Terraform, TerraformError, to_terraform
 from remit_infra.terraform_names import OWN, attribute_of, type_of
+from tests.infra.recorded import CERTIFICATE, SUFFIXES
 from tests.tidy.tree import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
 
-CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
 CHECKOV = ROOT / ".venv/scan/bin/checkov"
 PROVIDER = {"region": "us-east-1"}
-SUFFIXES = ("dev", "staging-001", "prod")
 
 Wrong = tuple[str, str, dict[str, Any]]
 

@@ -14,6 +14,7 @@ from remit_infra.graph import Graph
 from remit_infra.terraform import Terraform, TerraformError, to_terraform
 from remit_infra.topologies.fargate_aurora import recorded
 from tests.emulated.conftest import left_of
+from tests.infra.recorded import CERTIFICATE
 from tests.tidy.tree import ROOT
 
 pytestmark = [
@@ -22,7 +23,6 @@ pytestmark = [
     pytest.mark.xdist_group("fargate-environments"),
 ]
 
-CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
 SUFFIXES = ("dev", "prod")
 """Besides staging, in which the tests of the tasks are."""
 
