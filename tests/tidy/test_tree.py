@@ -6,6 +6,7 @@ import statistics
 import tomllib
 from collections.abc import Iterator
 
+import pytest
 from detect_secrets.core.scan import scan_file
 from detect_secrets.settings import default_settings
 
@@ -15,6 +16,13 @@ FILE_LINES = 400
 FUNCTION_LINES = 70
 MEDIAN_FILE_LINES = 150
 NAMES_THAT_SAY_NOTHING = {"base", "helper", "helpers", "manager", "managers", "util", "utils"}
+
+
+@pytest.mark.xdist_group("together")
+def test_a_group_of_tests_is_kept_together(request: pytest.FixtureRequest) -> None:
+    """What is applied once for a group is otherwise applied by each worker."""
+    is_grouping = getattr(request.config.option, "loadgroup", False)
+    assert request.node.nodeid.endswith("@together") == is_grouping
 
 
 def test_every_module_says_what_it_is_for() -> None:

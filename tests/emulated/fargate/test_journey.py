@@ -112,10 +112,10 @@ def test_payments_go_on_without_the_cache_and_one_alert_says_so(stack: Stack) ->
             assert api.ask("GET", f"/payments/{transaction_id}").body["status"] == "processed"
             health = api.ask("GET", "/health")
             assert (health.status, health.body["checks"]["cache"]["ok"]) == (200, False)
-            eventually(lambda: alerts(told, "health.failing"), 60)
+            eventually(lambda: alerts(told, "health.failing"), 180)
         finally:
             stack.cache.start()
-        eventually(lambda: alerts(told, "health.recovered"), 60)
+        eventually(lambda: alerts(told, "health.recovered"), 180)
     assert len(alerts(told, "health.failing")) == 1
     assert len(alerts(told, "health.recovered")) == 1
 
