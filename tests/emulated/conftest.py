@@ -36,6 +36,9 @@ OUR_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DOWN, LATE = "6.66", "7.77"
 """Amounts for which the simulated processor is down, and does not answer in time."""
 
+PATIENCE_SECONDS = 240.0
+"""Of a caller: where fifty functions start at once, the last of them answers after a minute."""
+
 SETTINGS = {
     "simulator_down_at": "666",
     "simulator_timeout_at": "777",
@@ -66,7 +69,7 @@ class Caller:
             self.url + path, method=method, data=data if method == "POST" else None, headers=sent
         )
         try:
-            answer = self.emulator.open(request)
+            answer = self.emulator.open(request, PATIENCE_SECONDS)
         except HTTPError as error:
             answer = error
         with answer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PIECE_BYTES = 65_536
+PAUSE_SECONDS = 0.1
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -68,10 +69,11 @@ class Front:
         """Ends every connection at once. Closing one politely would wait for its client."""
         if self._server is not None:
             self._server.close()
-        clients = asyncio.all_tasks() - {asyncio.current_task()}
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*clients, return_exceptions=True)
+        while clients := asyncio.all_tasks() - {asyncio.current_task()}:
+            for writer in self._writers:
+                writer.transport.abort()
+            # Whoever came just before the port was closed is let in meanwhile.
+            await asyncio.wait(clients, timeout=PAUSE_SECONDS)
         await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
