@@ -45,6 +45,13 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
             server.stop()
 
 
+@pytest.fixture(autouse=True)
+def credentials() -> Iterator[None]:
+    """Nobody goes on with another test's: boto3 keeps what it found first for as long as it may."""
+    yield
+    boto3.DEFAULT_SESSION = None
+
+
 @pytest.fixture
 async def database_url(postgres_server: str, worker_id: str) -> AsyncIterator[str]:
     """A database of its own: empty, migrated, dropped afterwards."""
