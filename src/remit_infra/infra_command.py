@@ -51,10 +51,10 @@ def plan(
 
     Example: `remit infra plan lambda-postgres --env staging-001`
     """
+    made = _planned(topology, env, configured)
     from remit_infra.checks import CheckError
     from remit_infra.planned import found, totals
 
-    made = _planned(topology, env, configured)
     rows = totals(made.graph, _month(payments))
     try:
         findings = found(made)
@@ -147,10 +147,10 @@ def check(
 
     Example: `remit infra check lambda-dynamodb --env prod`
     """
+    made = _planned(topology, env, configured)
     from remit_infra.checks import CheckError
     from remit_infra.planned import found
 
-    made = _planned(topology, env, configured)
     try:
         findings = found(made)
     except CheckError as error:

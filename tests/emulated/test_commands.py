@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from remit_infra import command, deploying, infra_command
+from remit_infra import deploying
 from remit_infra.deployment import DeployError, Deployment
 from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
 from remit_infra.environments import Names
@@ -280,16 +280,6 @@ def test_a_wrong_name_is_refused_before_aws_is_asked() -> None:
         assert ran.returncode != 0
         assert said in ran.stderr + ran.stdout
         assert "Traceback" not in ran.stderr
-
-
-def test_without_the_tools_for_aws_a_command_says_how_to_get_them(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(infra_command, "find_spec", lambda tool: None)
-    for run in (command.emulate, command.outputs):
-        with pytest.raises(SystemExit):
-            run("lambda-dynamodb")
-        assert "needs the tools for AWS: run `make aws` first." in capsys.readouterr().err
 
 
 def test_the_emulated_topology_takes_a_payment_and_leaves_nothing_behind(tmp_path: Path) -> None:

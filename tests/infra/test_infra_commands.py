@@ -27,6 +27,15 @@ DRAWN = {
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+INSTALLED_BY_MAKE_AWS = ("aws_cdk", "boto3", "pulumi", "pulumi_aws")
+NEED_THEM = (
+    *(("infra", what, "fargate-aurora") for what in ("plan", "graph", "cost", "check", "diagram")),
+    ("infra", "compare"),
+    *((what, "lambda-dynamodb") for what in ("deploy", "destroy", "outputs", "emulate", "restore")),
+    ("image",),
+)
+
+
 def infra(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(REMIT), "infra", *arguments],
@@ -36,6 +45,22 @@ def infra(*arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "COLUMNS": "200"},
     )
+
+
+@pytest.mark.parametrize("arguments", NEED_THEM, ids=" ".join)
+def test_without_the_tools_for_aws_a_command_says_how_to_get_them(
+    arguments: tuple[str, ...],
+) -> None:
+    code = (
+        f"import sys; sys.modules |= dict.fromkeys({INSTALLED_BY_MAKE_AWS})\n"
+        "from remit_infra.command import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr == "remit: This command needs the tools for AWS: run `make aws` first.\n"
 
 
 def configured(topology: str) -> tuple[str, ...]:
