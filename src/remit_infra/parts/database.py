@@ -7,7 +7,7 @@ from remit_infra.environments import Names, Rds
 from remit_infra.parts.ground import Ground
 from remit_infra.parts.network import POSTGRES, allow
 from remit_infra.parts.network_nat import NatNetwork
-from remit_infra.parts.policies import trusting
+from remit_infra.parts.policies import make_role
 
 NAME = "payments"
 ADMIN = "payments_admin"
@@ -128,11 +128,8 @@ def monitoring_role(
     names: Names, opts: pulumi.ResourceOptions
 ) -> tuple[aws.iam.Role, pulumi.Resource]:
     """The role with which RDS writes what its enhanced monitoring sees."""
-    role = aws.iam.Role(
-        "payment-db-monitoring-role",
-        name=names("role", "payment-db-monitoring"),
-        assume_role_policy=trusting("monitoring.rds.amazonaws.com", None),
-        opts=opts,
+    role = make_role(
+        names, "payment-db-monitoring", service="monitoring.rds.amazonaws.com", opts=opts
     )
     attached = aws.iam.RolePolicyAttachment(
         "payment-db-monitoring-policy",

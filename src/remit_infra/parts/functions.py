@@ -13,7 +13,7 @@ import pulumi_aws as aws
 
 from remit_infra.environments import Names
 from remit_infra.parts.ground import Ground
-from remit_infra.parts.policies import document, trusting
+from remit_infra.parts.policies import document, make_role
 from remit_infra.permissions import Statement
 
 ALIAS = "live"
@@ -159,11 +159,7 @@ def make_releases(
         name=names("release", "payment-releases"),
         compute_platform="Lambda",
     )
-    role = aws.iam.Role(
-        "payment-releases-role",
-        name=names("role", "payment-releases"),
-        assume_role_policy=trusting("codedeploy.amazonaws.com", None),
-    )
+    role = make_role(names, "payment-releases", service="codedeploy.amazonaws.com")
     allowed = aws.iam.RolePolicyAttachment(
         "payment-releases-policy",
         role=role.name,

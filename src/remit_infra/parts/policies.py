@@ -13,7 +13,7 @@ from remit_infra.permissions import Statement
 VERSION = "2012-10-17"
 
 
-def trusting(service: str, account: str | None) -> str:
+def _trusting(service: str, account: str | None) -> str:
     """Who may take a role: one of AWS's services; for this account alone, where it says for whom
     it asks.
     """
@@ -27,18 +27,28 @@ def trusting(service: str, account: str | None) -> str:
     return json.dumps({"Version": VERSION, "Statement": [allowed]})
 
 
+def make_role(
+    names: Names,
+    name: str,
+    *,
+    service: str,
+    account: str | None = None,
+    opts: pulumi.ResourceOptions | None = None,
+) -> aws.iam.Role:
+    """A role for one of AWS's services, which is allowed nothing yet."""
+    return aws.iam.Role(
+        f"{name}-role",
+        name=names("role", name),
+        assume_role_policy=_trusting(service, account),
+        opts=opts,
+    )
+
+
 def make_roles(
     names: Names, users: Iterable[str], *, service: str, account: str | None = None
 ) -> dict[str, aws.iam.Role]:
     """A role for each, before there is anything that it could be allowed."""
-    return {
-        user: aws.iam.Role(
-            f"{user}-role",
-            name=names("role", user),
-            assume_role_policy=trusting(service, account),
-        )
-        for user in users
-    }
+    return {user: make_role(names, user, service=service, account=account) for user in users}
 
 
 def tls_only(action: str) -> dict[str, Any]:
@@ -97,12 +107,7 @@ def service_role(
     opts: pulumi.ResourceOptions | None = None,
 ) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
     """A role for one of AWS's services, with a policy of its own."""
-    role = aws.iam.Role(
-        f"{name}-role",
-        name=names("role", name),
-        assume_role_policy=trusting(service, account),
-        opts=opts,
-    )
+    role = make_role(names, name, service=service, account=account, opts=opts)
     policy = aws.iam.RolePolicy(
         f"{name}-policy",
         name=name,
