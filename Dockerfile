@@ -62,7 +62,7 @@ COPY --from=build /build/rds-ca.pem ./
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-m", "remit.entrypoints.live"]
+    CMD ["python", "-m", "remit.entrypoints.healthcheck"]
 # No shell between: SIGTERM reaches Python. A task's command says which: serve, work, migrate, operate.
 ENTRYPOINT ["python", "-m", "remit"]
 CMD ["serve"]

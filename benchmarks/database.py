@@ -10,8 +10,8 @@ from pathlib import Path
 
 import asyncpg
 
-from remit.adapters.embedded import EmbeddedPostgres
-from remit.migrations import migrate
+from remit.adapters.postgres.embedded import EmbeddedPostgres
+from remit.adapters.postgres.migrations import migrate
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from urllib.request import Request
 
 from benchmarks.figures import CannotMeasure, report, report_median, say
 from benchmarks.options import Options
-from remit_infra.deployment import Deployment
+from remit_infra.build.lambda_package import build
+from remit_infra.deploy.cloudformation import Deployment
 from remit_infra.emulated.emulator import REGION, Emulator, EmulatorError, install, without_gaps
-from remit_infra.environments import Names
-from remit_infra.package import build
+from remit_infra.model.environments import Names
 from remit_infra.topologies.lambda_dynamodb import synthesised
 
 HERE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"

@@ -22,7 +22,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from pydantic import BaseModel, Field, field_validator
 from stdnum import luhn
 
-from remit.world import new_id
+from remit.clock_and_ids import new_id
 
 POOL_SIZE = 20
 

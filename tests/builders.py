@@ -13,43 +13,45 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-from remit.adapters import elasticache
-from remit.adapters.cache import NoCache
-from remit.adapters.dynamodb import DynamoStore
-from remit.adapters.dynamodb_books import DynamoBooks
-from remit.adapters.dynamodb_delivery import DynamoKeys, DynamoOutbox, DynamoVerdicts
-from remit.adapters.dynamodb_table import INDEXES, PARTITION_KEY, Table
-from remit.adapters.files import FolderBucket
-from remit.adapters.limiter import LocalLimiter
-from remit.adapters.memory import (
+from remit.adapters.aws import elasticache
+from remit.adapters.dynamodb.books import DynamoBooks
+from remit.adapters.dynamodb.delivery import DynamoKeys, DynamoOutbox, DynamoVerdicts
+from remit.adapters.dynamodb.store import DynamoStore
+from remit.adapters.dynamodb.table import INDEXES, PARTITION_KEY, Table
+from remit.adapters.files.storage import FolderBucket
+from remit.adapters.files.vault import FileVault
+from remit.adapters.memory.cache import NoCache
+from remit.adapters.memory.limiter import LocalLimiter
+from remit.adapters.memory.sessions import MemorySessions
+from remit.adapters.memory.store import (
     MemoryBucket,
     MemoryPublisher,
     MemoryQueue,
     MemoryStore,
     MemoryVerdicts,
 )
-from remit.adapters.postgres import PostgresStore
-from remit.adapters.postgres_books import PostgresBooks
-from remit.adapters.postgres_connection import Connection, UrlLogin
-from remit.adapters.postgres_delivery import (
+from remit.adapters.postgres.books import PostgresBooks
+from remit.adapters.postgres.connection import Connection, UrlLogin
+from remit.adapters.postgres.delivery import (
     PostgresKeys,
     PostgresOutbox,
     PostgresQueue,
     PostgresVerdicts,
 )
-from remit.adapters.redis_connection import RedisConnection
-from remit.adapters.sessions import MemorySessions
-from remit.adapters.vault import FileVault
-from remit.app import nothing_measured
-from remit.card import Card
-from remit.change import Caller
-from remit.counted import Uncounted
-from remit.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.payment import Answer, Approved, Declined, Operation
-from remit.ports import App, Instruction, NewId
+from remit.adapters.postgres.store import PostgresStore
+from remit.adapters.redis.connection import RedisConnection
+from remit.assembly.service import nothing_measured
+from remit.clock_and_ids import new_id, new_secret
+from remit.domain.card import Card
+from remit.domain.change import Caller
+from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
+from remit.domain.ids import NewId
+from remit.domain.payment import Answer, Approved, Declined, Operation
+from remit.oversight.metrics import Uncounted
+from remit.payments.validate import Amount, CardInput, PaymentRequest
+from remit.ports.app import App
+from remit.ports.processor import Instruction
 from remit.settings import Settings
-from remit.validate import Amount, CardInput, PaymentRequest
-from remit.world import new_id, new_secret
 from remit_infra.emulated.cache import EmulatedCache
 
 GOOD_CARD = "4242424242424242"

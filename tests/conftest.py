@@ -11,9 +11,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from remit.adapters.embedded import EmbeddedPostgres
-from remit.migrations import migrate
-from remit.ports import App
+from remit.adapters.postgres.embedded import EmbeddedPostgres
+from remit.adapters.postgres.migrations import migrate
+from remit.ports.app import App
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.certificate import make_certificate
 from tests.builders import AppFactory, InTurn, dynamodb_app, memory_app, postgres_app
@@ -78,7 +78,7 @@ def cache(cache_server: EmulatedCache, monkeypatch: pytest.MonkeyPatch) -> Emula
         monkeypatch.setenv(name, SIGNER)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for patience in ("CONNECT_SECONDS", "ANSWER_SECONDS"):
-        monkeypatch.setattr(f"remit.adapters.redis_connection.{patience}", 20.0)
+        monkeypatch.setattr(f"remit.adapters.redis.connection.{patience}", 20.0)
     cache_server.start_again()
     return cache_server
 

@@ -2,8 +2,8 @@
 
 import pulumi
 
-from remit_infra.configured import configuration_of_stack
-from remit_infra.parts.ground import here
+from remit_infra.components.context import here
+from remit_infra.model.stack_config import configuration_of_stack
 from remit_infra.topologies.fargate_aurora import PROJECT, Configuration
 from remit_infra.topologies.fargate_aurora.program import build
 

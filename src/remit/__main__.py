@@ -1,5 +1,5 @@
 """`python -m remit` is `remit`."""
 
-from remit.entrypoints.cli import main
+from remit.entrypoints.cli.main import main
 
 main()

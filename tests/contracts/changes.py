@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from remit.card import CardSummary
-from remit.change import (
+from remit.domain.card import CardSummary
+from remit.domain.change import (
     AuditEntry,
     Caller,
     Change,
@@ -15,9 +15,9 @@ from remit.change import (
     Message,
     Topic,
 )
-from remit.ledger import Posting
-from remit.payment import Declined, Operation, Payment, Pending, Refund, State
-from remit.ports import App
+from remit.domain.ledger import Posting
+from remit.domain.payment import Declined, Operation, Payment, Pending, Refund, State
+from remit.ports.app import App
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 CALLER = Caller("acme", "test", "key:k", "request")

@@ -13,23 +13,23 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from msgspec import structs
 
-from remit.adapters.cloudwatch import CloudWatchMeasures, CloudWatchMetrics
-from remit.adapters.kms import KmsKey, kms_vault
-from remit.adapters.s3 import S3Bucket
-from remit.adapters.sns import SnsTopic
-from remit.adapters.sqs import SqsQueue
-from remit.app import assemble
-from remit.audit import Sealer, Verified, verify
-from remit.change import Message, Topic
-from remit.deliver import relay, work_once
-from remit.doctor import examine
-from remit.errors import CardUnreadable, Unavailable
-from remit.payment import State
-from remit.ports import App
-from remit.process import ProcessRequest, enqueue
+from remit.adapters.aws.cloudwatch import CloudWatchMeasures, CloudWatchMetrics
+from remit.adapters.aws.kms import KmsKey, kms_vault
+from remit.adapters.aws.s3 import S3Bucket
+from remit.adapters.aws.sns import SnsTopic
+from remit.adapters.aws.sqs import SqsQueue
+from remit.assembly.service import assemble
+from remit.delivery.relay import relay, work_once
+from remit.domain.change import Message, Topic
+from remit.domain.errors import CardUnreadable, Unavailable
+from remit.domain.health_state import Check
+from remit.domain.payment import State
+from remit.oversight.audit import Sealer, Verified, verify
+from remit.oversight.reconcile import examine
+from remit.payments.process import ProcessRequest, enqueue
+from remit.ports.app import App
 from remit.settings import Settings, SettingsError
-from remit.verdict import Check
-from remit_infra.service_env import ON_DYNAMODB
+from remit_infra.model.service_env import ON_DYNAMODB
 from tests.builders import DECLINED_CARD, GOOD_CARD, caller, make_table, plain_card, processor_of
 from tests.contracts.changes import a_message
 from tests.unit.arranged import a_processed, a_validated, current
@@ -95,7 +95,7 @@ async def test_work_that_keeps_failing_is_a_dead_letter_and_is_redriven(
 async def test_dead_letters_go_back_to_work_one_or_all(
     in_memory: App, queue: SqsQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remit.adapters.sqs.PEEK_SECONDS", 0)
+    monkeypatch.setattr("remit.adapters.aws.sqs.PEEK_SECONDS", 0)
     messages = [a_message(in_memory, Topic.WORK) for _ in range(3)]
     await queue.send(messages)
     for _ in range(MAX_RECEIVES + 1):

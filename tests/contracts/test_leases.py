@@ -9,12 +9,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from remit.audit import Sealer, Verified, verify
-from remit.change import Message
-from remit.deliver import relay, sweep, work_once
-from remit.payment import State
-from remit.ports import App
-from remit.process import ProcessRequest, enqueue
+from remit.delivery.relay import relay, sweep, work_once
+from remit.domain.change import Message
+from remit.domain.payment import State
+from remit.oversight.audit import Sealer, Verified, verify
+from remit.payments.process import ProcessRequest, enqueue
+from remit.ports.app import App
 from remit.settings import Settings
 from tests.builders import caller, postgres_app
 from tests.unit.arranged import a_validated, current

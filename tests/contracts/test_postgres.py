@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from remit.adapters.postgres import PostgresStore
-from remit.adapters.postgres_connection import Connection, UrlLogin
-from remit.change import Change, Conflict, Topic
-from remit.errors import Unavailable
-from remit.migrations import MigrationError, migrate, migration_files
-from remit.ports import App
+from remit.adapters.postgres.connection import Connection, UrlLogin
+from remit.adapters.postgres.migrations import MigrationError, migrate, migration_files
+from remit.adapters.postgres.store import PostgresStore
+from remit.domain.change import Change, Conflict, Topic
+from remit.domain.errors import Unavailable
+from remit.ports.app import App
 from tests.contracts.changes import (
     a_busy_payment,
     a_message,

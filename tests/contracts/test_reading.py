@@ -4,9 +4,11 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from remit.change import Change, Topic
-from remit.payment import RefundState, State
-from remit.ports import ApiKey, App, PageQuery
+from remit.domain.change import Change, Topic
+from remit.domain.payment import RefundState, State
+from remit.ports.api_keys import ApiKey
+from remit.ports.app import App
+from remit.ports.store import PageQuery
 from tests.contracts.changes import (
     AT,
     a_busy_payment,

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
-from remit.adapters.redis_sessions import RedisSessions
-from remit.adapters.sessions import MAX_SESSIONS, MemorySessions
-from remit.errors import Unavailable
-from remit.ports import Sessions
-from remit.world import new_secret
+from remit.adapters.memory.sessions import MAX_SESSIONS, MemorySessions
+from remit.adapters.redis.sessions import RedisSessions
+from remit.clock_and_ids import new_secret
+from remit.domain.errors import Unavailable
+from remit.ports.process_state import Sessions
 from remit_infra.emulated.cache import EmulatedCache
 from tests.builders import StoppedClock, redis_connection
 

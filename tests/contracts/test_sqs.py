@@ -12,16 +12,16 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from remit.adapters.backoff import MAX_BACKOFF_SECONDS, backoff
-from remit.adapters.sns import SnsTopic
-from remit.adapters.sqs import SqsQueue
-from remit.change import UNREADABLE, Topic
-from remit.consume import Consumer
-from remit.deliver import relay, work_once
-from remit.errors import Unavailable
-from remit.payment import State
-from remit.ports import App, Delivery
-from remit.process import ProcessRequest, enqueue
+from remit.adapters.aws.sns import SnsTopic
+from remit.adapters.aws.sqs import SqsQueue
+from remit.delivery.consumer import Consumer
+from remit.delivery.relay import relay, work_once
+from remit.domain.change import UNREADABLE, Topic
+from remit.domain.errors import Unavailable
+from remit.domain.payment import State
+from remit.payments.process import ProcessRequest, enqueue
+from remit.ports.app import App
+from remit.ports.delivery import MAX_BACKOFF_SECONDS, Delivery, backoff
 from tests.builders import InTurn, caller
 from tests.contracts.changes import a_message
 from tests.unit.arranged import a_validated, current
@@ -120,7 +120,7 @@ async def test_a_body_nobody_can_read_is_buried_shown_and_redriven_byte_for_byte
     urls: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("remit.adapters.sqs.PEEK_SECONDS", 0)
+    monkeypatch.setattr("remit.adapters.aws.sqs.PEEK_SECONDS", 0)
     app = replace(in_memory, queue=queue, failed=queue)
     payment = await a_validated(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))

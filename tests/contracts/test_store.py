@@ -8,11 +8,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from remit.change import Change, Conflict, KeyUse
-from remit.deliver import relay
-from remit.ledger import Unbalanced
-from remit.payment import RefundState, State
-from remit.ports import App
+from remit.delivery.relay import relay
+from remit.domain.change import Change, Conflict, KeyUse
+from remit.domain.ledger import Unbalanced
+from remit.domain.payment import RefundState, State
+from remit.ports.app import App
 from tests.contracts.changes import (
     AT,
     BIG,

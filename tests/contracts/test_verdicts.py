@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
-from remit.change import Message, Topic
-from remit.ports import App
-from remit.verdict import Verdict
+from remit.domain.change import Message, Topic
+from remit.domain.health_state import Verdict
+from remit.ports.app import App
 
 
 async def test_a_verdict_replaces_only_the_one_before_it(app: App) -> None:

@@ -18,16 +18,16 @@ from urllib.request import Request
 import asyncpg
 import pytest
 
-from remit.app import assemble
-from remit.keys import create_key
-from remit.ports import App
+from remit.assembly.service import assemble
+from remit.clock_and_ids import new_secret
+from remit.oversight.api_keys import create_key
+from remit.ports.app import App
 from remit.settings import read_settings
-from remit.world import new_secret
-from remit_infra.deployment import Deployment
+from remit_infra.build.lambda_package import build
+from remit_infra.deploy.cloudformation import Deployment
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, install, without_gaps
-from remit_infra.environments import Names
-from remit_infra.package import build
+from remit_infra.model.environments import Names
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.tidy.tree import ROOT
 

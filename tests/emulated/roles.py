@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from remit_infra.emulated.emulator import BATCHES
-from remit_infra.graph import Graph
-from remit_infra.permissions import Statement
+from remit_infra.graph.graph import Graph
+from remit_infra.model.permissions import Statement
 
 
 def less(document: dict[str, Any], statement: Statement, action: str) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from remit_infra import deploying
-from remit_infra.deployment import DeployError, Deployment
+from remit_infra.build.lambda_package import Package
+from remit_infra.deploy import lambda_dynamodb
+from remit_infra.deploy.cloudformation import Deployment
 from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
-from remit_infra.environments import Names
-from remit_infra.package import Package
-from remit_infra.restore import Restore, RestoreError
+from remit_infra.model.aws_account import DeployError
+from remit_infra.model.environments import Names
+from remit_infra.restore.dynamodb import Restore, RestoreError
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.emulated.conftest import SETTINGS, Caller, Deployed, remit
 from tests.tidy.tree import ROOT
@@ -125,9 +126,9 @@ def commanded(
         ]
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(deploying, "CODE", function_zip)
+    monkeypatch.setattr(lambda_dynamodb, "CODE", function_zip)
     made = Package(str(function_zip), "", function_zip.stat().st_size, 1)
-    monkeypatch.setattr(deploying, "build", lambda *_, **__: made)
+    monkeypatch.setattr(lambda_dynamodb, "build", lambda *_, **__: made)
     return emulator
 
 
@@ -137,8 +138,8 @@ def deploy(
     stack, template = synthesise(suffix=suffix)
     template = deepcopy(without_gaps(template))
     change(template)
-    monkeypatch.setattr(deploying, "synthesised", lambda **_: (stack, template))
-    return deploying.deploy(suffix, architecture="arm64", ask=False)
+    monkeypatch.setattr(lambda_dynamodb, "synthesised", lambda **_: (stack, template))
+    return lambda_dynamodb.deploy(suffix, architecture="arm64", ask=False)
 
 
 def test_a_deployment_is_made_told_and_taken_down_leaving_nothing(
@@ -161,10 +162,10 @@ def test_a_deployment_is_made_told_and_taken_down_leaving_nothing(
     commanded.client("s3").put_object(
         Bucket="payment-audit-logs-dev-gone-123456789012-us-east-1", Key="segments/1", Body=b"x"
     )
-    deploying.destroy("dev-gone", ask=False)
+    lambda_dynamodb.destroy("dev-gone", ask=False)
     assert left(commanded, "dev-gone") == []
     with pytest.raises(DeployError, match="There is no stack"):
-        deploying.destroy("dev-gone", ask=False)
+        lambda_dynamodb.destroy("dev-gone", ask=False)
 
 
 def left(emulator: Emulator, suffix: str) -> list[str]:
@@ -207,7 +208,7 @@ def test_a_failure_names_the_resource_and_leaves_nothing_half_done(
     assert "  spoilt (AWS::CloudWatch::Alarm): " in str(failed.value)
     assert [name for name in left(commanded, "dev-spoilt") if "payment-code" not in name] == []
     deploy(monkeypatch, "dev-spoilt")
-    deploying.destroy("dev-spoilt", ask=False)
+    lambda_dynamodb.destroy("dev-spoilt", ask=False)
     assert left(commanded, "dev-spoilt") == []
 
 
@@ -226,7 +227,7 @@ def test_prod_is_not_destroyed_while_it_is_protected(
 ) -> None:
     deploy(monkeypatch, "prod-kept")
     with pytest.raises(DeployError, match="protected from deletion"):
-        deploying.destroy("prod-kept", ask=False)
+        lambda_dynamodb.destroy("prod-kept", ask=False)
 
 
 def test_what_stands_in_the_way_is_said_before_anything_is_made(
@@ -237,7 +238,7 @@ def test_what_stands_in_the_way_is_said_before_anything_is_made(
     )
     assert [one.check for one in deployment.problems()] == ["concurrency", "logs"]
     with pytest.raises(DeployError, match="Say so with --yes"):
-        deploying.confirm("Delete it?", ask=True)
+        lambda_dynamodb.confirm("Delete it?", ask=True)
 
 
 def client_of(emulator: Emulator) -> Any:

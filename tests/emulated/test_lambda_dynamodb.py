@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from remit.audit import Verified, verify
-from remit.change import Message
-from remit.doctor import examine
+from remit.domain.change import Message
+from remit.oversight.audit import Verified, verify
+from remit.oversight.reconcile import examine
 from tests.emulated.conftest import DOWN, Deployed, eventually
 
 pytestmark = [

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from remit.verdict import Verdict
-from remit_infra.permissions import LAMBDA_DYNAMODB, Statement
+from remit.domain.health_state import Verdict
+from remit_infra.model.permissions import LAMBDA_DYNAMODB, Statement
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.emulated.conftest import DOWN, LATE, Deployed, eventually
 from tests.emulated.roles import less

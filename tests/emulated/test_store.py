@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from remit.ports import App
+from remit.ports.app import App
 from remit_infra.emulated.emulator import Emulator
 from tests.builders import dynamodb_app
 from tests.contracts.test_reading import *  # noqa: F403  their tests are run by this module's `app`

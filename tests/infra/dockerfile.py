@@ -74,7 +74,7 @@ def broken_promises(source: str) -> Iterator[str]:
     if len(last.of("USER")) > 1:
         yield "nobody becomes another"
     checks = [text.rpartition("CMD ")[2] for text in last.of("HEALTHCHECK")]
-    if checks != ['["python", "-m", "remit.entrypoints.live"]']:
+    if checks != ['["python", "-m", "remit.entrypoints.healthcheck"]']:
         yield "the service says whether it lives"
     if not all(_is_exec_form(text) for text in (*last.of("ENTRYPOINT"), *last.of("CMD"), *checks)):
         yield "signals reach Python"

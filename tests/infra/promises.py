@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from remit.settings import read_settings
-from remit_infra.alarms import ALARMS
-from remit_infra.service_env import ON_DYNAMODB
+from remit_infra.model.alarms import ALARMS
+from remit_infra.model.service_env import ON_DYNAMODB
 from tests.tidy.tree import ROOT
 
 Template = dict[str, Any]

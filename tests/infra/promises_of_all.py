@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from remit_infra.graph import Graph, references
-from remit_infra.permissions import FARGATE_AURORA, LAMBDA_POSTGRES, SIGN_IN_TO_REGISTRY
+from remit_infra.graph.graph import Graph, references
+from remit_infra.model.permissions import FARGATE_AURORA, LAMBDA_POSTGRES, SIGN_IN_TO_REGISTRY
 from tests.infra.recorded import of, one
 from tests.tidy.tree import ROOT
 

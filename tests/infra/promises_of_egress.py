@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from remit_infra.graph import Graph, references
+from remit_infra.graph.graph import Graph, references
 from tests.infra.recorded import of, one
 
 ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"

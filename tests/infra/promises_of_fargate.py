@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from remit.settings import read_settings
-from remit_infra.environments import environment_of
-from remit_infra.graph import Graph, references
-from remit_infra.service_env import ON_AURORA
+from remit_infra.graph.graph import Graph, references
+from remit_infra.model.environments import environment_of
+from remit_infra.model.service_env import ON_AURORA
 from tests.infra.promises_of_all import alarm_names
 from tests.infra.promises_of_egress import container_of, environment_in, is_multi_az
 from tests.infra.recorded import needs, of, one

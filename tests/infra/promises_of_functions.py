@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 
 from remit.settings import read_settings
-from remit_infra.alarms import ALARMS
-from remit_infra.graph import Graph, references
-from remit_infra.service_env import ON_RDS
+from remit_infra.graph.graph import Graph, references
+from remit_infra.model.alarms import ALARMS
+from remit_infra.model.service_env import ON_RDS
 from tests.infra.promises_of_all import alarm_names
 from tests.infra.recorded import needs, of, one
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from remit_infra.graph import Graph, Resource, references
+from remit_infra.graph.graph import Graph, Resource, references
 from tests.infra.recorded import needs, of, one
 
 ANYWHERE = "0.0.0.0/0"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from remit_infra.graph import Graph, Resource
+from remit_infra.graph.graph import Graph, Resource
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000"
 SUFFIXES = ("dev", "staging-001", "prod")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from aws_cdk import aws_s3 as s3
 
-from remit_infra.checks import (
+from remit_infra.graph.scanners import (
     Finding,
     Suppression,
     cfn_lint,

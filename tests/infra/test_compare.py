@@ -5,8 +5,7 @@ import math
 
 import pytest
 
-from remit_infra.bill import Cost
-from remit_infra.compare import (
+from remit_infra.plan.compare import (
     MOST,
     VOLUMES,
     Bill,
@@ -17,7 +16,8 @@ from remit_infra.compare import (
     lines_of,
     total,
 )
-from remit_infra.planned import TOPOLOGIES
+from remit_infra.plan.plan import TOPOLOGIES
+from remit_infra.plan.pricing import Cost
 from tests.infra.test_infra_commands import infra
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from remit_infra.bill import read_prices
-from remit_infra.cost import costs
-from remit_infra.graph import Graph, Resource, of_template
+from remit_infra.graph.graph import Graph, Resource, of_template
+from remit_infra.plan.cost import costs
+from remit_infra.plan.pricing import read_prices
+from remit_infra.plan.usage import SERVICE_OF, USES
 from remit_infra.topologies import fargate_aurora
 from remit_infra.topologies.lambda_postgres import recorded
-from remit_infra.usage import SERVICE_OF, USES
 from tests.infra.promises import Template
 
 pytestmark = pytest.mark.xdist_group("cdk")

@@ -11,11 +11,18 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from remit_infra import deploying_fargate, deploying_pulumi, image
-from remit_infra.deploying_fargate import ASKED_OVER_IPV6, deploy, destroy, has_ipv6, problems
-from remit_infra.deploying_pulumi import Topology
-from remit_infra.deployment import DeployError
-from remit_infra.environments import Refused
+from remit_infra.build import container_image
+from remit_infra.deploy import fargate_aurora, pulumi_topology
+from remit_infra.deploy.fargate_aurora import (
+    ASKED_OVER_IPV6,
+    deploy,
+    destroy,
+    has_ipv6,
+    problems,
+)
+from remit_infra.deploy.pulumi_topology import Topology
+from remit_infra.model.aws_account import DeployError
+from remit_infra.model.environments import Refused
 from remit_infra.topologies.fargate_aurora.configuration import Configuration
 from tests.tidy.tree import ROOT
 
@@ -23,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("recorded")
 
 REPOSITORY = "payment-service-dev"
 DIGEST = f"sha256:{'0' * 64}"
-BUILT = image.Image(
+BUILT = container_image.Image(
     uri=f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@{DIGEST}", tag="1-arm64-0"
 )
 DUAL_STACK = f"123456789012.dkr-ecr.us-east-1.on.aws/{REPOSITORY}@{DIGEST}"
@@ -76,7 +83,7 @@ class World:
 
         return SimpleNamespace(up=up)
 
-    def publish(self, *_: object, **__: object) -> image.Image:
+    def publish(self, *_: object, **__: object) -> container_image.Image:
         assert self.account.has_repository
         self.done.append("published the image")
         return BUILT
@@ -97,18 +104,20 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 
         return done
 
-    planned = image.Plan(tag="1-arm64-0", version="1", architecture="arm64", base=image.BASE)
-    monkeypatch.setattr(deploying_fargate, "require_pulumi", does("looked for Pulumi"))
-    monkeypatch.setattr(
-        deploying_fargate, "aws_clients", does("signed in", (made.account, "us-east-1"))
+    planned = container_image.Plan(
+        tag="1-arm64-0", version="1", architecture="arm64", base=container_image.BASE
     )
-    monkeypatch.setattr(deploying_fargate, "has_ipv6", lambda _: True)
-    monkeypatch.setattr(deploying_fargate, "show_plan", does("showed the plan"))
-    monkeypatch.setattr(deploying_fargate, "confirm", does("asked"))
-    monkeypatch.setattr(image, "plan", does("planned the image", planned))
-    monkeypatch.setattr(image, "publish", made.publish)
+    monkeypatch.setattr(fargate_aurora, "require_pulumi", does("looked for Pulumi"))
+    monkeypatch.setattr(
+        fargate_aurora, "aws_clients", does("signed in", (made.account, "us-east-1"))
+    )
+    monkeypatch.setattr(fargate_aurora, "has_ipv6", lambda _: True)
+    monkeypatch.setattr(fargate_aurora, "show_plan", does("showed the plan"))
+    monkeypatch.setattr(fargate_aurora, "confirm", does("asked"))
+    monkeypatch.setattr(container_image, "plan", does("planned the image", planned))
+    monkeypatch.setattr(container_image, "publish", made.publish)
     monkeypatch.setattr(Topology, "deployment", made.deployment)
-    monkeypatch.setattr(deploying_fargate, "OUTPUTS", made.outputs)
+    monkeypatch.setattr(fargate_aurora, "OUTPUTS", made.outputs)
     return made
 
 
@@ -150,7 +159,7 @@ def test_without_pulumi_nobody_signs_in(world: World, monkeypatch: pytest.Monkey
     def missing() -> None:
         raise DeployError("Pulumi's command line is not on PATH.")
 
-    monkeypatch.setattr(deploying_fargate, "require_pulumi", missing)
+    monkeypatch.setattr(fargate_aurora, "require_pulumi", missing)
     with pytest.raises(DeployError, match="not on PATH"):
         deploy("dev", architecture="arm64", ask=False)
     assert world.done == []
@@ -178,7 +187,7 @@ def test_services_without_ipv6_are_named_and_a_nat_gateway_needs_none(
         asked.append(host)
         return not host.startswith(("kms.", "xray."))
 
-    monkeypatch.setattr(deploying_fargate, "has_ipv6", known)
+    monkeypatch.setattr(fargate_aurora, "has_ipv6", known)
     [problem] = problems(world.account, configuration())
     assert problem.problem.startswith("kms, xray cannot be asked over IPv6 in us-east-1")
     assert "set natGateways to 1" in problem.problem
@@ -194,7 +203,7 @@ def test_a_name_without_an_address_has_no_ipv6() -> None:
 def test_prod_is_protected_from_being_destroyed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploying_pulumi, "require_pulumi", lambda: None)
+    monkeypatch.setattr(pulumi_topology, "require_pulumi", lambda: None)
     with pytest.raises(DeployError, match="prod is protected from deletion"):
         destroy("prod", ask=False)
     assert world.done == []

@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from remit_infra import image
+from remit_infra.build import container_image
 from tests.infra.dockerfile import broken_promises, perform, sent, stages
 from tests.tidy.tree import ROOT, files, name
 
@@ -30,7 +30,11 @@ BY_DIGEST = "python:3.13-slim@sha256:" + "0" * 64
 BOUND_BY_MODES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 """Root, too, may then write only where a file's mode lets it."""
 
-ONLY_ELSEWHERE = ("remit.adapters.embedded", "remit.entrypoints.local", "remit.entrypoints.moving")
+ONLY_ELSEWHERE = (
+    "remit.adapters.postgres.embedded",
+    "remit.entrypoints.cli.local",
+    "remit.entrypoints.cli.migrate_data",
+)
 """What only a laptop imports: each needs the PostgreSQL that is embedded there."""
 
 ONLY_IN_FUNCTIONS = "remit.entrypoints.lambdas"
@@ -41,7 +45,7 @@ def test_the_dockerfile_keeps_its_promises() -> None:
 
 
 BASE = "${PYTHON_IMAGE:?names-the-base-by-its-digest:use-remit-image}"
-CHECK = 'CMD ["python", "-m", "remit.entrypoints.live"]'
+CHECK = 'CMD ["python", "-m", "remit.entrypoints.healthcheck"]'
 
 
 @pytest.mark.parametrize(
@@ -102,9 +106,13 @@ def test_docker_is_sent_what_the_image_is_made_of_and_nothing_else(checkout: Pat
     never = [
         *(".git/config", ".env", ".venv/bin/python", ".remit/vault.key", "dist/function.zip"),
         *("src/remit/.env", "src/remit/adapters/key.pem", "src/remit/__pycache__/app.pyc"),
-        *("src/remit_infra/command.py", "tests/infra/test_dockerfile.py", "requirements/dev.lock"),
+        *(
+            "src/remit_infra/commands/main.py",
+            "tests/infra/test_dockerfile.py",
+            "requirements/dev.lock",
+        ),
     ]
-    made_of = {path.relative_to(checkout).as_posix() for path in image.files(checkout)}
+    made_of = {path.relative_to(checkout).as_posix() for path in container_image.files(checkout)}
     # Docker is always sent these two.
     made_of -= {"Dockerfile", ".dockerignore"}
     assert sent([*ours, *never, "dist/rds-ca.pem"], IGNORING) == made_of

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import asdict
 
-from remit_infra.environments import (
+from remit_infra.model.environments import (
     ENVIRONMENTS,
     LIMITS,
     MAX_SUFFIX,

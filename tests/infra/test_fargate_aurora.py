@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from remit_infra.environments import Refused
-from remit_infra.graph import Graph
+from remit_infra.graph.graph import Graph
+from remit_infra.model.environments import Refused
 from remit_infra.topologies.fargate_aurora import recorded
 from tests.infra import promises_of_all, promises_of_egress, promises_of_fargate
 from tests.infra.recorded import (

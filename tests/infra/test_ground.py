@@ -6,7 +6,7 @@ from typing import Any
 import pulumi_aws as aws
 import pytest
 
-from remit_infra.parts.ground import here
+from remit_infra.components.context import here
 
 
 def test_zones_are_those_nobody_opts_into_in_a_stable_order(

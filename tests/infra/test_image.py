@@ -13,10 +13,19 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from remit_infra import image, image_command, pulumi_deployment
-from remit_infra.docker import INSTALL, Docker, DockerError
-from remit_infra.environments import Refused
-from remit_infra.image import Image, ImageError, Plan, dual_stack, plan, publish
+from remit_infra.build import container_image
+from remit_infra.build.container_image import (
+    Image,
+    ImageError,
+    Plan,
+    dual_stack,
+    plan,
+    publish,
+)
+from remit_infra.build.docker import INSTALL, Docker, DockerError
+from remit_infra.commands import image
+from remit_infra.deploy import pulumi_stack
+from remit_infra.model.environments import Refused
 
 REGION = "eu-west-1"
 URI = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/payment-service-dev"
@@ -82,7 +91,7 @@ def ecr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def repository(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder of a command, where RDS's certificates are found without a network."""
     monkeypatch.chdir(checkout)
-    monkeypatch.setattr(pulumi_deployment, "fetch_authorities", fetched)
+    monkeypatch.setattr(pulumi_stack, "fetch_authorities", fetched)
     return checkout
 
 
@@ -133,7 +142,12 @@ def test_the_same_content_has_the_same_tag(checkout: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "name",
-    ["Dockerfile", "requirements/image.lock", "src/remit/app.py", "src/remit/migrations/0009.sql"],
+    [
+        "Dockerfile",
+        "requirements/image.lock",
+        "src/remit/assembly/service.py",
+        "src/remit/migrations/0009.sql",
+    ],
 )
 def test_other_content_has_another_tag(name: str, checkout: Path) -> None:
     before = planned(checkout)
@@ -158,7 +172,7 @@ def test_another_base_processor_or_certificate_has_another_tag(checkout: Path) -
 
 def test_a_file_that_moves_is_other_content(checkout: Path) -> None:
     before = planned(checkout)
-    (checkout / "src/remit/app.py").rename(checkout / "src/remit/assembly.py")
+    (checkout / "src/remit/assembly/service.py").rename(checkout / "src/remit/assembly.py")
     assert planned(checkout).tag != before.tag
 
 
@@ -166,18 +180,18 @@ def test_an_image_is_built_for_its_platform_from_a_pinned_base(
     checkout: Path, docker: Fake
 ) -> None:
     made = planned(checkout, architecture="x86_64")
-    assert image.build(made, Docker()) == f"payment-service:{made.tag}"
+    assert container_image.build(made, Docker()) == f"payment-service:{made.tag}"
     arguments, _ = docker.heard()[-1]
     assert arguments[:5] == ["buildx", "build", "--load", "--provenance=false", "--sbom=false"]
     assert arguments[arguments.index("--platform") + 1] == "linux/amd64"
-    assert f"--build-arg=PYTHON_IMAGE={image.BASE}" in arguments
+    assert f"--build-arg=PYTHON_IMAGE={container_image.BASE}" in arguments
     assert "--build-arg=VERSION=0.1.0" in arguments
     assert arguments[-2:] == [f"payment-service:{made.tag}", "."]
 
 
 def test_without_buildx_docker_is_told_what_buildkit_knows(checkout: Path, docker: Fake) -> None:
     docker.fails("buildx")
-    image.build(planned(checkout), Docker())
+    container_image.build(planned(checkout), Docker())
     arguments, _ = docker.heard()[-1]
     assert arguments[0] == "build"
     assert "--build-arg=TARGETARCH=arm64" in arguments
@@ -282,10 +296,10 @@ def test_credentials_that_aws_does_not_take_are_said(
 def test_the_command_prints_the_image_and_nothing_else(
     repository: Path, docker: Fake, ecr: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    image_command.image()
+    image.image()
     assert capfd.readouterr().out == f"payment-service:{planned(repository).tag}\n"
     pushed = publish("dev", planned(repository), clients, into(ecr))
-    image_command.image(env="dev", push=True, json=True)
+    image.image(env="dev", push=True, json=True)
     shown = capfd.readouterr()
     assert json.loads(shown.out) == {"uri": pushed.uri, "tag": pushed.tag}
     assert "is there already" in shown.err
@@ -310,7 +324,7 @@ def test_a_mistake_is_one_line(
 ) -> None:
     monkeypatch.setenv("PATH", str(repository))
     with pytest.raises(SystemExit) as ended:
-        image_command.image(**given)
+        image.image(**given)
     assert ended.value.code == status
     assert said in " ".join(capsys.readouterr().err.split())
 
@@ -319,7 +333,7 @@ def test_the_revision_is_the_commit_that_is_checked_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert image.revision() == "unknown"
+    assert container_image.revision() == "unknown"
     for words in (
         ("init", "-q"),
         ("-c", "user.name=a", "-c", "user.email=a@b.test", "commit", "-qm", "a", "--allow-empty"),
@@ -328,6 +342,6 @@ def test_the_revision_is_the_commit_that_is_checked_out(
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     )
-    assert image.revision() == commit.stdout.strip()
+    assert container_image.revision() == commit.stdout.strip()
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert image.revision() == "unknown"
+    assert container_image.revision() == "unknown"

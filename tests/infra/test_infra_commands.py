@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from remit_infra.diagram import lines, svg
-from remit_infra.graph import Graph, Resource
-from remit_infra.planned import TOPOLOGIES
+from remit_infra.graph.graph import Graph, Resource
+from remit_infra.plan.diagram import lines, svg
+from remit_infra.plan.plan import TOPOLOGIES
 from remit_infra.topologies import fargate_aurora, lambda_postgres
 from tests.tidy.tree import ROOT
 
@@ -53,7 +53,7 @@ def test_without_the_tools_for_aws_a_command_says_how_to_get_them(
 ) -> None:
     code = (
         f"import sys; sys.modules |= dict.fromkeys({INSTALLED_BY_MAKE_AWS})\n"
-        "from remit_infra.command import main\n"
+        "from remit_infra.commands.main import main\n"
         "main()\n"
     )
     ran = subprocess.run(

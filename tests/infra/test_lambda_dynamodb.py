@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from remit_infra.edge import ROUTES
-from remit_infra.environments import Refused
+from remit_infra.model.environments import Refused
+from remit_infra.model.gateway import ROUTES
 from remit_infra.topologies.lambda_dynamodb import api
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.infra.conftest import ENVIRONMENT_SUFFIXES

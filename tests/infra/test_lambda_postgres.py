@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from remit_infra.environments import Refused
-from remit_infra.graph import Graph
+from remit_infra.graph.graph import Graph
+from remit_infra.model.environments import Refused
 from remit_infra.topologies.lambda_postgres import recorded
 from tests.infra import promises_of_all, promises_of_functions, promises_of_network
 from tests.infra.recorded import (

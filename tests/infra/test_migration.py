@@ -5,8 +5,8 @@ from typing import Any
 import boto3
 import pytest
 
-from remit_infra.parts import migration
-from remit_infra.parts.migration import MigrationFailed, run_task
+from remit_infra.components.compute import migration
+from remit_infra.components.compute.migration import MigrationFailed, run_task
 
 TASK = "arn:aws:ecs:us-east-1:123456789012:task/payment-cluster-dev/0123456789abcdef"
 ASKED: dict[str, Any] = {

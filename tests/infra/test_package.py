@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remit_infra.package import PackageError, build
+from remit_infra.build.lambda_package import PackageError, build
 from tests.tidy.tree import ROOT
 
 LOCK = ROOT / "requirements/function.lock"

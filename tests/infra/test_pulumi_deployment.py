@@ -13,10 +13,10 @@ import pytest
 from moto import mock_aws
 from pulumi import automation as auto
 
-from remit_infra import deploying_postgres, deploying_pulumi, pulumi_deployment
-from remit_infra.deployment import DeployError, Problem
-from remit_infra.environments import Names
-from remit_infra.pulumi_deployment import PulumiDeployment, fetch_authorities, release
+from remit_infra.deploy import lambda_postgres, pulumi_stack, pulumi_topology
+from remit_infra.deploy.pulumi_stack import PulumiDeployment, fetch_authorities, release
+from remit_infra.model.aws_account import DeployError, Problem
+from remit_infra.model.environments import Names
 from tests.tidy.tree import ROOT
 
 pytestmark = pytest.mark.xdist_group("recorded")
@@ -57,7 +57,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    for module in (deploying_postgres, deploying_pulumi):
+    for module in (lambda_postgres, pulumi_topology):
         monkeypatch.setattr(module, "require_pulumi", lambda: None)
     monkeypatch.chdir(ROOT)
     with mock_aws():
@@ -73,20 +73,20 @@ def test_what_would_fail_in_the_account_is_said_first(
         asked.append(reserved)
         yield Problem("logs", "API Gateway may not write logs")
 
-    monkeypatch.setattr(deploying_postgres, "account_problems", problems)
+    monkeypatch.setattr(lambda_postgres, "account_problems", problems)
     with pytest.raises(DeployError, match="logs: API Gateway may not write logs"):
-        deploying_postgres.deploy("staging-001", architecture="arm64", ask=False)
+        lambda_postgres.deploy("staging-001", architecture="arm64", ask=False)
     assert asked == [40 + 40 + 2 + 2 + 1]
 
 
 def test_a_stack_that_is_not_there_has_no_settings(account: None) -> None:
     with pytest.raises(DeployError, match="staging-001 is not deployed here"):
-        deploying_postgres.exports("staging-001")
+        lambda_postgres.exports("staging-001")
 
 
 def test_prod_is_protected_from_being_destroyed(account: None) -> None:
     with pytest.raises(DeployError, match="prod is protected from deletion"):
-        deploying_postgres.destroy("prod", ask=False)
+        lambda_postgres.destroy("prod", ask=False)
 
 
 class Stack:
@@ -205,7 +205,7 @@ def test_only_certificates_are_taken_for_certificates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "us-east-1.pem"
-    monkeypatch.setattr(pulumi_deployment, "AUTHORITIES", f"file://{tmp_path}/{{region}}.pem")
+    monkeypatch.setattr(pulumi_stack, "AUTHORITIES", f"file://{tmp_path}/{{region}}.pem")
     target = tmp_path / "dist" / "rds-ca.pem"
     with pytest.raises(DeployError, match="cannot be fetched"):
         fetch_authorities("us-east-1", target)

@@ -12,9 +12,9 @@ from botocore.session import Session
 from botocore.validate import validate_parameters
 from moto import mock_aws
 
-from remit.doctor import Discrepancy
-from remit_infra.restore import RestoreError
-from remit_infra.restore_aurora import AuroraRestore, asked_of, verified_in
+from remit.oversight.reconcile import Discrepancy
+from remit_infra.restore.aurora import AuroraRestore, asked_of, verified_in
+from remit_infra.restore.dynamodb import RestoreError
 from tests.service import run_command
 
 SUFFIX = "staging-001"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from remit_infra.checks import checkov, suppressions, unaccepted
-from remit_infra.graph import Graph
-from remit_infra.planned import RECORDED
-from remit_infra.terraform import Terraform, TerraformError, to_terraform
-from remit_infra.terraform_names import OWN, attribute_of, type_of
+from remit_infra.graph.graph import Graph
+from remit_infra.graph.scanners import checkov, suppressions, unaccepted
+from remit_infra.graph.terraform import Terraform, TerraformError, to_terraform
+from remit_infra.graph.terraform_names import OWN, attribute_of, type_of
+from remit_infra.plan.plan import RECORDED
 from tests.infra.recorded import CERTIFICATE, SUFFIXES
 from tests.tidy.tree import ROOT
 

@@ -5,20 +5,20 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from remit.adapters import sns
-from remit.adapters.vault import EnvelopeVault, FileKey
-from remit.audit import Sealer
-from remit.change import Message
-from remit.deliver import relay
+from remit.adapters.aws import sns
+from remit.adapters.files.vault import EnvelopeVault, FileKey
+from remit.delivery.relay import relay
+from remit.domain.change import Message
 from remit.entrypoints.worker import METRICS_INTERVAL_SECONDS, MONITOR_INTERVAL_SECONDS
-from remit.outcome import Accepted
-from remit.ports import App
-from remit.process import ProcessRequest, process
+from remit.oversight.audit import Sealer
+from remit.payments.process import ProcessRequest, process
+from remit.payments.results import Accepted
+from remit.payments.validate import validate
+from remit.ports.app import App
 from remit.settings import Settings
-from remit.validate import validate
-from remit_infra.bill import MONTH_MINUTES
-from remit_infra.cost_containers import MEASURE_SECONDS, RECEIVE_SECONDS, WATCH_SECONDS
-from remit_infra.usage import KMS_REQUESTS, SEALED_TOGETHER, SENT_TOGETHER, USES
+from remit_infra.plan.cost_containers import MEASURE_SECONDS, RECEIVE_SECONDS, WATCH_SECONDS
+from remit_infra.plan.pricing import MONTH_MINUTES
+from remit_infra.plan.usage import KMS_REQUESTS, SEALED_TOGETHER, SENT_TOGETHER, USES
 from tests.builders import caller, memory_app, order, plain_card
 
 PAYMENTS = 20

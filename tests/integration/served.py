@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from remit.clock_and_ids import new_secret
+from remit.domain.payment import Mode
 from remit.entrypoints.serve import serve
-from remit.keys import create_key
-from remit.payment import Mode
-from remit.ports import App
-from remit.world import new_secret
+from remit.oversight.api_keys import create_key
+from remit.ports.app import App
 from tests.service import Answered, wait_until
 
 T = TypeVar("T")

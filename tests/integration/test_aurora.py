@@ -11,22 +11,22 @@ import pytest
 from moto import mock_aws
 from msgspec import structs
 
-from remit.adapters.postgres_connection import Connection, UrlLogin, connect
-from remit.adapters.sqs import SqsQueue
-from remit.app import assemble
-from remit.audit import Verified, verify
-from remit.doctor import examine
+from remit.adapters.aws.sqs import SqsQueue
+from remit.adapters.postgres.connection import Connection, UrlLogin, connect
+from remit.adapters.postgres.migrations import migrate
+from remit.assembly.service import assemble
+from remit.domain.errors import Unavailable
+from remit.domain.payment import State
 from remit.entrypoints.worker import run_worker
-from remit.errors import Unavailable
-from remit.health import health
-from remit.migrations import migrate
-from remit.payment import State
-from remit.ports import App
-from remit.process import ProcessRequest, enqueue
-from remit.quiet import looking
+from remit.idle import looking
+from remit.oversight.audit import Verified, verify
+from remit.oversight.health import health
+from remit.oversight.reconcile import examine
+from remit.payments.process import ProcessRequest, enqueue
+from remit.ports.app import App
 from remit.settings import Settings, SettingsError
 from remit_infra.emulated.database import EmulatedDatabase
-from remit_infra.service_env import ON_AURORA
+from remit_infra.model.service_env import ON_AURORA
 from tests.builders import caller
 from tests.contracts.test_aws import settings_in_aws
 from tests.integration.test_rds import Rotated, login_of, make_database

@@ -8,20 +8,20 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from remit.adapters.memory import MemoryStore
-from remit.adapters.redis_cache import RedisCache
-from remit.app import assemble
-from remit.app_aws import with_redis
-from remit.change import Change, Conflict
-from remit.entrypoints.answers import payment_view
-from remit.outcome import Accepted
-from remit.payment import Payment, State
-from remit.ports import App
-from remit.process import ProcessRequest, process
+from remit.adapters.memory.store import MemoryStore
+from remit.adapters.redis.cache import RedisCache
+from remit.assembly.aws import with_redis
+from remit.assembly.service import assemble
+from remit.domain.change import Change, Conflict
+from remit.domain.payment import Payment, State
+from remit.domain.payment_summary import Shown, shown
+from remit.http.responses import payment_view
+from remit.payments.process import ProcessRequest, process
+from remit.payments.results import Accepted
+from remit.ports.app import App
 from remit.settings import Secret, SettingsError
-from remit.shown import Shown, shown
 from remit_infra.emulated.cache import EmulatedCache
-from remit_infra.service_env import IN_ELASTICACHE
+from remit_infra.model.service_env import IN_ELASTICACHE
 from tests.builders import (
     DECLINED_CARD,
     GOOD_CARD,

@@ -16,13 +16,14 @@ import pytest
 import structlog
 from stdnum import luhn
 
-from remit.adapters.files import FileTopic
-from remit.audit import Sealer
-from remit.deliver import relay, sweep, work_once
+from remit.adapters.files.storage import FileTopic
+from remit.delivery.relay import relay, sweep, work_once
+from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
+from remit.domain.payment import Answer, Approved, Declined
 from remit.entrypoints.logs import configure_logs
-from remit.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.payment import Answer, Approved, Declined
-from remit.ports import App, Instruction
+from remit.oversight.audit import Sealer
+from remit.ports.app import App
+from remit.ports.processor import Instruction
 from remit.settings import Settings
 from tests.builders import clock_of, postgres_app
 from tests.integration.served import JSON, Served

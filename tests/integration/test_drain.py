@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from remit.keys import create_key
-from remit.world import new_secret
+from remit.clock_and_ids import new_secret
+from remit.oversight.api_keys import create_key
 from tests.builders import GOOD_CARD, postgres_app
 from tests.integration.conftest import Serve
 from tests.integration.served import JSON, Served
@@ -55,7 +55,7 @@ class Server:
 
     def check(self) -> int:
         """The container's own health check."""
-        check = [sys.executable, "-m", "remit.entrypoints.live"]
+        check = [sys.executable, "-m", "remit.entrypoints.healthcheck"]
         environ = os.environ | {"PORT": str(self._port)}
         return subprocess.run(check, env=environ, check=False).returncode
 

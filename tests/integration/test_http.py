@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from remit.audit import Sealer
-from remit.deliver import relay, work_once
-from remit.doctor import examine
-from remit.ports import App, is_id
+from remit.delivery.relay import relay, work_once
+from remit.domain.ids import is_id
+from remit.oversight.audit import Sealer
+from remit.oversight.reconcile import examine
+from remit.ports.app import App
 from tests.builders import (
     GOOD_CARD,
     clock_of,

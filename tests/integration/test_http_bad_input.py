@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from remit.ports import App
+from remit.ports.app import App
 from tests.builders import GOOD_CARD
 from tests.integration.served import JSON, Served
 from tests.unit.arranged import store_of

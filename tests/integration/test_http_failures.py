@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from remit.adapters.limiter import LocalLimiter
-from remit.errors import Unavailable
+from remit.adapters.memory.limiter import LocalLimiter
+from remit.domain.errors import Unavailable
 from remit.settings import Settings
 from tests.builders import DECLINED_CARD, clock_of, memory_app, postgres_app, processor_of
 from tests.integration.served import Served

@@ -1,14 +1,14 @@
 """One payment from validation to refund, over each store."""
 
-from remit.audit import Sealer, Verified, verify
-from remit.deliver import relay
-from remit.doctor import examine
-from remit.outcome import Accepted, Refused, Replayed
-from remit.payment import State
-from remit.ports import App
-from remit.process import ProcessRequest, process
-from remit.refund import refund
-from remit.validate import validate
+from remit.delivery.relay import relay
+from remit.domain.payment import State
+from remit.oversight.audit import Sealer, Verified, verify
+from remit.oversight.reconcile import examine
+from remit.payments.process import ProcessRequest, process
+from remit.payments.refund import refund
+from remit.payments.results import Accepted, Refused, Replayed
+from remit.payments.validate import validate
+from remit.ports.app import App
 from tests.builders import caller, order
 
 

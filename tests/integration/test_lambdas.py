@@ -12,16 +12,16 @@ import msgspec
 import pytest
 from moto import mock_aws
 
-from remit.audit import Verified, verify
+from remit.clock_and_ids import new_secret
+from remit.domain.payment import State
 from remit.entrypoints.lambdas import delivery, health, processing, validation
 from remit.entrypoints.lambdas.delivery import Delivery
 from remit.entrypoints.lambdas.processing import Processing
 from remit.entrypoints.lambdas.proxy import Http
-from remit.keys import create_key
-from remit.payment import State
-from remit.ports import App
-from remit.process import ProcessRequest, enqueue
-from remit.world import new_secret
+from remit.oversight.api_keys import create_key
+from remit.oversight.audit import Verified, verify
+from remit.payments.process import ProcessRequest, enqueue
+from remit.ports.app import App
 from tests.builders import GOOD_CARD, caller, clock_of, processor_of
 from tests.contracts.test_aws import settings_of_a_deployment
 from tests.integration.test_http_bad_input import FINE, PROCESS_REFUSED, REFUSED, refusal_of

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from remit.adapters.postgres_copy import Copy, CopyRefused
-from remit.audit import Sealer
-from remit.deliver import relay
-from remit.migrations import migrate
-from remit.ports import App
-from remit.validate import validate
-from remit.world import new_secret
+from remit.adapters.postgres.masked_copy import Copy, CopyRefused
+from remit.adapters.postgres.migrations import migrate
+from remit.clock_and_ids import new_secret
+from remit.delivery.relay import relay
+from remit.oversight.audit import Sealer
+from remit.payments.validate import validate
+from remit.ports.app import App
 from tests.builders import DECLINED_CARD, GOOD_CARD, caller, order
 from tests.integration.test_canaries import everything_stored
 from tests.unit.arranged import a_processed, a_refund, a_validated

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from remit.keys import create_key
-from remit.ports import ApiKey, App
-from remit.world import new_secret
+from remit.clock_and_ids import new_secret
+from remit.oversight.api_keys import create_key
+from remit.ports.api_keys import ApiKey
+from remit.ports.app import App
 from tests.service import run_command
 
 pytestmark = pytest.mark.slow

@@ -17,22 +17,22 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from remit.adapters.postgres_connection import Connection, connect
-from remit.adapters.rds import SecretLogin, span
-from remit.app import assemble
-from remit.audit import Sealer, Verified, verify
-from remit.deliver import relay
-from remit.doctor import examine
+from remit.adapters.aws.rds import SecretLogin, span
+from remit.adapters.postgres.connection import Connection, connect
+from remit.adapters.postgres.migrations import migrate
+from remit.assembly.service import assemble
+from remit.delivery.relay import relay
+from remit.domain.errors import Unavailable
+from remit.domain.payment import State
 from remit.entrypoints.lambdas.delivery import Delivery
-from remit.errors import Unavailable
-from remit.migrations import migrate
-from remit.outcome import Replayed
-from remit.payment import State
-from remit.process import ProcessRequest, enqueue, process
+from remit.oversight.audit import Sealer, Verified, verify
+from remit.oversight.reconcile import examine
+from remit.payments.process import ProcessRequest, enqueue, process
+from remit.payments.results import Replayed
 from remit.settings import Settings, SettingsError
 from remit_infra.emulated.certificate import make_certificate
 from remit_infra.emulated.database import ADMIN, DATABASE, EmulatedDatabase
-from remit_infra.service_env import ON_RDS
+from remit_infra.model.service_env import ON_RDS
 from tests.builders import DECLINED_CARD, caller
 from tests.contracts.test_aws import settings_in_aws
 from tests.unit.arranged import a_processed, a_validated, current

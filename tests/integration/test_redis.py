@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 from redis.asyncio.connection import SSLConnection
 
-from remit.adapters import elasticache
-from remit.adapters.limiter import LocalLimiter
-from remit.adapters.redis_connection import RedisConnection
-from remit.adapters.redis_limiter import PARTS, RedisLimiter
-from remit.app_aws import with_redis
-from remit.errors import Unavailable
-from remit.health import Monitor, health
-from remit.ports import App
-from remit.verdict import Check
-from remit.world import now
+from remit.adapters.aws import elasticache
+from remit.adapters.memory.limiter import LocalLimiter
+from remit.adapters.redis.connection import RedisConnection
+from remit.adapters.redis.limiter import PARTS, RedisLimiter
+from remit.assembly.aws import with_redis
+from remit.clock_and_ids import now
+from remit.domain.errors import Unavailable
+from remit.domain.health_state import Check
+from remit.oversight.health import Monitor, health
+from remit.ports.app import App
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.certificate import make_certificate
 from tests.builders import (
@@ -183,11 +183,11 @@ async def test_a_redis_that_hangs_is_given_up_once_and_not_waited_for_again(
     clock = StoppedClock()
     limiter = new_limiter(per_second=1_000, burst=10_000, clock=clock)
     await limiter.take("k1")
-    monkeypatch.setattr("remit.adapters.redis_connection.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("remit.adapters.redis.connection.ANSWER_SECONDS", 0.05)
     with cache.hanging():
         waits = await asyncio.gather(*(limiter.take("k1") for _ in range(50)))
         assert waits.count(None) == 1
-        monkeypatch.setattr("remit.adapters.redis_connection.ANSWER_SECONDS", 3_600.0)
+        monkeypatch.setattr("remit.adapters.redis.connection.ANSWER_SECONDS", 3_600.0)
         clock.advance(5)
         assert await limiter.take("k1") is None
         assert await limiter.take("k1") == 1

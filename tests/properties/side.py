@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from remit.adapters.postgres_delivery import PostgresQueue
-from remit.audit import Sealer, Verified, verify
-from remit.change import AuditEntry, Change, Message, Topic
-from remit.deliver import forget, relay, sweep, work_once
-from remit.doctor import examine
-from remit.errors import Unavailable
-from remit.outcome import Accepted, Outcome, Queued, Refused, Replayed
-from remit.payment import Payment
-from remit.ports import App
+from remit.adapters.postgres.delivery import PostgresQueue
+from remit.delivery.relay import forget, relay, sweep, work_once
+from remit.domain.change import AuditEntry, Change, Message, Topic
+from remit.domain.errors import Unavailable
+from remit.domain.payment import Payment
+from remit.oversight.audit import Sealer, Verified, verify
+from remit.oversight.reconcile import examine
+from remit.payments.results import Accepted, Outcome, Queued, Refused, Replayed
+from remit.ports.app import App
 from tests.builders import clock_of, processor_of
 
 When = Literal["before", "after"]

@@ -27,13 +27,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from remit.change import Caller
-from remit.outcome import Outcome
-from remit.ports import App
-from remit.process import ProcessRequest, authorize, cancel, capture, enqueue, process
-from remit.refund import refund
+from remit.domain.change import Caller
+from remit.payments.process import (
+    ProcessRequest,
+    authorize,
+    cancel,
+    capture,
+    enqueue,
+    process,
+)
+from remit.payments.refund import refund
+from remit.payments.results import Outcome
+from remit.payments.validate import CardInput, validate
+from remit.ports.app import App
 from remit.settings import Settings
-from remit.validate import CardInput, validate
 from tests.builders import (
     DECLINED_CARD,
     GOOD_CARD,

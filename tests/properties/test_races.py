@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from remit.doctor import examine
-from remit.errors import InvalidState, KeyInFlight
-from remit.outcome import Accepted, Outcome, Refused, Replayed
-from remit.payment import State
-from remit.ports import App, PageQuery
-from remit.process import ProcessRequest, authorize, cancel, capture, process
-from remit.refund import refund
-from remit.validate import validate
+from remit.domain.errors import InvalidState, KeyInFlight
+from remit.domain.payment import State
+from remit.oversight.reconcile import examine
+from remit.payments.process import ProcessRequest, authorize, cancel, capture, process
+from remit.payments.refund import refund
+from remit.payments.results import Accepted, Outcome, Refused, Replayed
+from remit.payments.validate import validate
+from remit.ports.app import App
+from remit.ports.store import PageQuery
 from tests.builders import caller, order, postgres_app, processor_of
 from tests.unit.arranged import accepted, deliver_all, seal_all
 

@@ -2,16 +2,23 @@
 
 from msgspec.structs import replace
 
-from remit.adapters.memory import MemoryBucket, MemoryPublisher, MemoryQueue, MemoryStore
-from remit.audit import Sealer
-from remit.deliver import relay, work_once
-from remit.errors import InvalidRequest, RemitError
-from remit.outcome import Accepted, Outcome, Queued, Refused, Replayed
-from remit.payment import Payment, Refund
-from remit.ports import App, Bucket, Publisher
-from remit.process import ProcessRequest, authorize, process
-from remit.refund import refund
-from remit.validate import validate
+from remit.adapters.memory.store import (
+    MemoryBucket,
+    MemoryPublisher,
+    MemoryQueue,
+    MemoryStore,
+)
+from remit.delivery.relay import relay, work_once
+from remit.domain.errors import InvalidRequest, RemitError
+from remit.domain.payment import Payment, Refund
+from remit.oversight.audit import Sealer
+from remit.payments.process import ProcessRequest, authorize, process
+from remit.payments.refund import refund
+from remit.payments.results import Accepted, Outcome, Queued, Refused, Replayed
+from remit.payments.validate import validate
+from remit.ports.app import App
+from remit.ports.audit import Bucket
+from remit.ports.delivery import Publisher
 from tests.builders import GOOD_CARD, caller, order
 
 

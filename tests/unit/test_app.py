@@ -7,10 +7,10 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from remit.app import assemble
-from remit.ports import is_id
+from remit.assembly.service import assemble
+from remit.clock_and_ids import Ids, new_id, now
+from remit.domain.ids import is_id
 from remit.settings import Settings, SettingsError
-from remit.world import Ids, new_id, now
 
 
 def test_an_id_is_a_uuid_of_version_7_that_holds_the_time() -> None:
@@ -31,7 +31,7 @@ def test_ids_made_in_a_row_sort_in_that_row() -> None:
 
 def test_ids_keep_their_order_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([2_000_000_999_999, 2_000_000_999_999, 1_000_000_000_000, 2_000_001_000_001])
-    monkeypatch.setattr("remit.world.time_ns", lambda: next(times))
+    monkeypatch.setattr("remit.clock_and_ids.time_ns", lambda: next(times))
     ids = Ids()
     made = [ids() for _ in range(4)]
     assert made == sorted(set(made))

@@ -6,8 +6,8 @@ import hashlib
 import msgspec
 import pytest
 
-from remit.audit import Broken, Sealer, Verified, seal_key, segment_key, verify
-from remit.ports import App
+from remit.oversight.audit import Broken, Sealer, Verified, seal_key, segment_key, verify
+from remit.ports.app import App
 from remit.settings import Settings
 from tests.builders import AppFactory
 from tests.unit.arranged import a_processed, objects_of, seal_all, store_of

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from remit.adapters.batch import Batcher
+from remit.adapters.postgres.group_commit import Batcher
 
 
 class Flusher:

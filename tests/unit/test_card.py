@@ -8,10 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum import luhn
 
-from remit.card import Card, CardSummary, holds_card_number, mask_card_numbers, read_card
-from remit.errors import InvalidRequest
-from remit.process import ProcessRequest
-from remit.validate import Amount, CardInput, PaymentRequest
+from remit.domain.card import (
+    Card,
+    CardSummary,
+    holds_card_number,
+    mask_card_numbers,
+    read_card,
+)
+from remit.domain.errors import InvalidRequest
+from remit.payments.process import ProcessRequest
+from remit.payments.validate import Amount, CardInput, PaymentRequest
 from tests.builders import GOOD_CARD
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

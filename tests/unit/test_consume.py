@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from remit.adapters.memory import MemoryQueue
-from remit.change import UNREADABLE, Message
-from remit.consume import Consumer
-from remit.deliver import relay
-from remit.errors import Unavailable
-from remit.payment import Answer, Payment, State
-from remit.ports import App, Delivery, Instruction
-from remit.process import ProcessRequest, enqueue
+from remit.adapters.memory.store import MemoryQueue
+from remit.delivery.consumer import Consumer
+from remit.delivery.relay import relay
+from remit.domain.change import UNREADABLE, Message
+from remit.domain.errors import Unavailable
+from remit.domain.payment import Answer, Payment, State
+from remit.payments.process import ProcessRequest, enqueue
+from remit.ports.app import App
+from remit.ports.delivery import Delivery
+from remit.ports.processor import Instruction
 from remit.settings import Settings
 from tests.builders import AppFactory, caller, clock_of, processor_of
 from tests.unit.arranged import a_validated, current, queue_of
@@ -216,7 +218,7 @@ async def is_empty(queue: Recorded) -> bool:
 async def test_a_queue_that_is_down_is_asked_again(
     new_app: AppFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remit.consume.FAILURE_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("remit.delivery.consumer.FAILURE_PAUSE_SECONDS", 0.001)
     app, _, queue = watched(new_app)
     payment = await an_enqueued(app)
     failures = [Unavailable("The queue cannot be reached."), RuntimeError("unforeseen")]

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from remit.change import Change, Message, Topic
-from remit.deliver import forget, relay, sweep, take_step, work_once
-from remit.errors import InvalidState, KeyReused
-from remit.payment import Payment, RefundState, State
-from remit.ports import App
-from remit.process import ProcessRequest, cancel, enqueue, process
+from remit.delivery.relay import forget, relay, sweep, take_step, work_once
+from remit.domain.change import Change, Message, Topic
+from remit.domain.errors import InvalidState, KeyReused
+from remit.domain.payment import Payment, RefundState, State
+from remit.payments.process import ProcessRequest, cancel, enqueue, process
+from remit.payments.validate import CardInput, validate
+from remit.ports.app import App
 from remit.settings import Settings
-from remit.validate import CardInput, validate
 from tests.builders import (
     DECLINED_CARD,
     GOOD_CARD,

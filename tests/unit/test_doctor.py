@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from remit.audit import seal_key, segment_key
-from remit.doctor import examine
-from remit.payment import Payment
-from remit.ports import App
+from remit.domain.payment import Payment
+from remit.oversight.audit import seal_key, segment_key
+from remit.oversight.reconcile import examine
+from remit.ports.app import App
 from tests.builders import processor_of
 from tests.unit.arranged import (
     a_processed,

@@ -9,9 +9,9 @@ from threading import Barrier, Thread
 import msgspec
 import pytest
 
-from remit.adapters import files
-from remit.adapters.files import FileTopic, FolderBucket
-from remit.change import Message, Topic
+from remit.adapters.files import storage
+from remit.adapters.files.storage import FileTopic, FolderBucket
+from remit.domain.change import Message, Topic
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_publishers_at_once_never_cut_each_others_lines(tmp_path: Path) -> None:
 async def test_a_topic_that_has_grown_is_put_aside_and_one_earlier_file_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "TOPIC_FILE_BYTES", 100)
+    monkeypatch.setattr(storage, "TOPIC_FILE_BYTES", 100)
     path, earlier = tmp_path / "alerts.jsonl", tmp_path / "alerts.earlier.jsonl"
     topic = FileTopic(path)
     line = msgspec.json.encode(message(1)) + b"\n"

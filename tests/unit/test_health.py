@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from remit.adapters.memory import MemoryVerdicts
-from remit.deliver import relay, work_once
-from remit.errors import Unavailable
-from remit.health import Monitor, health
-from remit.ports import App
-from remit.process import ProcessRequest, enqueue
+from remit.adapters.memory.store import MemoryVerdicts
+from remit.delivery.relay import relay, work_once
+from remit.domain.errors import Unavailable
+from remit.domain.health_state import Check, Verdict
+from remit.oversight.health import Monitor, health
+from remit.payments.process import ProcessRequest, enqueue
+from remit.ports.app import App
 from remit.settings import Settings
-from remit.verdict import Check, Verdict
 from tests.builders import AppFactory, caller, clock_of, processor_of
 from tests.unit.arranged import a_processed, a_validated, deliver_all, queue_of, told
 
@@ -62,7 +62,7 @@ async def test_a_database_that_does_not_answer_is_unhealthy(app: App, database: 
 async def test_a_dependency_that_is_stuck_is_given_up(
     app: App, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remit.health.CHECK_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("remit.oversight.health.CHECK_TIMEOUT_SECONDS", 0.01)
     database.mood = "stuck"
     assert await failing(app) == {"database": "no answer in time"}
 

@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from remit.change import Caller
-from remit.errors import RateLimited, Unauthenticated
-from remit.keys import MERCHANT, Authenticator, NewKey, create_key, key_hash
-from remit.payment import Mode
-from remit.ports import App
+from remit.clock_and_ids import new_secret
+from remit.domain.change import Caller
+from remit.domain.errors import RateLimited, Unauthenticated
+from remit.domain.payment import Mode
+from remit.oversight.api_keys import MERCHANT, Authenticator, NewKey, create_key, key_hash
+from remit.ports.app import App
 from remit.settings import Settings
-from remit.world import new_secret
 from tests.builders import AppFactory, clock_of
 from tests.unit.arranged import store_of
 

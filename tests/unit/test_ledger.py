@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from remit.change import Change
-from remit.ledger import (
+from remit.domain.change import Change
+from remit.domain.ledger import (
     Posting,
     Unbalanced,
     check_balanced,
@@ -14,7 +14,7 @@ from remit.ledger import (
     processor_account,
     transfer,
 )
-from remit.money import Money
+from remit.domain.money import Money
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from remit.adapters import limiter as limiter_module
-from remit.adapters.limiter import LocalLimiter
+from remit.adapters.memory import limiter as limiter_module
+from remit.adapters.memory.limiter import LocalLimiter
 from tests.builders import StoppedClock
 
 

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from remit.errors import InvalidRequest
-from remit.money import Money, exponent, major_units, read_amount
+from remit.domain.errors import InvalidRequest
+from remit.domain.money import Money, exponent, major_units, read_amount
 
 MAXIMUM_MINOR = 99_999_999
 

@@ -10,15 +10,15 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 from botocore.validate import validate_parameters
 
-from remit.adapters.ecs import OneOff
-from remit.adapters.operator import OUT_OF_REACH, OperatorKeys, TaskOperator
-from remit.adapters.sqs import SqsQueue
-from remit.app import assemble
-from remit.errors import InvalidRequest, Unavailable
-from remit.keys import create_key
-from remit.ports import App
+from remit.adapters.aws.ecs import OneOff
+from remit.adapters.aws.operator_client import OUT_OF_REACH, OperatorKeys, TaskOperator
+from remit.adapters.aws.sqs import SqsQueue
+from remit.assembly.service import assemble
+from remit.clock_and_ids import new_secret
+from remit.domain.errors import InvalidRequest, Unavailable
+from remit.oversight.api_keys import create_key
+from remit.ports.app import App
 from remit.settings import Settings, SettingsError
-from remit.world import new_secret
 
 TASK_ID = "0123456789abcdef"
 TASK = f"arn:aws:ecs:us-east-1:123456789012:task/payment-cluster-dev/{TASK_ID}"

@@ -6,10 +6,10 @@ from itertools import product
 import pytest
 from msgspec.structs import replace
 
-from remit.card import CardSummary
-from remit.errors import InvalidState
-from remit.ledger import Posting
-from remit.payment import (
+from remit.domain.card import CardSummary
+from remit.domain.errors import InvalidState
+from remit.domain.ledger import Posting
+from remit.domain.payment import (
     TRANSITIONS,
     Approved,
     Declined,

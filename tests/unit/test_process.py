@@ -6,20 +6,21 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 
-from remit.ask import resolve
-from remit.card import CardSummary
-from remit.errors import (
+from remit.domain.card import CardSummary
+from remit.domain.errors import (
     InvalidState,
     KeyInFlight,
     KeyReused,
     NotFound,
     ProcessorUnavailable,
 )
-from remit.payment import Answer, Declined, Operation, State
-from remit.ports import App, Instruction
-from remit.process import ProcessRequest, authorize, cancel, capture, process
+from remit.domain.payment import Answer, Declined, Operation, State
+from remit.payments.operations import resolve
+from remit.payments.process import ProcessRequest, authorize, cancel, capture, process
+from remit.payments.validate import CardInput
+from remit.ports.app import App
+from remit.ports.processor import Instruction
 from remit.settings import Settings
-from remit.validate import CardInput
 from tests.builders import (
     DECLINED_CARD,
     GOOD_CARD,

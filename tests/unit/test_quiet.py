@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from remit.adapters.waking import WakingStore
-from remit.app import assemble
-from remit.change import Change, Message
-from remit.errors import Unavailable
-from remit.health import health
-from remit.ports import App
-from remit.quiet import is_look
+from remit.adapters.aws.wake import WakingStore
+from remit.assembly.service import assemble
+from remit.domain.change import Change, Message
+from remit.domain.errors import Unavailable
+from remit.idle import is_look
+from remit.oversight.health import health
+from remit.ports.app import App
 from remit.settings import Secret, Settings, SettingsError
 from tests.unit.arranged import a_validated, queue_of
 

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from remit.errors import InvalidState, KeyReused, NotFound, ProcessorUnavailable
-from remit.outcome import Accepted, Replayed
-from remit.payment import Operation, RefundState
-from remit.ports import App
-from remit.refund import refund, resolve_refund
+from remit.domain.errors import InvalidState, KeyReused, NotFound, ProcessorUnavailable
+from remit.domain.payment import Operation, RefundState
+from remit.payments.refund import refund, resolve_refund
+from remit.payments.results import Accepted, Replayed
+from remit.ports.app import App
 from tests.builders import caller, processor_of
 from tests.unit.arranged import (
     a_processed,

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from remit.adapters.processors.simulated import SimulatedProcessor
-from remit.adapters.processors.sqlite_memory import SqliteMemory
-from remit.card import Card
-from remit.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.payment import Answer, Approved, Declined, Operation
-from remit.ports import Instruction
+from remit.adapters.processors.simulated.processor import SimulatedProcessor
+from remit.adapters.processors.simulated.sqlite_store import SqliteMemory
+from remit.domain.card import Card
+from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
+from remit.domain.payment import Answer, Approved, Declined, Operation
+from remit.ports.processor import Instruction
 from remit.settings import Settings
 from tests.builders import DECLINED_CARD, GOOD_CARD
 

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from remit.entrypoints.lambdas.tracing import HEADER
-from remit.entrypoints.spans import SAMPLED
+from remit.entrypoints.xray_format import SAMPLED
 
 TRACE_ID = "5759e988bd862e3fe1be46a994272793"
 PARENT_ID = "53995c3f42cd8ad8"

@@ -9,8 +9,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
-from remit.entrypoints.spans import SAMPLED
-from remit.entrypoints.tracing import Tracing, Uploader
+from remit.entrypoints.xray_format import SAMPLED
+from remit.entrypoints.xray_tracer import Tracing, Uploader
 from tests.builders import StoppedClock
 from tests.unit.test_tracing import PARENT_ID, TRACE_ID
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from remit.card import CardSummary
-from remit.errors import KeyReused, ReferenceTaken
-from remit.payment import Payment
-from remit.ports import App
+from remit.domain.card import CardSummary
+from remit.domain.errors import KeyReused, ReferenceTaken
+from remit.domain.payment import Payment
+from remit.payments.validate import MAX_METADATA_ENTRIES, CardInput, PaymentRequest, validate
+from remit.ports.app import App
 from remit.settings import Settings
-from remit.validate import MAX_METADATA_ENTRIES, CardInput, PaymentRequest, validate
 from tests.builders import GOOD_CARD, AppFactory, caller, clock_of, order, plain_card
 from tests.unit.arranged import accepted, history, invalid, refused, replayed, store_of
 

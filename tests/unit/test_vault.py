@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from remit.adapters import vault as vault_module
-from remit.adapters.vault import FileVault, VaultError
-from remit.errors import CardUnreadable
+from remit.adapters.files import vault as vault_module
+from remit.adapters.files.vault import FileVault, VaultError
+from remit.domain.errors import CardUnreadable
 from tests.builders import GOOD_CARD, plain_card
 
 CARD = plain_card()

@@ -11,18 +11,18 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from remit.change import Message
-from remit.deliver import take_step
-from remit.entrypoints.live import is_live
-from remit.entrypoints.progress import Progress, told
+from remit.delivery.relay import take_step
+from remit.domain.change import Message
+from remit.domain.errors import Unavailable
+from remit.domain.health_state import Check
+from remit.domain.payment import State
+from remit.entrypoints.healthcheck import is_live
+from remit.entrypoints.liveness import Progress, told
 from remit.entrypoints.worker import Rest, run_worker
-from remit.errors import Unavailable
-from remit.health import Monitor
-from remit.payment import State
-from remit.ports import App
-from remit.process import ProcessRequest, enqueue
+from remit.oversight.health import Monitor
+from remit.payments.process import ProcessRequest, enqueue
+from remit.ports.app import App
 from remit.settings import Settings
-from remit.verdict import Check
 from tests.builders import AppFactory, caller, clock_of
 from tests.unit.arranged import a_processed, a_validated, current, queue_of, store_of, tamper
 

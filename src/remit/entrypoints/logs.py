@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from remit.card import mask_card_numbers
+from remit.domain.card import mask_card_numbers
 
 
 def configure_logs(level: str, file: TextIO | None = None) -> None:

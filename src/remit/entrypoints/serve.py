@@ -18,9 +18,9 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from remit.entrypoints.http import HttpApi
-from remit.entrypoints.traced import traced
-from remit.ports import App
+from remit.entrypoints.rsgi import HttpApi
+from remit.entrypoints.tracing import traced
+from remit.ports.app import App
 
 GARBAGE_THRESHOLD = 10_000
 """Objects made between two looks for garbage; ours is nearly all freed without one."""

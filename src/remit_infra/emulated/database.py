@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from remit.adapters.embedded import EmbeddedPostgres
-from remit.world import new_secret
-from remit_infra.emulated.front import Front, Streams, tls
+from remit.adapters.postgres.embedded import EmbeddedPostgres
+from remit.clock_and_ids import new_secret
+from remit_infra.emulated.tls_proxy import Front, Streams, tls
 
 ADMIN = "payments_admin"
 DATABASE = "payments"

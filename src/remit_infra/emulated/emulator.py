@@ -22,8 +22,8 @@ from urllib.request import Request, urlopen
 
 import boto3
 
+from remit_infra.build.uv import UvError, uv
 from remit_infra.emulated.certificate import make_certificate
-from remit_infra.uv import UvError, uv
 
 REQUIREMENTS = Path("requirements/emulator.lock")
 ENVIRONMENT = Path(".venv/emulator")

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from remit.entrypoints.live import is_live
-from remit_infra.emulated.applied import Applied
+from remit.entrypoints.healthcheck import is_live
+from remit_infra.components.data.cache import USER
+from remit_infra.components.roles import VERSION
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.database import EmulatedDatabase
+from remit_infra.emulated.emulated_stack import Applied
 from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, free_port
-from remit_infra.parts.cache import USER
-from remit_infra.parts.policies import VERSION
 from remit_infra.topologies.fargate_aurora import recorded
 
 STOP_SECONDS = 60

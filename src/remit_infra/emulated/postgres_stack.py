@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from remit.app import assemble
-from remit.ports import App
+from remit.assembly.service import assemble
+from remit.ports.app import App
 from remit.settings import read_settings
-from remit_infra.emulated.applied import Applied
+from remit_infra.deploy.operator_settings import function_settings, operator_settings
 from remit_infra.emulated.database import EmulatedDatabase
+from remit_infra.emulated.emulated_stack import Applied
 from remit_infra.emulated.emulator import Emulator
-from remit_infra.operating import function_settings, operator_settings
 from remit_infra.topologies.lambda_postgres import recorded
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from remit.world import new_secret
+from remit.clock_and_ids import new_secret
 from remit_infra.emulated.emulator import BATCHES
-from remit_infra.terraform import Adapt
+from remit_infra.graph.terraform import Adapt
 
 LEFT_OUT: Mapping[str, str] = MappingProxyType(
     {

@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from remit.app import assemble
-from remit.keys import create_key
-from remit.ports import App
+from remit.assembly.service import assemble
+from remit.clock_and_ids import new_secret
+from remit.oversight.api_keys import create_key
+from remit.ports.app import App
 from remit.settings import read_settings
-from remit.world import new_secret
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import CREDENTIALS, Emulator, install
 from remit_infra.emulated.fargate_stack import EmulatedFargate, Task
-from remit_infra.terraform import TerraformError
+from remit_infra.graph.terraform import TerraformError
 from tests.emulated.conftest import SETTINGS, Caller, as_operator, eventually, rows_of
 from tests.tidy.tree import ROOT
 

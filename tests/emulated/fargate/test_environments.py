@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from remit_infra.emulated.applied import PROVIDER
+from remit_infra.emulated.emulated_stack import PROVIDER
 from remit_infra.emulated.emulator import Emulator, install
 from remit_infra.emulated.terraform_gaps import adapted, drift
-from remit_infra.graph import Graph
-from remit_infra.terraform import Terraform, TerraformError, to_terraform
+from remit_infra.graph.graph import Graph
+from remit_infra.graph.terraform import Terraform, TerraformError, to_terraform
 from remit_infra.topologies.fargate_aurora import recorded
 from tests.emulated.conftest import left_of
 from tests.infra.recorded import CERTIFICATE

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from remit.audit import Verified, verify
-from remit.doctor import examine
-from remit.ports import App
-from remit.world import new_secret
+from remit.clock_and_ids import new_secret
+from remit.oversight.audit import Verified, verify
+from remit.oversight.reconcile import examine
+from remit.ports.app import App
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
 from tests.emulated.conftest import eventually, subscribe
 from tests.emulated.fargate.conftest import Stack

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from remit.audit import Verified, verify
-from remit.doctor import Discrepancy, examine
-from remit.ports import App
+from remit.oversight.audit import Verified, verify
+from remit.oversight.reconcile import Discrepancy, examine
+from remit.ports.app import App
 from remit_infra.emulated.fargate_stack import Task
 from tests.emulated.fargate.conftest import Stack, settled
 from tests.emulated.fargate.proxy import Client, Proxy

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from remit_infra.emulated.one_off import EmulatedTasks
-from remit_infra.restore_aurora import AuroraRestore
+from remit_infra.emulated.run_task import EmulatedTasks
+from remit_infra.restore.aurora import AuroraRestore
 from tests.emulated.conftest import remit
 from tests.emulated.fargate.conftest import SUFFIX, Stack
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from remit.change import Caller
-from remit.ports import App
-from remit.process import ProcessRequest, enqueue
-from remit.validate import validate
-from remit.verdict import Verdict
-from remit_infra.graph import Graph
-from remit_infra.permissions import FARGATE_AURORA, Statement
+from remit.domain.change import Caller
+from remit.domain.health_state import Verdict
+from remit.payments.process import ProcessRequest, enqueue
+from remit.payments.validate import validate
+from remit.ports.app import App
+from remit_infra.graph.graph import Graph
+from remit_infra.model.permissions import FARGATE_AURORA, Statement
 from remit_infra.topologies.fargate_aurora import recorded
 from tests.builders import order
 from tests.emulated.conftest import eventually

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from remit.keys import NewKey, create_key
-from remit.ports import App
-from remit.world import new_secret
+from remit.clock_and_ids import new_secret
+from remit.oversight.api_keys import NewKey, create_key
+from remit.ports.app import App
+from remit_infra.build.lambda_package import build
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import Emulator, install
 from remit_infra.emulated.postgres_stack import EmulatedPostgres
-from remit_infra.package import build
-from remit_infra.terraform import TerraformError
+from remit_infra.graph.terraform import TerraformError
 from tests.emulated.conftest import HERE, OUR_PYTHON, SETTINGS, Caller, as_operator, rows_of
 from tests.tidy.tree import ROOT
 

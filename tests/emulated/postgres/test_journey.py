@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from remit.adapters.operator import Operator
-from remit.audit import Verified, verify
-from remit.deliver import work_once
-from remit.doctor import examine
-from remit.errors import Unavailable
-from remit.ports import App
+from remit.adapters.aws.operator_client import Operator
+from remit.delivery.relay import work_once
+from remit.domain.errors import Unavailable
+from remit.oversight.audit import Verified, verify
+from remit.oversight.reconcile import examine
+from remit.ports.app import App
+from remit_infra.deploy.operator_settings import operator_settings
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
-from remit_infra.operating import operator_settings
 from tests.emulated.conftest import DOWN, Caller, eventually, remit
 from tests.emulated.postgres.conftest import SUFFIX, Stack, a_key
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from remit.ports import App
-from remit.verdict import Verdict
-from remit_infra.graph import Graph
-from remit_infra.permissions import LAMBDA_POSTGRES, Statement
+from remit.domain.health_state import Verdict
+from remit.ports.app import App
+from remit_infra.graph.graph import Graph
+from remit_infra.model.permissions import LAMBDA_POSTGRES, Statement
 from remit_infra.topologies.lambda_postgres import recorded
 from tests.emulated.postgres.conftest import SUFFIX, Stack
 from tests.emulated.roles import lacking, with_less

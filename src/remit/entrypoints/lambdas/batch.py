@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Sequence
 import structlog
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from remit.change import Message
-from remit.counted import FAILED, NAMESPACE
-from remit.errors import RemitError
+from remit.domain.change import Message
+from remit.domain.errors import RemitError
+from remit.oversight.metrics import FAILED
+from remit.ports.monitoring import NAMESPACE
 
 log = structlog.get_logger("lambda")
 

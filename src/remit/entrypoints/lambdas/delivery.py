@@ -16,13 +16,13 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
     DynamoDBRecordEventName,
 )
 
-from remit.audit import Sealer
-from remit.change import Message
-from remit.counted import count_dead_letters, count_outbox_age, count_told, prove
-from remit.deliver import forget, relay, send, sweep, work_once
+from remit.delivery.relay import forget, relay, send, sweep, work_once
+from remit.domain.change import Message
 from remit.entrypoints.lambdas.batch import Counter, Failures, failures, took
 from remit.entrypoints.lambdas.runtime import Event, make_handler
-from remit.ports import App
+from remit.oversight.audit import Sealer
+from remit.oversight.metrics import count_dead_letters, count_outbox_age, count_told, prove
+from remit.ports.app import App
 
 MAX_ROUNDS = 100
 """Of one run; the clock comes again."""

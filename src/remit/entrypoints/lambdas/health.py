@@ -6,8 +6,8 @@ import msgspec
 
 from remit.entrypoints.lambdas.proxy import Http
 from remit.entrypoints.lambdas.runtime import Event, make_handler
-from remit.health import Monitor
-from remit.ports import App
+from remit.oversight.health import Monitor
+from remit.ports.app import App
 
 
 class Watch:

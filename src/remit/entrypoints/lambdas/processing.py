@@ -7,13 +7,13 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes import SQSEvent
 
-from remit.adapters.body import read_message
-from remit.change import Message
-from remit.deliver import take_step
+from remit.adapters.aws.sqs_body import read_message
+from remit.delivery.relay import take_step
+from remit.domain.change import Message
 from remit.entrypoints.lambdas.batch import Counter, Failures, failures, took
 from remit.entrypoints.lambdas.proxy import Http
 from remit.entrypoints.lambdas.runtime import Event, make_handler
-from remit.ports import App
+from remit.ports.app import App
 
 
 class Processing:

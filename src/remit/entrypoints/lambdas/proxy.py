@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from aws_lambda_powertools.utilities.data_classes import ALBEvent, APIGatewayProxyEvent
 
-from remit.entrypoints.answers import headers_of, too_large
-from remit.entrypoints.api import Api
 from remit.entrypoints.lambdas.runtime import Event
-from remit.ports import App
+from remit.http.responses import headers_of, too_large
+from remit.http.router import Api
+from remit.ports.app import App
 
 Proxied = dict[str, Any]
 

@@ -13,10 +13,10 @@ import structlog
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from remit.app import assemble
+from remit.assembly.service import assemble
 from remit.entrypoints.lambdas.tracing import Tracing
 from remit.entrypoints.logs import masked_json
-from remit.ports import App
+from remit.ports.app import App
 from remit.settings import read_settings
 
 IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"

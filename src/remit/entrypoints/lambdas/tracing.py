@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
-from remit.entrypoints.spans import document
+from remit.entrypoints.xray_format import document
 
 DAEMON = "AWS_XRAY_DAEMON_ADDRESS"
 TRACE = "_X_AMZN_TRACE_ID"

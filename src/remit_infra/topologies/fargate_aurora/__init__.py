@@ -9,8 +9,8 @@ the module of `parts` that is named for it.
 
 from msgspec.structs import replace
 
-from remit_infra.configured import configuration_of_file
-from remit_infra.graph import Graph
+from remit_infra.graph.graph import Graph
+from remit_infra.model.stack_config import configuration_of_file
 from remit_infra.topologies.fargate_aurora.configuration import (
     PROJECT,
     TOPOLOGY,
@@ -28,8 +28,8 @@ def recorded(suffix: str, **configuration: str) -> Graph:
         own = f"{names('repository', 'payment-service')}:first"
         found = replace(found, image=f"123456789012.dkr-ecr.{found.aws_region}.on.aws/{own}")
     # What the program is made with takes a second to import.
-    from remit_infra.parts.ground import nowhere
-    from remit_infra.recording import record
+    from remit_infra.components.context import nowhere
+    from remit_infra.graph.pulumi_recorder import record
     from remit_infra.topologies.fargate_aurora.program import build
 
     return record(

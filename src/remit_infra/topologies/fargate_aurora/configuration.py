@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from remit_infra.environments import (
+from remit_infra.model.environments import (
     MIGRATION_DATE,
     Environment,
     Names,

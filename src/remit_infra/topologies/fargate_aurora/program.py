@@ -6,14 +6,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.alarms import adjusted, placed, watched
-from remit_infra.environments import Names, Refused, tags
-from remit_infra.image import DATABASE_CA_IN_IMAGE
-from remit_infra.parts.aurora import Aurora
-from remit_infra.parts.buckets import Buckets
-from remit_infra.parts.cache import Cache
-from remit_infra.parts.clock import schedule_message
-from remit_infra.parts.containers import (
+from remit_infra.build.container_image import DATABASE_CA_IN_IMAGE
+from remit_infra.components.compute.containers import (
     PORT,
     STOP_SECONDS,
     Cluster,
@@ -21,20 +15,26 @@ from remit_infra.parts.containers import (
     Image,
     Task,
 )
-from remit_infra.parts.ground import Ground, Place
-from remit_infra.parts.keys import Keys
-from remit_infra.parts.migration import Migration
-from remit_infra.parts.network import ANYWHERE_IPV6, HTTPS, allow
-from remit_infra.parts.network_egress import EgressOnlyNetwork
-from remit_infra.parts.observed import make_alarms, make_dashboard
-from remit_infra.parts.policies import make_roles
-from remit_infra.parts.queues import VISIBILITY_SECONDS, Queues
-from remit_infra.parts.repository import make_repository
-from remit_infra.parts.storage import Storage
-from remit_infra.parts.tagging import tag_everything
-from remit_infra.parts.topics import Topics
-from remit_infra.permissions import FARGATE_AURORA
-from remit_infra.service_env import service_environment
+from remit_infra.components.compute.migration import Migration
+from remit_infra.components.compute.repository import make_repository
+from remit_infra.components.context import Ground, Place
+from remit_infra.components.data.aurora import Aurora
+from remit_infra.components.data.buckets import Buckets
+from remit_infra.components.data.cache import Cache
+from remit_infra.components.data.queues import VISIBILITY_SECONDS, Queues
+from remit_infra.components.data.topics import Topics
+from remit_infra.components.kms_keys import Keys
+from remit_infra.components.monitoring import make_alarms, make_dashboard
+from remit_infra.components.network.egress import EgressOnlyNetwork
+from remit_infra.components.network.network import ANYWHERE_IPV6, HTTPS, allow
+from remit_infra.components.roles import make_roles
+from remit_infra.components.schedules import schedule_message
+from remit_infra.components.storage import Storage
+from remit_infra.components.tagging import tag_everything
+from remit_infra.model.alarms import adjusted, placed, watched
+from remit_infra.model.environments import Names, Refused, tags
+from remit_infra.model.permissions import FARGATE_AURORA
+from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.fargate_aurora.configuration import (
     CPU_UNITS,
     DRAIN_SECONDS,
@@ -47,8 +47,8 @@ from remit_infra.topologies.fargate_aurora.configuration import (
     Configuration,
     checked,
 )
-from remit_infra.topologies.fargate_aurora.running import make_edge, make_services
-from remit_infra.topologies.fargate_aurora.watched import graphs_of, scopes_of
+from remit_infra.topologies.fargate_aurora.monitoring import graphs_of, scopes_of
+from remit_infra.topologies.fargate_aurora.services import make_edge, make_services
 
 COMMANDS = {
     "payment-api": Command(

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-from remit_infra.node import use_bundled_node
+from remit_infra.build.node import use_bundled_node
 
 use_bundled_node()
 

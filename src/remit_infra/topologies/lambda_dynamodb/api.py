@@ -15,7 +15,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
-from remit_infra.edge import (
+from remit_infra.model.environments import Names
+from remit_infra.model.gateway import (
     ACCESS_LOG,
     COUNTED_RULES,
     FIREWALL_RULES,
@@ -23,7 +24,6 @@ from remit_infra.edge import (
     REFUSALS,
     ROUTES,
 )
-from remit_infra.environments import Names
 
 REQUESTS_PER_SECOND = 1_000
 BURST = 2_000

@@ -10,7 +10,7 @@ from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks
 from jsii.errors import JSIIError
 
-from remit_infra.checks import CheckError, Finding
+from remit_infra.graph.scanners import CheckError, Finding
 from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodb
 
 PACKS = (AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks)

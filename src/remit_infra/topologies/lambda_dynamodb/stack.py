@@ -27,15 +27,15 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct, IConstruct
 
-from remit.adapters.dynamodb_table import INDEXES
-from remit_infra.alarms import placed, watched
-from remit_infra.environments import MIGRATION_DATE, Names, tags
-from remit_infra.package import ARCHITECTURE, PYTHON
-from remit_infra.permissions import LAMBDA_DYNAMODB, Statement
-from remit_infra.service_env import service_environment
+from remit.adapters.dynamodb.table import INDEXES
+from remit_infra.build.lambda_package import ARCHITECTURE, PYTHON
+from remit_infra.model.alarms import placed, watched
+from remit_infra.model.environments import MIGRATION_DATE, Names, tags
+from remit_infra.model.permissions import LAMBDA_DYNAMODB, Statement
+from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.lambda_dynamodb import STACK
 from remit_infra.topologies.lambda_dynamodb.api import make_api
-from remit_infra.topologies.lambda_dynamodb.observed import make_alarms, make_dashboard
+from remit_infra.topologies.lambda_dynamodb.monitoring import make_alarms, make_dashboard
 from remit_infra.topologies.lambda_dynamodb.storage import Keys, Storage, make_keys, make_storage
 
 REQUEST_SECONDS = 28

@@ -12,8 +12,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from remit.adapters.dynamodb_table import INDEXES, PARTITION_KEY, TIME_TO_LIVE
-from remit_infra.environments import Names
+from remit.adapters.dynamodb.table import INDEXES, PARTITION_KEY, TIME_TO_LIVE
+from remit_infra.model.environments import Names
 
 MAX_RECEIVES = 5
 RETRY_SECONDS = 180

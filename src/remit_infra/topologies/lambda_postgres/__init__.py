@@ -6,8 +6,8 @@ are in `permissions.py`, alarms in `alarms.py`, sizes in `environments.py`, and 
 part in the module of `parts` that is named for it.
 """
 
-from remit_infra.configured import configuration_of_file
-from remit_infra.graph import Graph
+from remit_infra.graph.graph import Graph
+from remit_infra.model.stack_config import configuration_of_file
 from remit_infra.topologies.lambda_postgres.configuration import (
     PROJECT,
     TOPOLOGY,
@@ -21,8 +21,8 @@ def recorded(suffix: str, **configuration: str) -> Graph:
     found = configuration_of_file(TOPOLOGY, PROJECT, Configuration, suffix, **configuration)
     checked(found)
     # What the program is made with takes a second to import.
-    from remit_infra.parts.ground import nowhere
-    from remit_infra.recording import record
+    from remit_infra.components.context import nowhere
+    from remit_infra.graph.pulumi_recorder import record
     from remit_infra.topologies.lambda_postgres.program import build
 
     return record(

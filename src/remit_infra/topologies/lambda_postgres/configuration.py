@@ -5,14 +5,14 @@ from types import MappingProxyType
 
 import msgspec
 
-from remit_infra.environments import (
+from remit_infra.build.lambda_package import ARCHITECTURE, PYTHON
+from remit_infra.model.environments import (
     MIGRATION_DATE,
     Names,
     Refused,
     require_date,
     require_network,
 )
-from remit_infra.package import ARCHITECTURE, PYTHON
 
 TOPOLOGY, PROJECT = "lambda-postgres", "payment-processing-staging"
 LOG_DAYS = 30

@@ -6,33 +6,33 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.alarms import placed, watched
-from remit_infra.environments import tags
-from remit_infra.package import DATABASE_CA
-from remit_infra.parts.api import Api
-from remit_infra.parts.balancer import Balancer, route_to_functions
-from remit_infra.parts.buckets import Buckets
-from remit_infra.parts.clock import schedule
-from remit_infra.parts.database import Database
-from remit_infra.parts.firewall import Firewall
-from remit_infra.parts.functions import (
+from remit_infra.build.lambda_package import DATABASE_CA
+from remit_infra.components.compute.functions import (
     Code,
     Function,
     Spec,
     make_releases,
     migrate,
 )
-from remit_infra.parts.ground import Ground, Place
-from remit_infra.parts.keys import Keys
-from remit_infra.parts.network import ANYWHERE, HTTP, HTTPS, allow
-from remit_infra.parts.network_nat import NatNetwork
-from remit_infra.parts.observed import make_alarms, make_dashboard
-from remit_infra.parts.policies import make_roles
-from remit_infra.parts.storage import Storage
-from remit_infra.parts.tagging import tag_everything
-from remit_infra.parts.topics import Topics
-from remit_infra.permissions import LAMBDA_POSTGRES
-from remit_infra.service_env import service_environment
+from remit_infra.components.context import Ground, Place
+from remit_infra.components.data.buckets import Buckets
+from remit_infra.components.data.database import Database
+from remit_infra.components.data.topics import Topics
+from remit_infra.components.edge.api import Api
+from remit_infra.components.edge.balancer import Balancer, route_to_functions
+from remit_infra.components.edge.firewall import Firewall
+from remit_infra.components.kms_keys import Keys
+from remit_infra.components.monitoring import make_alarms, make_dashboard
+from remit_infra.components.network.nat import NatNetwork
+from remit_infra.components.network.network import ANYWHERE, HTTP, HTTPS, allow
+from remit_infra.components.roles import make_roles
+from remit_infra.components.schedules import schedule
+from remit_infra.components.storage import Storage
+from remit_infra.components.tagging import tag_everything
+from remit_infra.model.alarms import placed, watched
+from remit_infra.model.environments import tags
+from remit_infra.model.permissions import LAMBDA_POSTGRES
+from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.lambda_postgres.configuration import (
     BURST,
     JOBS,
@@ -47,7 +47,7 @@ from remit_infra.topologies.lambda_postgres.configuration import (
     Configuration,
     checked,
 )
-from remit_infra.topologies.lambda_postgres.watched import alarms_of, graphs_of, scopes_of
+from remit_infra.topologies.lambda_postgres.monitoring import alarms_of, graphs_of, scopes_of
 
 
 @dataclass(frozen=True, kw_only=True)

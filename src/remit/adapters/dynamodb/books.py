@@ -1,0 +1,74 @@
+"""The store on DynamoDB as an auditor reads it, for `doctor.py`: scans, page after page."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from remit.adapters.dynamodb.delivery import SEGMENTS
+from remit.adapters.dynamodb.table import BY_PAYMENT, Table
+from remit.domain.ledger import Posting, Unbalanced, check_balanced, merchant_account
+from remit.domain.payment import Payment, Refund, RefundState
+from remit.ports.store import Examined
+
+_payment = msgspec.json.Decoder(Payment)
+_postings = msgspec.json.Decoder(list[Posting])
+_refund = msgspec.json.Decoder(Refund)
+
+
+class DynamoBooks:
+    """Reads the table consistently and its indexes as they are: run it again on a finding."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def unbalanced(self) -> str | None:
+        async for item in self._table.scan("ledger"):
+            postings = _postings.decode(item["data"])
+            try:
+                check_balanced(postings)
+            except Unbalanced:
+                return postings[0].transaction_id
+        return None
+
+    async def orphaned(self) -> str | None:
+        async for item in self._table.scan("ledger"):
+            if await self._table.get(item["payment_id"]) is None:
+                return f"posting {item['transaction_id'].removeprefix('ledger#')}"
+        async for item in self._table.scan("payment"):
+            payment_id = item["transaction_id"]
+            if not [entry async for entry in self._of_payment(payment_id, "audit#")]:
+                return f"payment {payment_id}"
+        return None
+
+    async def examine(self) -> AsyncIterator[Examined]:
+        async for item in self._table.scan("payment"):
+            payment = _payment.decode(item["data"])
+            merchant = merchant_account(payment.merchant_id, payment.mode)
+            booked_minor = -sum(
+                [
+                    posting.amount_minor
+                    async for data in self._of_payment(payment.id, "ledger#")
+                    for posting in _postings.decode(data)
+                    if posting.account == merchant
+                ]
+            )
+            refunds = [_refund.decode(d) async for d in self._of_payment(payment.id, "refund#")]
+            refunds_minor = sum(
+                refund.amount_minor for refund in refunds if refund.state is RefundState.SUCCEEDED
+            )
+            yield Examined(payment=payment, booked_minor=booked_minor, refunds_minor=refunds_minor)
+
+    async def count(self) -> int:
+        return sum([1 async for _ in self._table.scan("payment")])
+
+    async def last_segment(self) -> int:
+        item = await self._table.get(SEGMENTS)
+        return 0 if item is None else int(item["newest"])
+
+    async def _of_payment(self, payment_id: str, kind: str) -> AsyncIterator[str]:
+        async for item in self._table.query(
+            BY_PAYMENT,
+            "payment_id = :payment AND begins_with(transaction_id, :kind)",
+            {":payment": payment_id, ":kind": kind},
+        ):
+            yield item["data"]

@@ -1,0 +1,147 @@
+"""What is delivered later, on DynamoDB: the outbox, the audit entries to seal, API keys.
+
+In AWS the table's stream hands new messages to the deliverer as they are written; what is read here
+is what the stream has not delivered yet.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from remit.adapters.dynamodb.table import BY_OWNER, BY_TASK, SHARDS, Item, Table
+from remit.domain.change import AuditEntry, Message
+from remit.domain.health_state import Verdict
+from remit.ports.api_keys import ApiKey
+
+KEY_OWNER = "api keys"
+SEGMENTS = "segments"
+VERDICT = "health"
+
+_json = msgspec.json.Encoder().encode
+_message = msgspec.json.Decoder(Message)
+_entry = msgspec.json.Decoder(AuditEntry)
+_key = msgspec.json.Decoder(ApiKey)
+_verdict = msgspec.json.Decoder(Verdict)
+
+
+class DynamoOutbox:
+    """Outbox, AuditLog and Retention: items in the shards of a task until they are done with."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def pending(self, limit: int) -> list[Message]:
+        return [_message.decode(item["data"]) for item in await self._waiting("outbox", limit)]
+
+    async def renew(self) -> None:
+        """Nothing to do: the stream has one reader for each shard, and the clock one function."""
+
+    async def release(self) -> None:
+        """Nothing to do, as for `renew`."""
+
+    async def sent(self, message_ids: Sequence[str]) -> None:
+        for message_id in message_ids:
+            await self._table.delete(f"message#{message_id}")
+
+    async def oldest(self) -> datetime | None:
+        found = await self.pending(1)
+        return found[0].created_at.astimezone(UTC) if found else None
+
+    async def unsealed(self, limit: int) -> list[AuditEntry]:
+        return [_entry.decode(item["data"]) for item in await self._waiting("unsealed", limit)]
+
+    async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
+        for entry_id in entry_ids:
+            await self._table.call(
+                "update_item",
+                TableName=self._table.name,
+                Key=self._table.key(f"audit#{entry_id}"),
+                UpdateExpression="REMOVE task, task_at",
+            )
+        await self._table.put_if(
+            {"transaction_id": SEGMENTS, "kind": "segments", "newest": segment},
+            "attribute_not_exists(newest) OR newest < :segment",
+            {":segment": segment},
+        )
+
+    async def forget_records(self, before: datetime, limit: int) -> int:
+        """Nothing to do: the table's time to live deletes them."""
+        return 0
+
+    async def _waiting(self, task: str, limit: int) -> list[Item]:
+        """The oldest of each shard, put in order: ids rise with time."""
+        found: list[Item] = []
+        for number in range(SHARDS):
+            taken = 0
+            async for item in self._table.query(
+                BY_TASK, "task = :task", {":task": f"{task}#{number}"}, Limit=limit
+            ):
+                found.append(item)
+                taken += 1
+                if taken == limit:
+                    break
+        return sorted(found, key=lambda item: str(item["task_at"]))[:limit]
+
+
+class DynamoKeys:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def add(self, key: ApiKey, secret: str) -> None:
+        await self._put(key)
+
+    async def _put(self, key: ApiKey) -> None:
+        await self._table.put(
+            {
+                "transaction_id": f"key#{key.hash}",
+                "kind": "key",
+                "owner": KEY_OWNER,
+                "data": _json(key).decode(),
+            }
+        )
+
+    async def find(self, key_hash: str) -> ApiKey | None:
+        item = await self._table.get(f"key#{key_hash}")
+        return None if item is None else _key.decode(item["data"])
+
+    async def all(self) -> list[ApiKey]:
+        found = [
+            _key.decode(item["data"])
+            async for item in self._table.query(
+                BY_OWNER,
+                "#owner = :owner",
+                {":owner": KEY_OWNER},
+                ExpressionAttributeNames={"#owner": "owner"},
+            )
+        ]
+        return sorted(found, key=lambda key: key.id)
+
+    async def revoke(self, key_id: str, at: datetime) -> bool:
+        for key in await self.all():
+            if key.id == key_id:
+                if key.revoked_at is None:
+                    await self._put(replace(key, revoked_at=at))
+                return True
+        return False
+
+
+class DynamoVerdicts:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def latest(self) -> Verdict:
+        item = await self._table.get(VERDICT)
+        return Verdict() if item is None else _verdict.decode(item["data"])
+
+    async def record(self, verdict: Verdict) -> bool:
+        item = {
+            "transaction_id": VERDICT,
+            "kind": "verdict",
+            "version": verdict.version,
+            "data": _json(verdict).decode(),
+        }
+        if verdict.version == 1:
+            return await self._table.put_new(item)
+        return await self._table.put_if(item, "version = :before", {":before": verdict.version - 1})

@@ -1,0 +1,303 @@
+"""The store on DynamoDB: each change is one transaction (TransactWriteItems), conditions included.
+
+A payment's item carries its figures as attributes of their own, for whoever reads the table, and
+the whole payment as JSON, which is what the service reads.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from remit.adapters.dynamodb.table import (
+    BY_OWNER,
+    BY_PAYMENT,
+    BY_TASK,
+    SHARDS,
+    Item,
+    Table,
+    encode,
+    shard,
+)
+from remit.domain.change import (
+    AuditEntry,
+    Change,
+    Conflict,
+    IdempotencyRecord,
+    KeyScope,
+    KeyUse,
+    Message,
+)
+from remit.domain.errors import Unavailable
+from remit.domain.ledger import Posting
+from remit.domain.money import major_units
+from remit.domain.payment import STATUS_NAMES, Mode, Payment, Refund
+from remit.ports.store import PageQuery
+
+MAX_TRIES = 6
+FIRST_PAUSE_SECONDS = 0.02
+
+Write = tuple[Conflict | None, Item]
+"""One item of a transaction, with the conflict it means if its condition does not hold."""
+
+_json = msgspec.json.Encoder().encode
+_payment = msgspec.json.Decoder(Payment)
+_refund = msgspec.json.Decoder(Refund)
+_entry = msgspec.json.Decoder(AuditEntry)
+_record = msgspec.json.Decoder(IdempotencyRecord)
+
+
+class DynamoStore:
+    """Store and Reader over one table. `kept` is how long idempotency records live (by TTL)."""
+
+    def __init__(self, table: Table, *, kept: timedelta) -> None:
+        self._table = table
+        self._kept = kept
+
+    async def ping(self) -> None:
+        await self._table.call("describe_table", TableName=self._table.name)
+
+    async def commit(self, change: Change) -> Conflict | None:
+        writes = self._writes(change)
+        pause = FIRST_PAUSE_SECONDS
+        for _ in range(MAX_TRIES):
+            try:
+                await self._table.call(
+                    "transact_write_items", TransactItems=[write for _, write in writes]
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "TransactionCanceledException":
+                    raise
+                if (conflict := _conflict(writes, error)) is not None:
+                    return conflict
+                # Somebody writes the same items at this moment, and one of us has to come again.
+                await asyncio.sleep(pause)
+                pause *= 2
+            else:
+                return None
+        raise Unavailable("The same records are changing too fast. Try again.")
+
+    def _writes(self, change: Change) -> list[Write]:
+        writes: list[Write] = []
+        if change.record is not None:
+            writes.append(self._write_record(change.record, change.record_use))
+        if (payment := change.payment) is not None:
+            writes.append((Conflict.STALE, self._put(payment_item(payment), payment.version)))
+            if payment.version == 1 and payment.reference is not None:
+                name = _reference(payment.merchant_id, payment.mode, payment.reference)
+                item = {"transaction_id": name, "kind": "reference", "names": payment.id}
+                writes.append((Conflict.REFERENCE_TAKEN, self._put(item, 1)))
+        if (refund := change.refund) is not None:
+            writes.append((Conflict.STALE, self._put(refund_item(refund), refund.version)))
+        items = [entry_item(entry) for entry in change.audit]
+        items += ledger_items(change.postings)
+        items += [message_item(message) for message in change.messages]
+        return writes + [(None, self._put(item, None)) for item in items]
+
+    def _put(self, item: Item, version: int | None) -> Item:
+        """A write that replaces the version before `version`, or anything if that is None."""
+        put: Item = {"TableName": self._table.name, "Item": encode(item)}
+        if version == 1:
+            put["ConditionExpression"] = "attribute_not_exists(transaction_id)"
+        elif version is not None:
+            put["ConditionExpression"] = "version = :earlier"
+            put["ExpressionAttributeValues"] = encode({":earlier": version - 1})
+        return {"Put": put}
+
+    def _write_record(self, record: IdempotencyRecord, use: KeyUse) -> tuple[Conflict | None, Item]:
+        name = _scope(record.scope)
+        if use is KeyUse.RELEASE:
+            return None, {"Delete": {"TableName": self._table.name, "Key": self._table.key(name)}}
+        item = {
+            "transaction_id": name,
+            "kind": "record",
+            "data": _json(record).decode(),
+            "expires_at": int((record.at + self._kept).timestamp()),
+        }
+        if use is KeyUse.CLAIM:
+            return Conflict.KEY_TAKEN, self._put(item, 1)
+        return None, self._put(item, None)
+
+    async def payment(self, payment_id: str) -> Payment | None:
+        item = await self._table.get(payment_id)
+        return None if item is None else _payment.decode(item["data"])
+
+    async def refund(self, refund_id: str) -> Refund | None:
+        item = await self._table.get(f"refund#{refund_id}")
+        return None if item is None else _refund.decode(item["data"])
+
+    async def payment_by_reference(
+        self, merchant_id: str, mode: Mode, reference: str
+    ) -> Payment | None:
+        item = await self._table.get(_reference(merchant_id, mode, reference))
+        return None if item is None else await self.payment(item["names"])
+
+    async def record(self, scope: KeyScope) -> IdempotencyRecord | None:
+        item = await self._table.get(_scope(scope))
+        return None if item is None else _record.decode(item["data"])
+
+    async def page(self, query: PageQuery) -> list[Payment]:
+        owner = _owner(query.merchant_id, query.mode)
+        condition, values = "#owner = :owner", {":owner": owner}
+        if query.cursor is not None:
+            condition += " AND transaction_id < :cursor"
+            values[":cursor"] = query.cursor
+        found: list[Payment] = []
+        async for item in self._table.query(
+            BY_OWNER,
+            condition,
+            values,
+            newest_first=True,
+            ExpressionAttributeNames={"#owner": "owner"},
+        ):
+            payment = _payment.decode(item["data"])
+            if _is_wanted(payment, query):
+                found.append(payment)
+            if len(found) == query.limit:
+                break
+        return found
+
+    async def refunds(self, payment_id: str) -> list[Refund]:
+        return [_refund.decode(data) async for data in self._of_payment(payment_id, "refund#")]
+
+    async def history(self, payment_id: str) -> list[AuditEntry]:
+        return [_entry.decode(data) async for data in self._of_payment(payment_id, "audit#")]
+
+    async def _of_payment(self, payment_id: str, kind: str) -> Any:
+        async for item in self._table.query(
+            BY_PAYMENT,
+            "payment_id = :payment AND begins_with(transaction_id, :kind)",
+            {":payment": payment_id, ":kind": kind},
+        ):
+            yield item["data"]
+
+    async def due(self, now: datetime, limit: int) -> list[Payment]:
+        return [_payment.decode(data) for data in await self._due("due", now, limit)]
+
+    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
+        return [_refund.decode(data) for data in await self._due("due-refund", now, limit)]
+
+    async def _due(self, task: str, now: datetime, limit: int) -> list[str]:
+        found: list[str] = []
+        for number in range(SHARDS):
+            async for item in self._table.query(
+                BY_TASK,
+                "task = :task AND task_at <= :now",
+                {":task": f"{task}#{number}", ":now": _instant(now)},
+            ):
+                if len(found) == limit:
+                    return found
+                found.append(item["data"])
+        return found
+
+
+def payment_item(payment: Payment) -> Item:
+    return {
+        "transaction_id": payment.id,
+        "kind": "payment",
+        "version": payment.version,
+        "status": STATUS_NAMES[payment.state],
+        "amount": major_units(payment.amount_minor, payment.currency),
+        "currency": payment.currency,
+        "customer_id": payment.customer_id,
+        "created_at": _instant(payment.created_at),
+        "processed_at": payment.processed_at and _instant(payment.processed_at),
+        "owner": _owner(payment.merchant_id, payment.mode),
+        "task": payment.due_at and f"due#{shard(payment.id)}",
+        "task_at": payment.due_at and _instant(payment.due_at),
+        "data": _json(payment).decode(),
+    }
+
+
+def refund_item(refund: Refund) -> Item:
+    return {
+        "transaction_id": f"refund#{refund.id}",
+        "kind": "refund",
+        "version": refund.version,
+        "status": refund.state.value,
+        "payment_id": refund.payment_id,
+        "task": refund.due_at and f"due-refund#{shard(refund.id)}",
+        "task_at": refund.due_at and _instant(refund.due_at),
+        "data": _json(refund).decode(),
+    }
+
+
+def entry_item(entry: AuditEntry) -> Item:
+    return {
+        "transaction_id": f"audit#{entry.id}",
+        "kind": "audit",
+        "payment_id": entry.payment_id,
+        "task": f"unsealed#{shard(entry.id)}",
+        "task_at": entry.id,
+        "data": _json(entry).decode(),
+    }
+
+
+def ledger_items(postings: Sequence[Posting]) -> list[Item]:
+    """One item for each ledger transaction, so that it is whole or not there."""
+    by_transaction: dict[str, list[Posting]] = {}
+    for posting in postings:
+        by_transaction.setdefault(posting.transaction_id, []).append(posting)
+    return [
+        {
+            "transaction_id": f"ledger#{transaction_id}",
+            "kind": "ledger",
+            "payment_id": lines[0].payment_id,
+            "data": _json(lines).decode(),
+        }
+        for transaction_id, lines in by_transaction.items()
+    ]
+
+
+def message_item(message: Message) -> Item:
+    return {
+        "transaction_id": f"message#{message.id}",
+        "kind": "message",
+        "task": f"outbox#{shard(message.id)}",
+        "task_at": message.id,
+        "created_at": _instant(message.created_at),
+        "data": _json(message).decode(),
+    }
+
+
+def _conflict(
+    writes: Sequence[tuple[Conflict | None, Item]], error: ClientError
+) -> Conflict | None:
+    """The first condition that did not hold; None if the transaction only met another one."""
+    reasons = error.response.get("CancellationReasons", [])
+    for (conflict, _), reason in zip(writes, reasons, strict=False):
+        if reason.get("Code") == "ConditionalCheckFailed":
+            if conflict is None:
+                raise error
+            return conflict
+    if all(reason.get("Code") in ("None", "TransactionConflict") for reason in reasons):
+        return None
+    raise error
+
+
+def _is_wanted(payment: Payment, query: PageQuery) -> bool:
+    return (
+        (query.state is None or payment.state is query.state)
+        and (query.customer_id is None or payment.customer_id == query.customer_id)
+        and (query.reference is None or payment.reference == query.reference)
+    )
+
+
+def _owner(merchant_id: str, mode: Mode) -> str:
+    return f"{merchant_id}/{mode}"
+
+
+def _reference(merchant_id: str, mode: Mode, reference: str) -> str:
+    return f"reference#{merchant_id}/{mode}/{reference}"
+
+
+def _scope(scope: KeyScope) -> str:
+    return f"record#{scope.merchant_id}/{scope.mode}/{scope.operation}/{scope.key}"
+
+
+def _instant(at: datetime) -> str:
+    """RFC 3339 in UTC with six decimals, so that text sorts as time does."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,160 @@
+"""The vault: envelope encryption of card numbers, and keyed digests.
+
+A data key encrypts cards with AES-256-GCM; a master key, which never touches a card, wraps the data
+key. What is stored carries its wrapped data key, so it opens wherever the master key is: in a file
+on a laptop, in KMS in AWS (`kms.py`).
+"""
+
+import base64
+import hmac
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from remit.adapters.files.storage import flush_folder
+from remit.domain.card import Card
+from remit.domain.errors import CardUnreadable, RemitError
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+SEALS_PER_DATA_KEY = 2**24
+"""Far below the 2^32 messages that NIST SP 800-38D allows one key with random nonces."""
+
+
+MAX_DATA_KEYS = 1_000
+"""How many unwrapped data keys are remembered."""
+
+
+class VaultError(RemitError):
+    """The key file cannot be used. The message says what to do."""
+
+
+class _Sealed(msgspec.Struct, frozen=True):
+    wrapped_key: bytes
+    nonce: bytes
+    ciphertext: bytes
+
+
+class MasterKey(Protocol):
+    """What makes and unwraps data keys."""
+
+    async def new_data_key(self) -> tuple[bytes, bytes]:
+        """32 random bytes, plain and wrapped."""
+        ...
+
+    async def unwrap(self, wrapped: bytes) -> bytes:
+        """The plain data key. Raises CardUnreadable where another master key wrapped it."""
+        ...
+
+
+class EnvelopeVault:
+    """Seals under data keys of `master`; each is used for a bounded number of cards."""
+
+    def __init__(self, master: MasterKey, digest_key: Callable[[], bytes]) -> None:
+        self._master = master
+        self._digest_key = cache(digest_key)
+        self._unwrapped: dict[bytes, AESGCM] = {}
+        self._data_key: AESGCM | None = None
+        self._wrapped_key = b""
+        self._seals_left = 0
+
+    async def seal(self, card: Card, context: str) -> str:
+        data_key, wrapped_key = await self._sealing_key()
+        nonce = os.urandom(NONCE_BYTES)
+        ciphertext = data_key.encrypt(nonce, msgspec.json.encode(card), context.encode())
+        sealed = _Sealed(wrapped_key, nonce, ciphertext)
+        return base64.b64encode(msgspec.msgpack.encode(sealed)).decode()
+
+    async def open(self, sealed: str, context: str) -> Card:
+        try:
+            parts = msgspec.msgpack.decode(base64.b64decode(sealed, validate=True), type=_Sealed)
+            data_key = await self._opening_key(parts.wrapped_key)
+            plain = data_key.decrypt(parts.nonce, parts.ciphertext, context.encode())
+        except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
+            raise CardUnreadable(f"The sealed card of {context} does not open.") from error
+        return msgspec.json.decode(plain, type=Card)
+
+    def fingerprint(self, data: bytes) -> str:
+        return hmac.digest(self._digest_key(), data, "sha256").hex()
+
+    async def _sealing_key(self) -> tuple[AESGCM, bytes]:
+        if self._data_key is None or self._seals_left == 0:
+            key, self._wrapped_key = await self._master.new_data_key()
+            self._data_key = AESGCM(key)
+            self._seals_left = SEALS_PER_DATA_KEY
+        self._seals_left -= 1
+        return self._data_key, self._wrapped_key
+
+    async def _opening_key(self, wrapped: bytes) -> AESGCM:
+        if self._data_key is not None and wrapped == self._wrapped_key:
+            return self._data_key
+        if wrapped not in self._unwrapped:
+            key = AESGCM(await self._master.unwrap(wrapped))
+            if len(self._unwrapped) >= MAX_DATA_KEYS:
+                self._unwrapped.clear()
+            self._unwrapped[wrapped] = key
+        return self._unwrapped[wrapped]
+
+
+class FileKey:
+    """A master key in memory. Data keys are wrapped with AES-256-GCM."""
+
+    def __init__(self, key: bytes) -> None:
+        self._wrapping = AESGCM(key)
+
+    async def new_data_key(self) -> tuple[bytes, bytes]:
+        key = AESGCM.generate_key(KEY_BYTES * 8)
+        nonce = os.urandom(NONCE_BYTES)
+        return key, nonce + self._wrapping.encrypt(nonce, key, b"data key")
+
+    async def unwrap(self, wrapped: bytes) -> bytes:
+        nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+        try:
+            return self._wrapping.decrypt(nonce, sealed, b"data key")
+        except (InvalidTag, ValueError) as error:
+            raise CardUnreadable("The data key was wrapped by another master key.") from error
+
+
+class FileVault(EnvelopeVault):
+    """Under the master key in `key_file`: made on first use, readable by its owner alone."""
+
+    def __init__(self, key_file: Path) -> None:
+        master = _read_or_make(key_file)
+        super().__init__(
+            FileKey(_derived(master, b"remit wrapping key")),
+            lambda: _derived(master, b"remit fingerprint key"),
+        )
+
+
+def _derived(master: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(master)
+
+
+def _read_or_make(key_file: Path) -> bytes:
+    """The key in the file. Of two processes that make it at once, one wins and both use its key."""
+    if not key_file.exists():
+        # A temporary file has a name of its own and is its owner's alone from the start.
+        with tempfile.NamedTemporaryFile(dir=key_file.parent, prefix=key_file.name) as draft:
+            draft.write(os.urandom(KEY_BYTES))
+            draft.flush()
+            os.fsync(draft.fileno())
+            with suppress(FileExistsError):
+                key_file.hardlink_to(draft.name)
+        flush_folder(key_file.parent)
+    if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
+        raise VaultError(f"{key_file} must be readable by its owner alone: chmod 600 {key_file}")
+    key = key_file.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise VaultError(f"{key_file} must hold exactly {KEY_BYTES} bytes.")
+    return key

@@ -1,0 +1,309 @@
+"""Every store port in memory: for tests, and as the plainest statement of what a store must do.
+
+One event loop, no awaiting inside a method: each call is atomic. Nothing survives the process.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+
+from remit.domain.change import (
+    AuditEntry,
+    Change,
+    Conflict,
+    IdempotencyRecord,
+    KeyScope,
+    KeyUse,
+    Message,
+)
+from remit.domain.health_state import Verdict
+from remit.domain.ids import Clock
+from remit.domain.ledger import Posting, merchant_account
+from remit.domain.payment import Mode, Payment, Refund, RefundState
+from remit.ports.api_keys import ApiKey
+from remit.ports.delivery import Delivery
+from remit.ports.store import Examined, PageQuery
+
+
+class MemoryStore:
+    """Store, Reader, Books, Keys, Outbox, AuditLog and Retention, over dictionaries."""
+
+    def __init__(self) -> None:
+        self.payments: dict[str, Payment] = {}
+        self.refunds_by_id: dict[str, Refund] = {}
+        self.references: dict[tuple[str, Mode, str], str] = {}
+        self.records: dict[KeyScope, IdempotencyRecord] = {}
+        self.audit: list[AuditEntry] = []
+        self.segments: dict[str, int] = {}
+        self.postings: list[Posting] = []
+        self.messages: dict[str, Message] = {}
+        self.api_keys: dict[str, ApiKey] = {}
+
+    async def commit(self, change: Change) -> Conflict | None:
+        if (conflict := self._conflict(change)) is not None:
+            return conflict
+        if (payment := change.payment) is not None:
+            self.payments[payment.id] = payment
+            if payment.reference is not None:
+                self.references[payment.merchant_id, payment.mode, payment.reference] = payment.id
+        if change.refund is not None:
+            self.refunds_by_id[change.refund.id] = change.refund
+        if change.record is not None:
+            if change.record_use is KeyUse.RELEASE:
+                self.records.pop(change.record.scope, None)
+            else:
+                self.records[change.record.scope] = change.record
+        self.audit.extend(change.audit)
+        self.postings.extend(change.postings)
+        self.messages.update((message.id, message) for message in change.messages)
+        return None
+
+    def _conflict(self, change: Change) -> Conflict | None:
+        record, payment, refund = change.record, change.payment, change.refund
+        if record and change.record_use is KeyUse.CLAIM and record.scope in self.records:
+            return Conflict.KEY_TAKEN
+        if payment is not None:
+            stored = self.payments.get(payment.id)
+            if (stored.version if stored else 0) != payment.version - 1:
+                return Conflict.STALE
+            reference = (payment.merchant_id, payment.mode, payment.reference or "")
+            if payment.version == 1 and payment.reference and reference in self.references:
+                return Conflict.REFERENCE_TAKEN
+        if refund is not None:
+            earlier = self.refunds_by_id.get(refund.id)
+            if (earlier.version if earlier else 0) != refund.version - 1:
+                return Conflict.STALE
+        return None
+
+    async def payment(self, payment_id: str) -> Payment | None:
+        return self.payments.get(payment_id)
+
+    async def refund(self, refund_id: str) -> Refund | None:
+        return self.refunds_by_id.get(refund_id)
+
+    async def payment_by_reference(
+        self, merchant_id: str, mode: Mode, reference: str
+    ) -> Payment | None:
+        return self.payments.get(self.references.get((merchant_id, mode, reference), ""))
+
+    async def record(self, scope: KeyScope) -> IdempotencyRecord | None:
+        return self.records.get(scope)
+
+    async def page(self, query: PageQuery) -> list[Payment]:
+        found = [
+            payment
+            for payment in sorted(self.payments.values(), key=lambda p: p.id, reverse=True)
+            if (payment.merchant_id, payment.mode) == (query.merchant_id, query.mode)
+            and (query.cursor is None or payment.id < query.cursor)
+            and (query.state is None or payment.state is query.state)
+            and (query.customer_id is None or payment.customer_id == query.customer_id)
+            and (query.reference is None or payment.reference == query.reference)
+        ]
+        return found[: query.limit]
+
+    async def refunds(self, payment_id: str) -> list[Refund]:
+        found = [r for r in self.refunds_by_id.values() if r.payment_id == payment_id]
+        return sorted(found, key=lambda refund: refund.id)
+
+    async def history(self, payment_id: str) -> list[AuditEntry]:
+        return [entry for entry in self.audit if entry.payment_id == payment_id]
+
+    async def due(self, now: datetime, limit: int) -> list[Payment]:
+        return [p for p in self.payments.values() if p.due_at and p.due_at <= now][:limit]
+
+    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
+        return [r for r in self.refunds_by_id.values() if r.due_at and r.due_at <= now][:limit]
+
+    async def add(self, key: ApiKey, secret: str) -> None:
+        self.api_keys[key.id] = key
+
+    async def find(self, key_hash: str) -> ApiKey | None:
+        return next((key for key in self.api_keys.values() if key.hash == key_hash), None)
+
+    async def all(self) -> list[ApiKey]:
+        return sorted(self.api_keys.values(), key=lambda key: key.id)
+
+    async def revoke(self, key_id: str, at: datetime) -> bool:
+        key = self.api_keys.get(key_id)
+        if key is None:
+            return False
+        if key.revoked_at is None:
+            self.api_keys[key_id] = ApiKey(
+                **{name: getattr(key, name) for name in key.__struct_fields__} | {"revoked_at": at}
+            )
+        return True
+
+    async def pending(self, limit: int) -> list[Message]:
+        return [self.messages[message_id] for message_id in sorted(self.messages)[:limit]]
+
+    async def renew(self) -> None:
+        """Nothing to do: nobody else sends."""
+
+    async def release(self) -> None:
+        """Nothing to do, as for `renew`."""
+
+    async def sent(self, message_ids: Sequence[str]) -> None:
+        for message_id in message_ids:
+            self.messages.pop(message_id, None)
+
+    async def oldest(self) -> datetime | None:
+        return min((message.created_at for message in self.messages.values()), default=None)
+
+    async def unsealed(self, limit: int) -> list[AuditEntry]:
+        return [entry for entry in self.audit if entry.id not in self.segments][:limit]
+
+    async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
+        self.segments.update(dict.fromkeys(entry_ids, segment))
+
+    async def forget_records(self, before: datetime, limit: int) -> int:
+        old = [scope for scope, record in self.records.items() if record.at < before][:limit]
+        for scope in old:
+            del self.records[scope]
+        return len(old)
+
+    async def unbalanced(self) -> str | None:
+        sums: dict[tuple[str, str], int] = defaultdict(int)
+        for posting in self.postings:
+            sums[posting.transaction_id, posting.currency] += posting.amount_minor
+        return next((transaction_id for (transaction_id, _), total in sums.items() if total), None)
+
+    async def orphaned(self) -> str | None:
+        audited = {entry.payment_id for entry in self.audit}
+        for posting in self.postings:
+            if posting.payment_id not in self.payments:
+                return f"posting {posting.transaction_id}"
+        return next((f"payment {found}" for found in self.payments if found not in audited), None)
+
+    async def examine(self) -> AsyncIterator[Examined]:
+        for payment in sorted(self.payments.values(), key=lambda payment: payment.id):
+            merchant = merchant_account(payment.merchant_id, payment.mode)
+            booked_minor = -sum(
+                posting.amount_minor
+                for posting in self.postings
+                if posting.payment_id == payment.id and posting.account == merchant
+            )
+            refunds_minor = sum(
+                refund.amount_minor
+                for refund in self.refunds_by_id.values()
+                if refund.payment_id == payment.id and refund.state is RefundState.SUCCEEDED
+            )
+            yield Examined(payment=payment, booked_minor=booked_minor, refunds_minor=refunds_minor)
+
+    async def count(self) -> int:
+        return len(self.payments)
+
+    async def last_segment(self) -> int:
+        return max(self.segments.values(), default=0)
+
+
+class MemoryQueue:
+    """Queue and FailedQueue. A received message is back at once when it is retried, and otherwise
+    when the clock says so.
+    """
+
+    def __init__(self, max_receives: int, clock: Clock, visibility_seconds: float) -> None:
+        self.max_receives = max_receives
+        self.waiting: dict[str, Delivery] = {}
+        self.buried: dict[str, Delivery] = {}
+        self.hidden_until: dict[str, datetime] = {}
+        self._clock = clock
+        self._visibility_seconds = visibility_seconds
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            fresh = Delivery(message=message, receipt=message.id, receives=0)
+            self.waiting.setdefault(message.id, fresh)
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        received = [
+            Delivery(
+                message=waiting.message,
+                receipt=waiting.receipt,
+                receives=waiting.receives + 1,
+                last_error=waiting.last_error,
+            )
+            for waiting in self._visible()[:limit]
+        ]
+        self.waiting.update((delivery.message.id, delivery) for delivery in received)
+        for delivery in received:
+            await self.extend(delivery, self._visibility_seconds)
+        return received
+
+    def _visible(self) -> list[Delivery]:
+        now = self._clock()
+        return [d for d in self.waiting.values() if self.hidden_until.get(d.message.id, now) <= now]
+
+    async def delete(self, delivery: Delivery) -> None:
+        self.waiting.pop(delivery.message.id, None)
+        self.hidden_until.pop(delivery.message.id, None)
+
+    async def extend(self, delivery: Delivery, seconds: float) -> None:
+        self.hidden_until[delivery.message.id] = self._clock() + timedelta(seconds=seconds)
+
+    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
+        failed = Delivery(
+            message=delivery.message,
+            receipt=delivery.receipt,
+            receives=delivery.receives,
+            last_error=error,
+        )
+        await self.extend(delivery, after_seconds)
+        if delivery.receives >= self.max_receives:
+            self.waiting.pop(delivery.message.id, None)
+            self.buried[delivery.message.id] = failed
+        else:
+            self.waiting[delivery.message.id] = failed
+
+    async def failed(self, limit: int) -> list[Delivery]:
+        return [delivery for delivery in self.waiting.values() if delivery.last_error][:limit]
+
+    async def dead_letters(self, limit: int) -> list[Delivery]:
+        return list(self.buried.values())[:limit]
+
+    async def dead(self) -> int:
+        return len(self.buried)
+
+    async def redrive(self, message_id: str | None) -> int:
+        chosen = [m for m in self.buried if message_id in (None, m)]
+        for dead_id in chosen:
+            await self.send([self.buried.pop(dead_id).message])
+        return len(chosen)
+
+
+class MemoryVerdicts:
+    def __init__(self) -> None:
+        self.verdict = Verdict()
+
+    async def latest(self) -> Verdict:
+        return self.verdict
+
+    async def record(self, verdict: Verdict) -> bool:
+        if verdict.version != self.verdict.version + 1:
+            return False
+        self.verdict = verdict
+        return True
+
+
+class MemoryPublisher:
+    """Keeps what was published, as a topic's subscriber would have received it."""
+
+    def __init__(self) -> None:
+        self.published: list[Message] = []
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        self.published.extend(messages)
+
+
+class MemoryBucket:
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    async def put_new(self, key: str, body: bytes) -> bool:
+        return self.objects.setdefault(key, body) is body
+
+    async def get(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    async def list(self, prefix: str, after: str, limit: int) -> list[str]:
+        keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+        return keys[:limit]

@@ -1,0 +1,72 @@
+"""The store as an auditor reads it, for `doctor.py`: whole tables, in pages."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from remit.adapters.postgres.connection import Connection
+from remit.ports.store import Examined
+
+PAGE = 2_000
+FIRST_ID = "00000000-0000-0000-0000-000000000000"
+
+UNBALANCED = """
+SELECT transaction_id::text FROM postings
+GROUP BY transaction_id, currency HAVING sum(amount_minor) <> 0 LIMIT 1
+"""
+
+ORPHANED = """
+SELECT 'posting ' || g.transaction_id FROM postings g
+WHERE NOT EXISTS (SELECT FROM payments p WHERE p.id = g.payment_id)
+UNION ALL
+SELECT 'payment ' || p.id FROM payments p
+WHERE NOT EXISTS (SELECT FROM audit_entries a WHERE a.payment_id = p.id)
+LIMIT 1
+"""
+
+EXAMINE = """
+SELECT coalesce(json_agg(json_build_object(
+    'payment', p,
+    'booked_minor', (
+        SELECT coalesce(-sum(g.amount_minor), 0) FROM postings g
+        WHERE g.payment_id = p.id AND g.account = p.mode || '/merchant/' || p.merchant_id),
+    'refunds_minor', (
+        SELECT coalesce(sum(r.amount_minor), 0) FROM refunds r
+        WHERE r.payment_id = p.id AND r.state = 'succeeded')
+) ORDER BY p.id), '[]')::text
+FROM (SELECT * FROM payments WHERE id > $1::uuid ORDER BY id LIMIT $2) p
+"""
+
+_page = msgspec.json.Decoder(list[Examined])
+
+
+class PostgresBooks:
+    """What is committed meanwhile may be seen in part: run it again on a finding under load."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def unbalanced(self) -> str | None:
+        found: str | None = await self._connection.value(UNBALANCED)
+        return found
+
+    async def orphaned(self) -> str | None:
+        found: str | None = await self._connection.value(ORPHANED)
+        return found
+
+    async def examine(self) -> AsyncIterator[Examined]:
+        after = FIRST_ID
+        while page := _page.decode(await self._connection.value(EXAMINE, after, PAGE)):
+            for examined in page:
+                yield examined
+            after = page[-1].payment.id
+
+    async def count(self) -> int:
+        count: int = await self._connection.value("SELECT count(*) FROM payments")
+        return count
+
+    async def last_segment(self) -> int:
+        last: int = await self._connection.value(
+            "SELECT coalesce(max(segment), 0) FROM audit_segments"
+        )
+        return last

@@ -1,0 +1,203 @@
+"""One PostgreSQL connection that comes back by itself, and says `Unavailable` while it cannot.
+
+Calls take turns. No pool: the store batches its calls, so one connection for each direction is
+kept busy and a second would only split the batches.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import asyncpg
+
+from remit.domain.errors import Unavailable
+from remit.idle import is_look
+
+CALL_TIMEOUT_SECONDS = 15.0
+
+CONNECT_TIMEOUT_SECONDS = 40.0
+"""A database that has paused takes 15 to 30 seconds to come back (Aurora Serverless v2)."""
+
+_BY_INDEX = {
+    # Plans are made once for each connection, when the tables may still be small. What reads or
+    # writes a few rows by key must not be left with a plan that reads whole tables as they grow.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+
+
+class Login(Protocol):
+    """Where the database is, and as whom it is asked."""
+
+    async def arguments(self) -> Mapping[str, Any]:
+        """Those of `asyncpg.connect`."""
+        ...
+
+    async def another(self) -> bool:
+        """Looks for another password than the one that was refused; whether there is one."""
+        ...
+
+
+class UrlLogin:
+    """A database by its URL, which holds everything."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def arguments(self) -> Mapping[str, Any]:
+        return {"dsn": self._url}
+
+    async def another(self) -> bool:
+        return False
+
+
+async def connect(login: Login, **settings: str) -> asyncpg.Connection:
+    """A connection of asyncpg's own. Tries once more where the password has changed meanwhile."""
+    try:
+        return await _connect(login, settings)
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        if not await login.another():
+            raise
+        return await _connect(login, settings)
+
+
+async def _connect(login: Login, settings: dict[str, str]) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        **await login.arguments(),
+        server_settings={"timezone": "UTC", "application_name": "remit"} | settings,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+    )
+
+
+Span = Callable[[str], AbstractContextManager[Any]]
+
+
+class Connection:
+    """Raises Unavailable when the database cannot be reached or does not answer in time.
+
+    `span` records what is asked, for whoever traces it. After `quiet_after_seconds` without use it
+    closes, so that the database can pause, and opens again with the next call.
+    """
+
+    def __init__(
+        self,
+        login: Login,
+        *,
+        by_index: bool = False,
+        timeout_seconds: float = CALL_TIMEOUT_SECONDS,
+        span: Span = nullcontext,
+        quiet_after_seconds: float | None = None,
+    ) -> None:
+        self._login = login
+        self._span = span
+        self._timeout_seconds = timeout_seconds
+        self._settings = _BY_INDEX if by_index else {}
+        self._connection: asyncpg.Connection | None = None
+        self._turn = asyncio.Lock()
+        self._failures = 0
+        self._quiet_after_seconds = quiet_after_seconds
+        self._used_at: float | None = None
+        self._resting: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    async def value(self, query: str, *args: object) -> Any:
+        """The first column of the first row."""
+        rows = await self.rows(query, *args)
+        return rows[0][0] if rows else None
+
+    async def rows(self, query: str, *args: object) -> Sequence[Any]:
+        failures = self._failures
+        async with self._turn:
+            if self._failures != failures:
+                # Who waited for this attempt to connect has its answer, and does not wait again.
+                raise Unavailable("The database cannot be reached. Try again.")
+            self._note_use()
+            try:
+                with self._span(query):
+                    return await self._fetch(query, args)
+            except (
+                OSError,
+                TimeoutError,
+                asyncpg.InterfaceError,
+                asyncpg.PostgresConnectionError,
+                asyncpg.CannotConnectNowError,
+                asyncpg.InvalidAuthorizationSpecificationError,
+                asyncpg.AdminShutdownError,
+                asyncpg.CrashShutdownError,
+                # A writer that became a reader: the endpoint leads to another by now.
+                asyncpg.ReadOnlySQLTransactionError,
+            ) as error:
+                self._abandon()
+                raise Unavailable("The database cannot be reached. Try again.") from error
+
+    async def _fetch(self, query: str, args: Sequence[object]) -> Sequence[Any]:
+        connection = await self._open()
+        try:
+            return await connection.fetch(query, *args, timeout=self._timeout_seconds)
+        except asyncpg.InternalClientError:
+            # The server has ended the connection and the driver is still reading that: it sends
+            # nothing in this state, so asking again asks once.
+            self._abandon()
+            connection = await self._open()
+            return await connection.fetch(query, *args, timeout=self._timeout_seconds)
+
+    async def close(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        self._used_at = None
+        if self._connection is not None:
+            closing, self._connection = self._connection, None
+            await closing.close(timeout=5)
+
+    def _note_use(self) -> None:
+        if self._quiet_after_seconds is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._used_at is None or not is_look():
+            self._used_at = loop.time()
+        if self._resting is None:
+            self._resting = loop.call_later(self._quiet_after_seconds, self._rest)
+
+    def _rest(self) -> None:
+        """Closes if nobody has used it for long enough, or looks again when that may be so."""
+        self._resting = None
+        if self._quiet_after_seconds is None or self._used_at is None:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._used_at + self._quiet_after_seconds - loop.time()
+        if self._turn.locked():
+            left = self._quiet_after_seconds
+        if left > 0:
+            self._resting = loop.call_later(left, self._rest)
+        else:
+            self._closing = loop.create_task(self._close_quietly())
+
+    async def _close_quietly(self) -> None:
+        async with self._turn:
+            try:
+                await self.close()
+            except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+                return  # it is gone, which was wanted
+
+    async def _open(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = None
+            try:
+                self._connection = await connect(self._login, **self._settings)
+            finally:
+                self._failures += self._connection is None
+        return self._connection
+
+    def _abandon(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

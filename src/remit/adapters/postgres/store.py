@@ -1,0 +1,360 @@
+"""The store on PostgreSQL 14 or later.
+
+Rows travel as JSON both ways: the service's types are encoded and decoded by msgspec, and
+PostgreSQL maps the fields onto columns of the same names. That costs the event loop a few
+microseconds a change, where binding columns one by one costs tens.
+
+All changes of a batch are written by one statement, so by one transaction and one disk flush. It
+expects that nobody else was first and fails as a whole if somebody was. Then a second statement
+says which changes lost their race, and the rest goes again without them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from operator import attrgetter
+
+import asyncpg
+import msgspec
+
+from remit.adapters.postgres.connection import Connection
+from remit.adapters.postgres.group_commit import Batcher
+from remit.domain.change import (
+    AuditEntry,
+    Change,
+    Conflict,
+    IdempotencyRecord,
+    KeyScope,
+    KeyUse,
+    Message,
+)
+from remit.domain.errors import Unavailable
+from remit.domain.payment import Mode, Payment, Refund
+from remit.ports.store import PageQuery
+
+COMMIT = """
+WITH payment AS MATERIALIZED (
+    SELECT * FROM json_populate_recordset(json_populate_record(NULL::payments, $7::json), $1::json)
+), refund AS MATERIALIZED (
+    SELECT * FROM json_populate_recordset(NULL::refunds, $2::json)
+), record AS MATERIALIZED (
+    SELECT * FROM json_to_recordset($3::json) AS r (
+        use text, merchant_id text, mode text, operation text, key text, at timestamptz, record json
+    )
+), new_payments AS (
+    INSERT INTO payments
+    SELECT id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state, version,
+           attempt, customer_id, reference, metadata, card, sealed_card, pending, authorized_minor,
+           captured_minor, refunded_minor, failure, processor_reference, processed_at, due_at
+    FROM payment WHERE version = 1
+), changed_payments AS (
+    UPDATE payments s
+    SET state = p.state, version = p.version, attempt = p.attempt, card = p.card,
+        sealed_card = p.sealed_card, pending = p.pending, authorized_minor = p.authorized_minor,
+        captured_minor = p.captured_minor, refunded_minor = p.refunded_minor, failure = p.failure,
+        processor_reference = p.processor_reference, processed_at = p.processed_at,
+        due_at = p.due_at
+    FROM payment p
+    WHERE s.id = p.id AND p.version > 1 AND s.version = p.version - 1
+    RETURNING s.id
+), new_refunds AS (
+    INSERT INTO refunds
+    SELECT id, payment_id, merchant_id, mode, amount_minor, currency, created_at, state, version,
+           failure, due_at
+    FROM refund WHERE version = 1
+), changed_refunds AS (
+    UPDATE refunds s
+    SET state = r.state, version = r.version, failure = r.failure, due_at = r.due_at
+    FROM refund r
+    WHERE s.id = r.id AND r.version > 1 AND s.version = r.version - 1
+    RETURNING s.id
+), written_audit AS (
+    INSERT INTO audit_entries
+    SELECT id, at, merchant_id, mode, actor, request_id, action, outcome, payment_id, refund_id,
+           state, amount_minor, currency, code, param
+    FROM json_populate_recordset(NULL::audit_entries, $4::json)
+    RETURNING id
+), unsealed AS (
+    INSERT INTO audit_unsealed SELECT id FROM written_audit
+), written_postings AS (
+    INSERT INTO postings
+    SELECT transaction_id, line, payment_id, account, currency, amount_minor, at
+    FROM json_populate_recordset(NULL::postings, $5::json)
+), written_messages AS (
+    INSERT INTO outbox
+    SELECT id, created_at, message FROM json_populate_recordset(NULL::outbox, $6::json)
+), claimed_keys AS (
+    INSERT INTO idempotency
+    SELECT merchant_id, mode, operation, key, at, record FROM record WHERE use = 'claim'
+), completed_keys AS (
+    INSERT INTO idempotency
+    SELECT merchant_id, mode, operation, key, at, record FROM record WHERE use = 'complete'
+    ON CONFLICT (merchant_id, mode, operation, key) DO UPDATE SET record = EXCLUDED.record
+), released_keys AS (
+    DELETE FROM idempotency s USING record r
+    WHERE r.use = 'release'
+      AND (s.merchant_id, s.mode, s.operation, s.key)
+        = (r.merchant_id, r.mode, r.operation, r.key)
+)
+SELECT require_all(
+    (SELECT count(*) FROM payment WHERE version > 1) - (SELECT count(*) FROM changed_payments)
+    + (SELECT count(*) FROM refund WHERE version > 1) - (SELECT count(*) FROM changed_refunds)
+)
+"""
+"""Writes all changes of a batch. Fails, and so writes nothing, if any of them has lost a race."""
+
+LOST = """
+SELECT ARRAY[s.merchant_id, s.mode, s.operation, s.key] AS who, 'key_taken' AS conflict
+FROM json_to_recordset($3::json)
+       AS r (use text, merchant_id text, mode text, operation text, key text)
+     JOIN idempotency s USING (merchant_id, mode, operation, key)
+WHERE r.use = 'claim'
+UNION ALL
+SELECT ARRAY[p.id::text], 'stale'
+FROM json_populate_recordset(json_populate_record(NULL::payments, $4::json), $1::json) p
+     LEFT JOIN payments s USING (id)
+WHERE p.version > 1 AND s.version IS DISTINCT FROM p.version - 1
+UNION ALL
+SELECT ARRAY[r.id::text], 'stale'
+FROM json_populate_recordset(NULL::refunds, $2::json) r LEFT JOIN refunds s USING (id)
+WHERE r.version > 1 AND s.version IS DISTINCT FROM r.version - 1
+UNION ALL
+SELECT ARRAY[p.id::text], 'reference_taken'
+FROM json_populate_recordset(json_populate_record(NULL::payments, $4::json), $1::json) p
+     JOIN payments s
+       ON s.merchant_id || '/' || s.mode || '/' || s.reference
+        = p.merchant_id || '/' || p.mode || '/' || p.reference
+WHERE p.version = 1
+"""
+"""Which changes of a batch cannot be written any more, because somebody else was first."""
+
+PAYMENTS = "SELECT coalesce(json_agg(p), '[]')::text FROM payments p WHERE id = ANY($1::uuid[])"
+
+PAYMENT_BY_REFERENCE = """
+SELECT json_agg(p)::text FROM payments p WHERE merchant_id || '/' || mode || '/' || reference = $1
+"""
+
+REFUND = "SELECT json_agg(r)::text FROM refunds r WHERE id = $1::uuid"
+
+RECORD = """
+SELECT record::text FROM idempotency
+WHERE merchant_id = $1 AND mode = $2 AND operation = $3 AND key = $4
+"""
+
+PAGE = """
+SELECT coalesce(json_agg(found ORDER BY found.id DESC), '[]')::text FROM (
+    SELECT * FROM payments WHERE {conditions} ORDER BY id DESC LIMIT $1
+) found
+"""
+
+REFUNDS = """
+SELECT coalesce(json_agg(r ORDER BY r.id), '[]')::text FROM refunds r WHERE payment_id = $1::uuid
+"""
+
+HISTORY = """
+SELECT coalesce(json_agg(a ORDER BY a.id), '[]')::text FROM audit_entries a
+WHERE payment_id = $1::uuid
+"""
+
+DUE = """
+SELECT coalesce(json_agg(found), '[]')::text FROM (
+    SELECT * FROM payments WHERE due_at <= $1 ORDER BY due_at LIMIT $2
+) found
+"""
+
+DUE_REFUNDS = """
+SELECT coalesce(json_agg(found), '[]')::text FROM (
+    SELECT * FROM refunds WHERE due_at <= $1 ORDER BY due_at LIMIT $2
+) found
+"""
+
+
+MAX_TRIES = 5
+"""How often a batch is sent again without those that lost a race."""
+
+_encode = msgspec.json.Encoder().encode
+
+_UNSAID = _encode(
+    {
+        field.name: field.default
+        for field in msgspec.structs.fields(Payment)
+        if field.default not in (msgspec.NODEFAULT, None)
+    }
+).decode()
+"""What a payment is in the fields that its JSON leaves out, if not null."""
+
+_payments = msgspec.json.Decoder(list[Payment])
+_refunds = msgspec.json.Decoder(list[Refund])
+_entries = msgspec.json.Decoder(list[AuditEntry])
+_record = msgspec.json.Decoder(IdempotencyRecord)
+
+
+class _RecordRow(msgspec.Struct, frozen=True):
+    use: KeyUse
+    merchant_id: str
+    mode: Mode
+    operation: str
+    key: str
+    at: datetime
+    record: IdempotencyRecord
+
+
+class _MessageRow(msgspec.Struct, frozen=True):
+    id: str
+    created_at: datetime
+    message: Message
+
+
+class PostgresStore:
+    """Store and Reader. Commits and look-ups travel in batches, over a connection each, which is
+    the same where one request is answered at a time.
+    """
+
+    def __init__(self, writing: Connection, reading: Connection, *, batch_limit: int = 256) -> None:
+        self._writing = writing
+        self._reading = reading
+        self._commits: Batcher[Change, Conflict | None] = Batcher(
+            self._commit_batch, limit=batch_limit, contended=Change.contended
+        )
+        self._lookups: Batcher[str, Payment | None] = Batcher(self._find_batch, limit=batch_limit)
+
+    async def ping(self) -> None:
+        await self._reading.value("SELECT 'up'")
+
+    async def commit(self, change: Change) -> Conflict | None:
+        return await self._commits.submit(change)
+
+    async def _commit_batch(self, changes: Sequence[Change]) -> list[Conflict | Exception | None]:
+        """Writes what can be written, together; one that the database refuses fails no other."""
+        answers: list[Conflict | Exception | None] = [None] * len(changes)
+        left = list(range(len(changes)))
+        failure: Exception = Unavailable("The same records are changing too fast. Try again.")
+        for _ in range(MAX_TRIES):
+            tables = _tables([changes[n] for n in left])
+            try:
+                await self._writing.rows(COMMIT, *tables, _UNSAID)
+                return answers
+            except _LOST_RACE:
+                lost = await self._lost([changes[n] for n in left], tables)
+            except asyncpg.PostgresError as error:
+                failure = error
+                break
+            for place, conflict in lost.items():
+                answers[left[place]] = conflict
+            left = [n for place, n in enumerate(left) if place not in lost]
+            if not left:
+                return answers
+        for n in left:
+            answers[n] = (
+                failure if len(changes) == 1 else (await self._commit_batch([changes[n]]))[0]
+            )
+        return answers
+
+    async def _lost(self, changes: Sequence[Change], tables: Sequence[str]) -> dict[int, Conflict]:
+        """The places of those among `changes` that lost a race, and to what."""
+        places: dict[tuple[str, ...], int] = {}
+        for place, change in enumerate(changes):
+            if change.payment is not None:
+                places[(change.payment.id,)] = place
+            if change.refund is not None:
+                places[(change.refund.id,)] = place
+            if change.record is not None:
+                scope = change.record.scope
+                places[scope.merchant_id, scope.mode, scope.operation, scope.key] = place
+        lost = await self._writing.rows(LOST, *tables[:3], _UNSAID)
+        found: dict[int, Conflict] = {}
+        for who, conflict in lost:
+            # Of two conflicts of one change the key's, which comes first, is the one to tell.
+            found.setdefault(places[tuple(who)], Conflict(conflict))
+        return found
+
+    async def payment(self, payment_id: str) -> Payment | None:
+        return await self._lookups.submit(payment_id)
+
+    async def _find_batch(self, ids: Sequence[str]) -> list[Payment | None]:
+        found = _payments.decode(await self._reading.value(PAYMENTS, ids))
+        by_id = {payment.id: payment for payment in found}
+        return [by_id.get(payment_id) for payment_id in ids]
+
+    async def refund(self, refund_id: str) -> Refund | None:
+        found = await self._reading.value(REFUND, refund_id)
+        return _refunds.decode(found)[0] if found else None
+
+    async def payment_by_reference(
+        self, merchant_id: str, mode: Mode, reference: str
+    ) -> Payment | None:
+        found = await self._reading.value(PAYMENT_BY_REFERENCE, f"{merchant_id}/{mode}/{reference}")
+        return _payments.decode(found)[0] if found else None
+
+    async def record(self, scope: KeyScope) -> IdempotencyRecord | None:
+        found = await self._reading.value(
+            RECORD, scope.merchant_id, scope.mode, scope.operation, scope.key
+        )
+        return _record.decode(found) if found else None
+
+    async def page(self, query: PageQuery) -> list[Payment]:
+        # Only the conditions that are asked for, so that each can have its index.
+        wanted: dict[str, object] = {
+            "merchant_id =": query.merchant_id,
+            "mode =": query.mode,
+            "id <": query.cursor,
+            "state =": query.state,
+            "customer_id =": query.customer_id,
+            "reference =": query.reference,
+        }
+        given = {test: value for test, value in wanted.items() if value is not None}
+        conditions = " AND ".join(f"{test} ${n}" for n, test in enumerate(given, 2))
+        statement = PAGE.format(conditions=conditions)
+        return _payments.decode(await self._reading.value(statement, query.limit, *given.values()))
+
+    async def refunds(self, payment_id: str) -> list[Refund]:
+        return _refunds.decode(await self._reading.value(REFUNDS, payment_id))
+
+    async def history(self, payment_id: str) -> list[AuditEntry]:
+        return _entries.decode(await self._reading.value(HISTORY, payment_id))
+
+    async def due(self, now: datetime, limit: int) -> list[Payment]:
+        return _payments.decode(await self._reading.value(DUE, now, limit))
+
+    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
+        return _refunds.decode(await self._reading.value(DUE_REFUNDS, now, limit))
+
+
+def _tables(changes: Sequence[Change]) -> list[str]:
+    """What a batch writes into each table, as JSON, in the order of COMMIT's parameters.
+
+    Payments and refunds go in the order of their ids, so that two processes that change the same
+    ones wait for each other and do not lock each other out.
+    """
+    payments = [change.payment for change in changes if change.payment is not None]
+    refunds = [change.refund for change in changes if change.refund is not None]
+    tables = (
+        sorted(payments, key=attrgetter("id")),
+        sorted(refunds, key=attrgetter("id")),
+        [
+            _record_row(change.record_use, change.record)
+            for change in changes
+            if change.record is not None
+        ],
+        [entry for change in changes for entry in change.audit],
+        [posting for change in changes for posting in change.postings],
+        [
+            _MessageRow(message.id, message.created_at, message)
+            for change in changes
+            for message in change.messages
+        ],
+    )
+    return [_encode(table).decode() for table in tables]
+
+
+def _record_row(use: KeyUse, record: IdempotencyRecord) -> _RecordRow:
+    scope = record.scope
+    return _RecordRow(
+        use, scope.merchant_id, scope.mode, scope.operation, scope.key, record.at, record
+    )
+
+
+_LOST_RACE = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)

@@ -1,0 +1,1 @@
+"""The simulated processor, and where it keeps its own books."""

@@ -1,0 +1,99 @@
+"""The simulated processor's memory in an SQLite file, for the laptop: shared by processes."""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from remit.adapters.processors.simulated.processor import Asked
+from remit.domain.payment import Answer, Operation
+from remit.ports.processor import Instruction
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    key          TEXT PRIMARY KEY,
+    payment_id   TEXT NOT NULL,
+    operation    TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    answer       TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS refunds_of_payment ON answers (payment_id) WHERE operation = 'refund';
+"""
+
+# The key of every question about a payment but a refund begins with the payment's id.
+_OF_PAYMENT = """
+SELECT operation, amount_minor, answer FROM answers WHERE key >= :id || '-' AND key < :id || '.'
+UNION ALL
+SELECT operation, amount_minor, answer FROM answers
+WHERE operation = 'refund' AND payment_id = :id
+"""
+
+_ALL = """
+SELECT key, payment_id, operation, amount_minor, answer FROM answers
+WHERE key > :last ORDER BY key LIMIT :limit
+"""
+
+_answer = msgspec.json.Decoder(Answer)
+
+
+class SqliteMemory:
+    """Survives a killed process, which needs no flush to disk."""
+
+    def __init__(self, path: Path) -> None:
+        with path.with_suffix(".lock").open("a") as lock:
+            # SQLite does not wait while another process sets the same new file up: take turns.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._books = sqlite3.connect(path, isolation_level=None, timeout=10)
+            self._books.execute("PRAGMA journal_mode = WAL")
+            self._books.execute("PRAGMA synchronous = OFF")
+            self._books.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._books.close()
+
+    def all(self, limit: int) -> Iterator[list[tuple[str, str, str]]]:
+        """Everything it answered, `limit` at a time: key, payment, and `Asked` as JSON."""
+        last = ""
+        while rows := self._books.execute(_ALL, {"last": last, "limit": limit}).fetchall():
+            last = rows[-1][0]
+            yield [
+                (
+                    key,
+                    payment_id,
+                    msgspec.json.encode(
+                        Asked(Operation(operation), amount_minor, _answer.decode(answer))
+                    ).decode(),
+                )
+                for key, payment_id, operation, amount_minor, answer in rows
+            ]
+
+    async def remember(self, instruction: Instruction, answer: Answer) -> Answer:
+        try:
+            self._books.execute(
+                "INSERT INTO answers (key, payment_id, operation, amount_minor, answer) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (
+                    instruction.key,
+                    instruction.payment_id,
+                    instruction.operation.value,
+                    instruction.amount_minor,
+                    msgspec.json.encode(answer).decode(),
+                ),
+            )
+        except sqlite3.IntegrityError:
+            return await self.find(instruction.key) or answer
+        return answer
+
+    async def find(self, key: str) -> Answer | None:
+        row = self._books.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _answer.decode(row[0])
+
+    async def of_payment(self, payment_id: str) -> list[Asked]:
+        return [
+            Asked(Operation(operation), amount_minor, _answer.decode(answer))
+            for operation, amount_minor, answer in self._books.execute(
+                _OF_PAYMENT, {"id": payment_id}
+            )
+        ]

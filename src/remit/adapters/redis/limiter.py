@@ -1,0 +1,63 @@
+"""Rate limits that all processes of a service share, in Redis."""
+
+import math
+
+from remit.adapters.redis.connection import RedisConnection, Script
+from remit.domain.errors import Unavailable
+from remit.ports.process_state import Limiter
+
+PARTS = 20
+"""A window's parts. A key has a field for each of them at most, and one more."""
+
+TAKE = Script("""
+local part, parts, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local current = math.floor(now / part)
+local taken, oldest = 0, current
+local held = redis.call('HGETALL', KEYS[1])
+for i = 1, #held, 2 do
+  local at = tonumber(held[i])
+  if at < current - parts or at > current + parts then
+    redis.call('HDEL', KEYS[1], held[i])
+  else
+    taken = taken + tonumber(held[i + 1])
+    oldest = math.min(oldest, at)
+  end
+end
+if taken >= burst then
+  return (oldest + parts + 1) * part - now
+end
+redis.call('HINCRBY', KEYS[1], string.format('%.0f', current), 1)
+redis.call('PEXPIRE', KEYS[1], math.ceil((parts + 2) * part / 1000))
+return 0
+""")
+"""Counts one request in the part of the window that Redis's clock says it is; 0, or the
+microseconds until the oldest part is out of the window. A part that the window touches counts as a
+whole, so that no window holds more than `burst`, wherever it begins.
+"""
+
+
+class RedisLimiter:
+    """Never more than `burst` requests of a key in any `burst / per_second` seconds.
+
+    That is over all processes. A key that never rests gets at least 95 % of `per_second`. While
+    Redis cannot be asked, `otherwise` limits, which knows of this process alone.
+    """
+
+    def __init__(
+        self, redis: RedisConnection, *, per_second: int, burst: int, otherwise: Limiter
+    ) -> None:
+        self._redis = redis
+        self._part_us = math.ceil(1_000_000 * burst / (per_second * PARTS))
+        self._burst = burst
+        self._otherwise = otherwise
+
+    async def take(self, key: str) -> int | None:
+        try:
+            wait_us = await self._redis.run(
+                TAKE, [f"limit:{key}"], self._part_us, PARTS, self._burst
+            )
+        except Unavailable:
+            return await self._otherwise.take(key)
+        return math.ceil(wait_us / 1_000_000) if wait_us else None

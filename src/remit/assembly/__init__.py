@@ -1,0 +1,1 @@
+"""The only package that knows which adapter fills which port."""

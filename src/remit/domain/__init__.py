@@ -1,0 +1,1 @@
+"""The nouns: money, cards, payments, the ledger, and what one step writes."""

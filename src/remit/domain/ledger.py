@@ -1,0 +1,62 @@
+"""The books: double-entry postings, and which ones each movement of money makes.
+
+A posting is immutable. Debits are positive and credits negative, so the postings of one ledger
+transaction sum to zero in each currency. Correcting a mistake is a new transaction.
+
+    capture   processor owes us  +   merchant is owed  -
+    refund    processor owes us  -   merchant is owed  +
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from remit.domain.money import Money
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """One line of a ledger transaction. `transaction_id` is the ledger's own, not the payment's."""
+
+    transaction_id: str
+    line: int
+    payment_id: str
+    account: str
+    currency: str
+    amount_minor: int
+    at: datetime
+
+
+class Unbalanced(Exception):
+    """Postings that do not sum to zero: a fault of ours, never of a caller."""
+
+
+def processor_account(processor: str, mode: str) -> str:
+    return f"{mode}/processor/{processor}"
+
+
+def merchant_account(merchant_id: str, mode: str) -> str:
+    return f"{mode}/merchant/{merchant_id}"
+
+
+def transfer(
+    *, transaction_id: str, payment_id: str, debit: str, credit: str, money: Money, at: datetime
+) -> tuple[Posting, Posting]:
+    """Two balanced postings that move `money` from the account `credit` to the account `debit`."""
+    if money.amount_minor <= 0:
+        raise Unbalanced(f"a transfer must move a positive amount, not {money.amount_minor}")
+    return (
+        Posting(transaction_id, 0, payment_id, debit, money.currency, money.amount_minor, at),
+        Posting(transaction_id, 1, payment_id, credit, money.currency, -money.amount_minor, at),
+    )
+
+
+def check_balanced(postings: Iterable[Posting]) -> None:
+    """Raises Unbalanced unless every ledger transaction sums to zero in each of its currencies."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for posting in postings:
+        sums[posting.transaction_id, posting.currency] += posting.amount_minor
+    for (transaction_id, currency), total in sums.items():
+        if total:
+            raise Unbalanced(f"ledger transaction {transaction_id} is off by {total} {currency}")

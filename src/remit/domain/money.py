@@ -1,0 +1,99 @@
+"""Money: an integer of minor units and its currency, and how people write it.
+
+No float ever touches an amount, and nothing is computed across currencies. The number of decimals
+of a currency is ISO 4217's minor unit: https://www.six-group.com/en/products-services/financial-information/data-standards.html
+"""
+
+import re
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from functools import cache
+
+import iso4217
+import msgspec
+
+from remit.domain.errors import InvalidRequest
+
+_DECIMAL_TEXT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+
+# The default context rounds to 28 digits, which would hide the decimals that must be refused.
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+
+
+class Money(msgspec.Struct, frozen=True):
+    """An exact amount. `amount_minor` counts the currency's smallest unit (cents, yen, fils)."""
+
+    amount_minor: int
+    currency: str
+
+    def __str__(self) -> str:
+        return major_units(self.amount_minor, self.currency)
+
+
+@cache
+def exponent(currency: str) -> int:
+    """How many decimals `currency` has.
+
+    Raises InvalidRequest for a code that ISO 4217 does not list, and for those that it lists
+    without a minor unit (gold, bond units, the testing code): they cannot be charged.
+    """
+    try:
+        digits = iso4217.Currency(currency).exponent
+    except ValueError:
+        digits = None
+    if digits is None:
+        raise InvalidRequest(
+            "currency must be a three-letter ISO 4217 code, such as USD.",
+            param="currency",
+            code="currency_unknown",
+        )
+    return int(digits)
+
+
+def major_units(amount_minor: int, currency: str) -> str:
+    """The amount as a decimal string with exactly the currency's decimals: `99.99`, `500`."""
+    digits = exponent(currency)
+    if digits == 0:
+        return str(amount_minor)
+    sign = "-" if amount_minor < 0 else ""
+    whole, part = divmod(abs(amount_minor), 10**digits)
+    return f"{sign}{whole}.{part:0{digits}d}"
+
+
+def read_amount(amount: object, currency: str, *, maximum_minor: int) -> Money:
+    """The exact `Money` that a caller wrote in major units, as a JSON number or a decimal string.
+
+    Guarantees a positive amount of at most `maximum_minor`, with no more decimals than the currency
+    has. Nothing is rounded. Raises InvalidRequest otherwise.
+    """
+    match amount:
+        case bool():
+            value = None
+        case int() | Decimal():
+            value = Decimal(amount)
+        case str() if _DECIMAL_TEXT.fullmatch(amount):
+            value = Decimal(amount)
+        case _:
+            value = None
+    if value is None or not value.is_finite():
+        raise _refused("amount must be a number, or a decimal string such as '99.99'.", "invalid")
+    if value <= 0:
+        raise _refused("amount must be greater than zero.", "too_small")
+    digits = exponent(currency)
+    if value.adjusted() + digits > len(str(maximum_minor)):
+        raise _too_large(maximum_minor, currency)
+    minor = value.scaleb(digits, _EXACT)
+    if minor != minor.to_integral_value():
+        decimals = "no decimals" if digits == 0 else f"at most {digits} decimals"
+        raise _refused(f"amount has too many decimals: {currency} has {decimals}.", "too_precise")
+    if minor > maximum_minor:
+        raise _too_large(maximum_minor, currency)
+    return Money(int(minor), currency)
+
+
+def _too_large(maximum_minor: int, currency: str) -> InvalidRequest:
+    limit = major_units(maximum_minor, currency)
+    return _refused(f"amount must be at most {limit} {currency}.", "too_large")
+
+
+def _refused(message: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(message, param="amount", code=f"amount_{reason}")

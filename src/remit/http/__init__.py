@@ -1,0 +1,1 @@
+"""The HTTP API, whichever server or gateway carries it."""

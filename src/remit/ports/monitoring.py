@@ -1,0 +1,30 @@
+"""What the service counts of itself, and what its health monitor remembers."""
+
+from typing import Protocol
+
+from remit.domain.health_state import Verdict
+
+NAMESPACE = "Remit"
+"""Of the metrics that the service counts, in CloudWatch and in the alarms."""
+
+
+class Metrics(Protocol):
+    """Where the service counts what happens. Counting neither waits nor fails."""
+
+    def count(self, name: str, value: float = 1.0) -> None: ...
+
+    def seconds(self, name: str, value: float) -> None: ...
+
+    async def write(self) -> None:
+        """Hands on what was counted since the last time; what cannot be is kept for the next."""
+        ...
+
+
+class Verdicts(Protocol):
+    """The monitor's memory, so that an alert is sent once however often the monitor starts."""
+
+    async def latest(self) -> Verdict: ...
+
+    async def record(self, verdict: Verdict) -> bool:
+        """False, and nothing is written, unless the latest has the version before this one."""
+        ...

@@ -1,0 +1,1 @@
+"""The commands of `remit` that build and run infrastructure."""

@@ -1,0 +1,62 @@
+"""`remit image`: the service as a container image, built here, pushed to a stack's repository."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from remit.entrypoints.cli.terminal import Json, fail, print_json
+from remit_infra.commands.infra import require_tools
+
+
+def image(
+    *,
+    env: Annotated[str | None, Parameter(name="--env")] = None,
+    push: Annotated[bool, Parameter(negative="")] = False,
+    architecture: Annotated[str, Parameter(name="--arch")] = "arm64",
+    base: str | None = None,
+    json: Json = False,
+) -> None:
+    """Build the container image of the service. The same content has the same tag.
+
+    Example: `AWS_REGION=us-east-1 remit image --push --env staging-001`
+
+    Parameters
+    ----------
+    env
+        The environment suffix whose repository it is pushed to.
+    push
+        Push it, unless its tag is there already, and print it by its digest.
+    architecture
+        arm64 or x86_64.
+    base
+        The image that it is built on, by its digest. Without it, the Python that is pinned.
+    json
+        Print JSON, for pipes.
+    """
+    if push != (env is not None):
+        fail("--push and --env are given together, or neither of them.", status=2)
+    require_tools()
+    from remit_infra.build import container_image as images
+    from remit_infra.build.docker import Docker, DockerError
+    from remit_infra.deploy.pulumi_stack import fetch_authorities
+    from remit_infra.model.aws_account import DeployError, aws_clients
+    from remit_infra.model.environments import Refused
+
+    try:
+        planned = images.plan(fetch_authorities, architecture, base or images.BASE)
+        if env is None:
+            made = images.Image(uri=images.build(planned, Docker()), tag=planned.tag)
+        else:
+            clients, _ = aws_clients()
+            made = images.publish(env, planned, clients, said=_say)
+    except (DeployError, DockerError, Refused) as error:
+        fail(str(error))
+    if json:
+        print_json(made)
+    else:
+        print(made.uri)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")

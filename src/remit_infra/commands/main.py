@@ -1,0 +1,256 @@
+"""`remit`, whole: the service's commands and those that build and run its infrastructure."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from remit.entrypoints.cli.main import cli
+from remit.entrypoints.cli.main import main as run
+from remit.entrypoints.cli.terminal import Json, fail, print_json, print_table
+from remit_infra.commands.image import image
+from remit_infra.commands.infra import infra, require_tools
+from remit_infra.commands.restore import restore
+from remit_infra.model.environments import MIGRATION_DATE
+
+cli.command(image)
+cli.command(infra)
+cli.command(restore)
+
+Topology = Literal["fargate-aurora", "lambda-dynamodb", "lambda-postgres"]
+Environment = Annotated[str, Parameter(name="--env")]
+
+
+def main() -> None:
+    run()
+
+
+@cli.command
+def package(
+    target: Path = Path("dist/function.zip"),
+    /,
+    *,
+    python: str = "3.13",
+    architecture: Annotated[str, Parameter(name="--arch")] = "arm64",
+    json: Json = False,
+) -> None:
+    """Make the zip that Lambda functions run. The same input gives the same bytes.
+
+    Example: `remit package dist/function.zip --arch x86_64`
+
+    Parameters
+    ----------
+    target
+        Where to write it.
+    python
+        The version of Lambda's Python.
+    architecture
+        arm64 or x86_64.
+    json
+        Print JSON, for pipes.
+    """
+    from remit_infra.build.lambda_package import PackageError, build
+
+    try:
+        made = build(target, python=python, architecture=architecture)
+    except PackageError as error:
+        fail(str(error))
+    if json:
+        print_json(made)
+    else:
+        print(f"{made.path}: {made.bytes / 1e6:.1f} MB, {made.files} files, sha256 {made.sha256}")
+
+
+@cli.command
+def emulate(
+    topology: Topology = "lambda-dynamodb",
+    /,
+    *,
+    port: int = 0,
+    install: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Run a whole topology on this machine, in an emulated AWS that enforces permissions.
+
+    Example: `remit emulate lambda-dynamodb`
+
+    Parameters
+    ----------
+    topology
+        lambda-dynamodb, or one of fargate-aurora and lambda-postgres, which need Terraform on PATH.
+    port
+        The emulator's; without it, a free one.
+    install
+        Only install the emulator.
+    """
+    require_tools()
+    from remit.entrypoints.cli.example import NotPaid
+    from remit_infra.build.lambda_package import PackageError
+    from remit_infra.emulated import emulator, services
+    from remit_infra.graph.terraform import TerraformError
+    from remit_infra.model.aws_account import DeployError
+
+    try:
+        command = emulator.install()
+        if not install:
+            services.run(topology, command, port)
+    except (
+        emulator.EmulatorError,
+        DeployError,
+        NotPaid,
+        PackageError,
+        TerraformError,
+    ) as error:
+        fail(str(error))
+
+
+@cli.command
+def deploy(
+    topology: Topology,
+    /,
+    *,
+    env: Environment = "dev",
+    migration_date: str = MIGRATION_DATE,
+    alarm_email: str | None = None,
+    architecture: Annotated[str, Parameter(name="--arch")] = "arm64",
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Deploy a topology to your AWS account: look first, show the plan, then make or change it.
+
+    Example: `AWS_REGION=us-east-1 remit deploy lambda-dynamodb --env staging-001`
+
+    Parameters
+    ----------
+    topology
+        lambda-dynamodb, or one of fargate-aurora and lambda-postgres, which need Pulumi's command
+        line; fargate-aurora needs Docker too.
+    env
+        The environment suffix: dev, staging or prod, alone or followed by a dash and more.
+    migration_date
+        The date in the MigrationDate tag.
+    alarm_email
+        Who gets the alarms; SNS asks for a confirmation first.
+    architecture
+        arm64 or x86_64.
+    yes
+        Do not ask.
+    json
+        Print the outputs as JSON, for pipes.
+    """
+    require_tools()
+    from remit_infra.build.lambda_package import PackageError
+    from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
+    from remit_infra.model.aws_account import DeployError
+    from remit_infra.model.environments import Refused
+
+    in_pulumi = {
+        "fargate-aurora": fargate_aurora.deploy,
+        "lambda-postgres": lambda_postgres.deploy,
+    }
+    try:
+        if topology in in_pulumi:
+            outputs = in_pulumi[topology](
+                env,
+                architecture=architecture,
+                ask=not yes,
+                migrationDate=migration_date,
+                alarmEmail=alarm_email,
+            )
+        else:
+            outputs = lambda_dynamodb.deploy(
+                env,
+                migration_date=migration_date,
+                alarm_email=alarm_email,
+                architecture=architecture,
+                ask=not yes,
+            )
+    except (DeployError, PackageError, Refused) as error:
+        fail(str(error))
+    _print_outputs(outputs, json=json)
+
+
+@cli.command
+def destroy(
+    topology: Topology,
+    /,
+    *,
+    env: Environment = "dev",
+    yes: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Delete a deployment with everything in it: payments, keys and the audit trail.
+
+    Example: `remit destroy lambda-dynamodb --env dev-test-001`
+
+    Parameters
+    ----------
+    topology
+        fargate-aurora, lambda-dynamodb or lambda-postgres.
+    env
+        The environment suffix that it was deployed with.
+    yes
+        Do not ask.
+    """
+    require_tools()
+    from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
+    from remit_infra.model.aws_account import DeployError
+    from remit_infra.model.environments import Refused
+
+    destroys = {
+        "fargate-aurora": fargate_aurora.destroy,
+        "lambda-dynamodb": lambda_dynamodb.destroy,
+        "lambda-postgres": lambda_postgres.destroy,
+    }
+    try:
+        destroys[topology](env, ask=not yes)
+    except (DeployError, Refused) as error:
+        fail(str(error))
+
+
+@cli.command
+def outputs(
+    topology: Topology,
+    /,
+    *,
+    env: Environment = "dev",
+    shell: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Show where a deployment is, or give your shell its settings.
+
+    Example: `eval "$(remit outputs lambda-dynamodb --env dev --shell)" && remit keys list`
+
+    Parameters
+    ----------
+    topology
+        fargate-aurora, lambda-dynamodb or lambda-postgres.
+    env
+        The environment suffix that it was deployed with.
+    shell
+        Print the service's settings as `export` lines, for `remit` to work on the deployment.
+    json
+        Print JSON, for pipes.
+    """
+    require_tools()
+    from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
+    from remit_infra.model.aws_account import DeployError
+    from remit_infra.model.environments import Refused
+
+    asked = {
+        "fargate-aurora": fargate_aurora,
+        "lambda-dynamodb": lambda_dynamodb,
+        "lambda-postgres": lambda_postgres,
+    }[topology]
+    try:
+        if shell:
+            print(asked.exports(env))
+        else:
+            _print_outputs(asked.outputs(env), json=json)
+    except (DeployError, Refused) as error:
+        fail(str(error))
+
+
+def _print_outputs(found: dict[str, str], *, json: bool) -> None:
+    if json:
+        print_json(found)
+    else:
+        print_table(("output", "value"), sorted(found.items()))

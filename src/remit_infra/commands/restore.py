@@ -1,0 +1,114 @@
+"""`remit restore`: a deployment's payments at a point in time, beside those that are there now."""
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from remit.clock_and_ids import now
+from remit.entrypoints.cli.terminal import Json, fail, print_error, print_json, print_table
+from remit_infra.commands.infra import require_tools
+
+if TYPE_CHECKING:
+    from remit_infra.restore.aurora import ClusterRecovery
+    from remit_infra.restore.dynamodb import Recovery
+
+Environment = Annotated[str, Parameter(name="--env")]
+
+
+def restore(
+    topology: Literal["fargate-aurora", "lambda-dynamodb"],
+    /,
+    *,
+    env: Environment = "dev",
+    at: datetime | None = None,
+    until: datetime | None = None,
+    drill: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Restore the payments to a point in time, into a new table or cluster; verify them, and say
+    how long it took. On DynamoDB, what came later is replayed.
+
+    Example: `remit restore lambda-dynamodb --env prod --drill`
+
+    Parameters
+    ----------
+    topology
+        fargate-aurora or lambda-dynamodb.
+    env
+        The environment suffix that it was deployed with.
+    at
+        The point in time, in UTC: 2026-11-20T12:00:00. Without it, the latest there is.
+    until
+        Replay no change that was made later. Without it, every change there is. On DynamoDB.
+    drill
+        Delete the new table or cluster afterwards.
+    json
+        Print JSON, for pipes.
+    """
+    require_tools()
+    from botocore.exceptions import BotoCoreError
+
+    from remit_infra.model.aws_account import DeployError
+    from remit_infra.model.environments import Refused
+    from remit_infra.restore.dynamodb import RestoreError
+
+    if topology == "fargate-aurora" and until is not None:
+        fail("--until is for lambda-dynamodb: Aurora replays nothing. Use --at.", status=2)
+    recovery: Recovery | ClusterRecovery
+    try:
+        if topology == "fargate-aurora":
+            recovery = _cluster(env, _utc(at), drill=drill)
+        else:
+            recovery = _table(env, _utc(at), _utc(until), drill=drill)
+    except (BotoCoreError, DeployError, Refused, RestoreError) as error:
+        fail(str(error))
+    if json:
+        print_json(recovery)
+    else:
+        _print("cluster" if topology == "fargate-aurora" else "table", recovery)
+    for one in recovery.discrepancies:
+        print_error(f"{one.check} {one.record}: {one.problem}")
+    if recovery.discrepancies:
+        raise SystemExit(1)
+
+
+def _table(env: str, at: datetime | None, until: datetime | None, *, drill: bool) -> "Recovery":
+    from remit_infra.deploy.lambda_dynamodb import deployment_of
+    from remit_infra.restore.dynamodb import Restore
+
+    restoring = Restore(deployment_of(env), say)
+    target = f"{restoring.source}-restored-{now():%Y%m%d-%H%M%S}"
+    recovery = restoring.run(target, at=at, until=until)
+    if drill:
+        restoring.discard(target)
+    return recovery
+
+
+def _cluster(env: str, at: datetime | None, *, drill: bool) -> "ClusterRecovery":
+    from remit_infra.model.aws_account import aws_clients
+    from remit_infra.restore.aurora import AuroraRestore
+
+    clients, _ = aws_clients()
+    restoring = AuroraRestore(clients, env, say)
+    return restoring.run(restoring.target(now()), at=at, drill=drill)
+
+
+def _print(kind: str, recovery: "Recovery | ClusterRecovery") -> None:
+    row = (
+        getattr(recovery, kind),
+        str(recovery.payments),
+        f"{recovery.recovery_point:%Y-%m-%d %H:%M:%S} UTC",
+        f"{recovery.recovery_seconds:.1f} s",
+        str(len(recovery.discrepancies)),
+    )
+    print_table((kind, "payments", "recovery point", "recovery time", "discrepancies"), [row])
+
+
+def say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

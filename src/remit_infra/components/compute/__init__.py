@@ -1,0 +1,1 @@
+"""Functions, containers, and what releases and scales them."""

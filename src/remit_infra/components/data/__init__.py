@@ -1,0 +1,1 @@
+"""Databases, caches, buckets, queues and topics."""

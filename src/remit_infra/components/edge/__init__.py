@@ -1,0 +1,1 @@
+"""What callers reach: API Gateway, the load balancer, the web firewall."""

@@ -1,0 +1,1 @@
+"""Deployments in an account: made, followed, asked for their outputs, taken down."""

@@ -1,0 +1,187 @@
+"""Deploys a Pulumi topology through Pulumi's Automation API, and moves its functions' traffic.
+
+Pulumi's command line does the work and keeps the state where `pulumi login` said. The program runs
+in this process, with what is installed here.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pulumi
+from pulumi import automation as auto
+
+from remit_infra.components.compute.functions import ALIAS
+from remit_infra.deploy.cloudformation import Progress
+from remit_infra.model.aws_account import Clients, DeployError
+from remit_infra.model.environments import Names
+
+INSTALL = (
+    "Pulumi's command line is not on PATH. Install it (https://www.pulumi.com/docs/install/: "
+    "`brew install pulumi/tap/pulumi`, or `curl -fsSL https://get.pulumi.com | sh`), then "
+    "`pulumi login`, for example `pulumi login s3://a-bucket-of-yours`."
+)
+AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem"
+"""The certificates of RDS's authorities in a region (Amazon RDS, "Using SSL/TLS")."""
+
+MAX_AUTHORITIES_BYTES = 1_000_000
+POLL_SECONDS = 5.0
+ENDED = frozenset({"Failed", "Stopped", "Succeeded"})
+
+
+def require_pulumi() -> None:
+    """Raises DeployError, which says how to install it."""
+    if shutil.which("pulumi") is None:
+        raise DeployError(INSTALL)
+
+
+def fetch_authorities(region: str, target: Path) -> Path:
+    """The certificates that RDS's are signed with, out of AWS's own store. Raises DeployError."""
+    url = AUTHORITIES.format(region=region)
+    try:
+        with urlopen(url, timeout=30) as answer:  # nosec B310
+            body: bytes = answer.read(MAX_AUTHORITIES_BYTES)
+    except (URLError, OSError) as error:
+        raise DeployError(f"RDS's certificates cannot be fetched from {url}: {error}.") from error
+    if not body.startswith(b"-----BEGIN CERTIFICATE-----"):
+        raise DeployError(f"{url} holds no certificates.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(body)
+    return target
+
+
+class PulumiDeployment:
+    """One stack of a Pulumi project. Raises DeployError, which says which resource and why."""
+
+    def __init__(
+        self,
+        project: str,
+        stack: str,
+        *,
+        folder: Path,
+        program: Callable[[], Mapping[str, Any]],
+        configuration: Mapping[str, str],
+    ) -> None:
+        def run() -> None:
+            for name, value in program().items():
+                pulumi.export(name, value)
+
+        self.name = stack
+        try:
+            self._stack = auto.create_or_select_stack(
+                stack,
+                project_name=project,
+                program=run,
+                opts=auto.LocalWorkspaceOptions(work_dir=str(folder)),
+            )
+            self._stack.set_all_config(
+                {key: auto.ConfigValue(value) for key, value in configuration.items()}
+            )
+        except auto.CommandError as error:
+            raise DeployError(_said(error)) from error
+
+    def up(self, told: Progress, total: int) -> dict[str, str]:
+        """Makes or changes everything, and answers with the outputs."""
+        try:
+            result = self._stack.up(on_event=_counting(told, total), suppress_outputs=True)
+        except auto.CommandError as error:
+            raise DeployError(_said(error)) from error
+        return {name: str(output.value) for name, output in result.outputs.items()}
+
+    def destroy(self, told: Progress, total: int) -> None:
+        """Deletes everything, and the stack itself."""
+        try:
+            self._stack.destroy(on_event=_counting(told, total), remove=True)
+        except auto.CommandError as error:
+            raise DeployError(_said(error)) from error
+
+    def outputs(self) -> dict[str, str]:
+        try:
+            found = self._stack.outputs()
+        except auto.CommandError as error:
+            raise DeployError(_said(error)) from error
+        if not found:
+            raise DeployError(f"There is nothing in the stack {self.name}.")
+        return {name: str(output.value) for name, output in found.items()}
+
+
+def _counting(told: Progress, total: int) -> Callable[[auto.EngineEvent], None]:
+    """Tells of every resource that is done. Raises nothing: Pulumi itself says what failed."""
+    done = 0
+
+    def heard(event: auto.EngineEvent) -> None:
+        nonlocal done
+        if event.res_outputs_event is not None:
+            done += 1
+            told(event.res_outputs_event.metadata.urn.rpartition("::")[2], done, total)
+
+    return heard
+
+
+def _said(error: auto.CommandError) -> str:
+    """What Pulumi says went wrong, without how it was called."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    wrong = [line for line in lines if line.startswith(("error:", "* "))]
+    return "\n".join(wrong) or lines[0]
+
+
+def release(
+    client: Clients,
+    names: Names,
+    functions: Iterator[str],
+    said: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Moves each alias to its function's newest version, by steps, while CodeDeploy watches the
+    alarms. Raises DeployError where it went back.
+    """
+    lambda_, codedeploy = client("lambda"), client("codedeploy")
+    application = names("release", "payment-releases")
+    for function in functions:
+        full_name = names("function", function)
+        current = lambda_.get_alias(FunctionName=full_name, Name=ALIAS)["FunctionVersion"]
+        newest = _newest(lambda_, full_name)
+        if current == newest:
+            continue
+        started = codedeploy.create_deployment(
+            applicationName=application,
+            deploymentGroupName=names("release", function),
+            revision={
+                "revisionType": "AppSpecContent",
+                "appSpecContent": {"content": _app_spec(full_name, current, newest)},
+            },
+        )["deploymentId"]
+        said(f"{function}: a tenth of the calls to version {newest} for five minutes, then all")
+        while (state := _state(codedeploy, started))["status"] not in ENDED:
+            pause(POLL_SECONDS)
+        if state["status"] != "Succeeded":
+            why = state.get("errorInformation", {}).get("message", state["status"])
+            raise DeployError(f"{function} went back to version {current}: {why}")
+
+
+def _newest(lambda_: Any, function: str) -> str:
+    pages = lambda_.get_paginator("list_versions_by_function").paginate(FunctionName=function)
+    versions = [one["Version"] for page in pages for one in page["Versions"]]
+    return str(max(int(version) for version in versions if version != "$LATEST"))
+
+
+def _state(codedeploy: Any, deployment: str) -> dict[str, Any]:
+    found: dict[str, Any] = codedeploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
+    return found
+
+
+def _app_spec(function: str, current: str, newest: str) -> str:
+    """What CodeDeploy is to do ("AppSpec file structure" for AWS Lambda)."""
+    properties = {
+        "Name": function,
+        "Alias": ALIAS,
+        "CurrentVersion": current,
+        "TargetVersion": newest,
+    }
+    resource = {"function": {"Type": "AWS::Lambda::Function", "Properties": properties}}
+    return json.dumps({"version": 0.0, "Resources": [resource]})

@@ -1,0 +1,1 @@
+"""A topology as data: recorded, written as Terraform JSON, scanned."""
