@@ -32,7 +32,7 @@ MODULES: Mapping[str, tuple[str, int]] = MappingProxyType(
         "payment-processing": ("processing", REQUEST_SECONDS),
         "payment-delivery": ("delivery", JOB_SECONDS),
         "health-monitor": ("health", REQUEST_SECONDS),
-        "payment-operator": ("operating", JOB_SECONDS),
+        "payment-operator": ("operator", JOB_SECONDS),
     }
 )
 """Each function by its module and its timeout: for requests below API Gateway's 29 seconds."""
