@@ -69,7 +69,7 @@ VALIDATE = f"""
 BEGIN;
 {_record("POST /validate", RECORD)}
 INSERT INTO payments (id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state,
-                      version, attempt, customer_id, reference, card, sealed_card,
+                      version, attempt, customer_id, reference, card, encrypted_card,
                       authorized_minor, captured_minor, refunded_minor, due_at)
 VALUES ({PAYMENT}, {OWNER}, :amount, 'USD', now(), '{"f" * 64}', 'validated', 1, 0,
         'customer-' || :amount % 1000, 'order-' || {KEY},
@@ -97,7 +97,7 @@ COMMIT;
 
 _OUTCOME = f"""
 UPDATE payments
-SET state = 'captured', version = version + 1, attempt = 1, pending = NULL, sealed_card = NULL,
+SET state = 'captured', version = version + 1, attempt = 1, pending = NULL, encrypted_card = NULL,
     authorized_minor = :amount, captured_minor = :amount, due_at = NULL, processed_at = now(),
     processor_reference = '{"p" * 42}'
 WHERE id = {PAYMENT};

@@ -122,7 +122,7 @@ async def validate(
             return stored
         await connection.execute(
             "INSERT INTO payments (id, merchant_id, mode, amount_minor, currency, created_at, "
-            "fingerprint, state, version, attempt, customer_id, reference, card, sealed_card, "
+            "fingerprint, state, version, attempt, customer_id, reference, card, encrypted_card, "
             "authorized_minor, captured_minor, refunded_minor, due_at) VALUES ($1, $2, 'test', "
             "$3, $4, $5, $6, 'validated', 1, 0, $7, $8, $9, $10, 0, 0, 0, $11)",
             payment_id,
@@ -204,7 +204,7 @@ async def _capture(
 ) -> None:
     await connection.execute(
         "UPDATE payments SET state = 'captured', version = version + 1, attempt = 1, "
-        "pending = NULL, sealed_card = NULL, due_at = NULL, authorized_minor = $2, "
+        "pending = NULL, encrypted_card = NULL, due_at = NULL, authorized_minor = $2, "
         "captured_minor = $2, processed_at = $3, processor_reference = $4 WHERE id = $1",
         payment_id,
         amount_minor,

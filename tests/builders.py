@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from remit.adapters.aws import elasticache
 from remit.adapters.dynamodb.books import DynamoBooks
-from remit.adapters.dynamodb.delivery import DynamoKeys, DynamoOutbox, DynamoVerdicts
+from remit.adapters.dynamodb.delivery import DynamoApiKeys, DynamoHealthStates, DynamoOutbox
 from remit.adapters.dynamodb.store import DynamoStore
 from remit.adapters.dynamodb.table import INDEXES, PARTITION_KEY, Table
 from remit.adapters.files.storage import FolderBucket
@@ -25,18 +25,18 @@ from remit.adapters.memory.limiter import LocalLimiter
 from remit.adapters.memory.sessions import MemorySessions
 from remit.adapters.memory.store import (
     MemoryBucket,
+    MemoryHealthStates,
     MemoryPublisher,
     MemoryQueue,
     MemoryStore,
-    MemoryVerdicts,
 )
 from remit.adapters.postgres.books import PostgresBooks
 from remit.adapters.postgres.connection import Connection, UrlLogin
 from remit.adapters.postgres.delivery import (
-    PostgresKeys,
+    PostgresApiKeys,
+    PostgresHealthStates,
     PostgresOutbox,
     PostgresQueue,
-    PostgresVerdicts,
 )
 from remit.adapters.postgres.store import PostgresStore
 from remit.adapters.redis.connection import RedisConnection
@@ -46,8 +46,8 @@ from remit.domain.card import Card
 from remit.domain.change import Caller
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.ids import NewId
-from remit.domain.payment import Answer, Approved, Declined, Operation
-from remit.oversight.metrics import Uncounted
+from remit.domain.payment import Approved, Declined, Operation, ProcessorResult
+from remit.oversight.metrics import NullMetrics
 from remit.payments.validate import Amount, CardInput, PaymentRequest
 from remit.ports.app import App
 from remit.ports.processor import Instruction
@@ -86,10 +86,10 @@ class ScriptedProcessor:
 
     def __init__(self) -> None:
         self.faults: deque[Fault | None] = deque()
-        self.answers: dict[str, tuple[Instruction, Answer]] = {}
+        self.answers: dict[str, tuple[Instruction, ProcessorResult]] = {}
         self.down = False
 
-    async def execute(self, instruction: Instruction) -> Answer:
+    async def execute(self, instruction: Instruction) -> ProcessorResult:
         fault = self.faults.popleft() if self.faults else None
         if self.down or fault == "down":
             raise ProcessorUnavailable("The processor cannot be reached. Try again.")
@@ -97,7 +97,7 @@ class ScriptedProcessor:
             raise ProcessorTimeout("The processor did not answer in time.")
         if instruction.key not in self.answers:
             declined = instruction.card is not None and instruction.card.number == DECLINED_CARD
-            answer: Answer = Approved(f"ref_{instruction.key}")
+            answer: ProcessorResult = Approved(f"ref_{instruction.key}")
             if declined:
                 answer = Declined("card_declined", "The card was declined.", "generic_decline")
             self.answers[instruction.key] = (instruction, answer)
@@ -105,7 +105,7 @@ class ScriptedProcessor:
             raise ProcessorTimeout("The processor did not answer in time.")
         return self.answers[instruction.key][1]
 
-    async def find(self, key: str) -> Answer | None:
+    async def find(self, key: str) -> ProcessorResult | None:
         if self.down:
             raise ProcessorUnavailable("The processor cannot be reached. Try again.")
         return self.answers[key][1] if key in self.answers else None
@@ -141,7 +141,7 @@ def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
         outbox=store,
         audit_log=store,
         retention=store,
-        verdicts=MemoryVerdicts(),
+        verdicts=MemoryHealthStates(),
         queue=queue,
         failed=queue,
         notifications=MemoryPublisher(),
@@ -154,7 +154,7 @@ def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
         sessions=MemorySessions(clock, new_secret),
         ping=nothing,
         measures=nothing_measured,
-        metrics=Uncounted(),
+        metrics=NullMetrics(),
         close=nothing,
     )
 
@@ -185,11 +185,11 @@ def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) ->
         store=store,
         reader=store,
         books=PostgresBooks(auditing),
-        keys=PostgresKeys(delivery),
+        keys=PostgresApiKeys(delivery),
         outbox=outbox,
         audit_log=outbox,
         retention=outbox,
-        verdicts=PostgresVerdicts(delivery),
+        verdicts=PostgresHealthStates(delivery),
         queue=queue,
         failed=queue,
         bucket=FolderBucket(folder / "bucket"),
@@ -261,11 +261,11 @@ def dynamodb_app(
         store=store,
         reader=store,
         books=DynamoBooks(table),
-        keys=DynamoKeys(table),
+        keys=DynamoApiKeys(table),
         outbox=outbox,
         audit_log=outbox,
         retention=outbox,
-        verdicts=DynamoVerdicts(table),
+        verdicts=DynamoHealthStates(table),
         ping=store.ping,
     )
 

@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_bucket: str | None = None
     card_key_id: str | None = None
     fingerprint_key_id: str | None = None
-    watched_metrics: str | None = None
+    monitored_metrics: str | None = None
     service_name: str | None = None
     trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     usage_plan_id: str | None = None
@@ -85,11 +85,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 0.0
     worker_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     lease_seconds: Seconds = 30.0
-    quiet_after_seconds: Seconds | None = None
+    idle_after_seconds: Seconds | None = None
     relay_batch: Count = 500
     relay_interval_seconds: Seconds = 0.2
-    seal_batch: Count = 2_000
-    seal_interval_seconds: Seconds = 1.0
+    archive_batch: Count = 2_000
+    archive_interval_seconds: Seconds = 1.0
     sweep_interval_seconds: Seconds = 2.0
 
     simulator_modulus: Count = 1_000

@@ -16,7 +16,7 @@ from remit.domain.change import (
     Topic,
 )
 from remit.domain.ledger import Posting
-from remit.domain.payment import Declined, Operation, Payment, Pending, Refund, State
+from remit.domain.payment import Declined, Operation, Payment, PendingOperation, Refund, State
 from remit.ports.app import App
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -38,7 +38,7 @@ def a_payment(app: App, **fields: Any) -> Payment:
         "customer_id": WORDS,
         "metadata": {WORDS: WORDS, "empty": ""},
         "card": CardSummary("visa", "4242", 12, 2030),
-        "sealed_card": "c2VhbGVk",
+        "encrypted_card": "c2VhbGVk",
         "due_at": AT + timedelta(days=7),
     }
     return Payment(**given | fields)
@@ -46,11 +46,11 @@ def a_payment(app: App, **fields: Any) -> Payment:
 
 def a_busy_payment(app: App, **fields: Any) -> Payment:
     """A payment with every field set that one under way can have."""
-    pending = Pending(
+    pending = PendingOperation(
         operation=Operation.CAPTURE,
         amount_minor=5,
         key="key",
-        resume=State.AUTHORIZED,
+        previous_state=State.AUTHORIZED,
         until=AT,
         final=False,
     )

@@ -19,13 +19,13 @@ from remit.adapters.aws.s3 import S3Bucket
 from remit.adapters.aws.sns import SnsTopic
 from remit.adapters.aws.sqs import SqsQueue
 from remit.assembly.service import assemble
-from remit.delivery.relay import relay, work_once
+from remit.delivery.relay import consume_batch, relay
 from remit.domain.change import Message, Topic
 from remit.domain.errors import CardUnreadable, Unavailable
 from remit.domain.health_state import Check
 from remit.domain.payment import State
-from remit.oversight.audit import Sealer, Verified, verify
-from remit.oversight.reconcile import examine
+from remit.oversight.audit import AuditArchiver, Verified, verify
+from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings, SettingsError
@@ -114,11 +114,11 @@ async def test_queued_payments_are_taken_through_sqs(in_memory: App, queue: SqsQ
     await enqueue(app, caller(), ProcessRequest(payment.id))
     processor_of(app).faults.append("down")
     await relay(app)
-    assert await work_once(app) == 1
+    assert await consume_batch(app) == 1
     assert (await current(app, payment)).state is State.VALIDATED
-    assert await work_once(app) == 1
+    assert await consume_batch(app) == 1
     assert (await current(app, payment)).state is State.CAPTURED
-    assert await work_once(app) == 0
+    assert await consume_batch(app) == 0
 
 
 async def test_a_topic_delivers_every_message_whole(in_memory: App) -> None:
@@ -159,7 +159,7 @@ async def test_a_key_in_a_bucket_is_written_once(bucket: S3Bucket) -> None:
 async def test_the_audit_trail_holds_in_a_bucket(in_memory: App, bucket: S3Bucket) -> None:
     app = replace(in_memory, bucket=bucket)
     await a_processed(app)
-    assert await Sealer(app).seal() == 3
+    assert await AuditArchiver(app).archive() == 3
     verified = await verify(bucket)
     assert isinstance(verified, Verified)
     assert (verified.segments, verified.entries) == (1, 3)
@@ -175,12 +175,12 @@ async def test_a_card_opens_under_its_kms_key_and_its_own_payment() -> None:
     mac = key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
     ours = key()
     vault = kms_vault(kms, key_id=ours, mac_key_id=mac)
-    sealed = await vault.seal(plain_card(), "payment-1")
+    sealed = await vault.encrypt(plain_card(), "payment-1")
     again = kms_vault(kms, key_id=ours, mac_key_id=mac)
-    assert await again.open(sealed, "payment-1") == plain_card()
+    assert await again.decrypt(sealed, "payment-1") == plain_card()
     assert again.fingerprint(b"x") == vault.fingerprint(b"x")
     with pytest.raises(CardUnreadable):
-        await again.open(sealed, "payment-2")
+        await again.decrypt(sealed, "payment-2")
     with pytest.raises(CardUnreadable):
         await KmsKey(kms, ours).unwrap(b"not wrapped by KMS")
 
@@ -303,9 +303,9 @@ async def test_a_payment_is_taken_and_proven_on_aws_alone() -> None:
     declined = await a_processed(app, card=DECLINED_CARD)
     assert declined.state is State.DECLINED
     await app.ping()
-    while await relay(app) or await Sealer(app).seal():
+    while await relay(app) or await AuditArchiver(app).archive():
         pass
-    assert [found async for found in examine(app)] == []
+    assert [found async for found in reconcile(app)] == []
     [item] = boto3.client("dynamodb").scan(
         TableName="transactions-test",
         FilterExpression="transaction_id = :id",

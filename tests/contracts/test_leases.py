@@ -9,10 +9,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from remit.delivery.relay import relay, sweep, work_once
+from remit.delivery.relay import consume_batch, relay, sweep
 from remit.domain.change import Message
 from remit.domain.payment import State
-from remit.oversight.audit import Sealer, Verified, verify
+from remit.oversight.audit import AuditArchiver, Verified, verify
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings
@@ -120,15 +120,15 @@ async def test_a_look_that_finds_nothing_or_another_at_work_writes_nothing(
 
     for app in two:
         assert await app.outbox.pending(10) == []
-        assert await app.audit_log.unsealed(10) == []
+        assert await app.audit_log.unarchived(10) == []
     assert await rows() == []
     await a_validated(two[0])
     await two[0].outbox.pending(10)
-    await two[0].audit_log.unsealed(10)
+    await two[0].audit_log.unarchived(10)
     held = await rows()
-    assert [row["name"] for row in held] == ["relay", "seal"]
+    assert [row["name"] for row in held] == ["archive", "relay"]
     await two[1].outbox.pending(10)
-    await two[1].audit_log.unsealed(10)
+    await two[1].audit_log.unarchived(10)
     assert await rows() == held
 
 
@@ -154,17 +154,17 @@ async def test_a_lease_is_renewed_while_its_holder_sends(
 async def test_two_workers_that_seal_make_one_trail(
     two: tuple[App, App], connection: asyncpg.Connection
 ) -> None:
-    first, second = (Sealer(app) for app in two)
+    first, second = (AuditArchiver(app) for app in two)
     await a_validated(two[0])
-    assert (await first.seal(), await second.seal()) == (1, 0)
+    assert (await first.archive(), await second.archive()) == (1, 0)
     await a_validated(two[0])
-    assert await second.seal() == 0
+    assert await second.archive() == 0
     await lapse(connection)
-    assert await second.seal() == 1
+    assert await second.archive() == 1
     await lapse(connection)
     await a_validated(two[0])
-    assert await first.seal() == 0  # it finds that another has sealed, and catches up
-    assert await first.seal() == 1
+    assert await first.archive() == 0  # it finds that another has sealed, and catches up
+    assert await first.archive() == 1
     verified = await verify(two[0].bucket)
     assert isinstance(verified, Verified)
     assert (verified.segments, verified.entries) == (3, 3)
@@ -178,7 +178,7 @@ async def test_two_workers_take_up_what_lapsed_and_work_it_off_once(two: tuple[A
     while await relay(shared[0]):
         pass
     await asyncio.gather(*(sweep(app) for app in shared))
-    while sum(await asyncio.gather(*(work_once(app) for app in shared))):
+    while sum(await asyncio.gather(*(consume_batch(app) for app in shared))):
         pass
     for payment in payments:
         assert (await current(two[0], payment)).state is State.CAPTURED

@@ -76,7 +76,8 @@ async def test_the_books_are_read_as_an_auditor_does(app: App) -> None:
     await app.store.commit(Change(refund=failed, audit=(), postings=postings_of(app, taken, 5)))
     await app.store.commit(new(app, payment=plain))
     found = [
-        (one.payment, one.booked_minor, one.refunds_minor) async for one in app.books.examine()
+        (one.payment, one.booked_minor, one.refunds_minor)
+        async for one in app.books.booked_payments()
     ]
     assert sorted(found, key=lambda one: one[0].id) == [(taken, 65, 10), (plain, 0, 0)]
     assert await app.books.count() == 2

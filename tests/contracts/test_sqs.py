@@ -15,13 +15,13 @@ from moto import mock_aws
 from remit.adapters.aws.sns import SnsTopic
 from remit.adapters.aws.sqs import SqsQueue
 from remit.delivery.consumer import Consumer
-from remit.delivery.relay import relay, work_once
+from remit.delivery.relay import consume_batch, relay
 from remit.domain.change import UNREADABLE, Topic
 from remit.domain.errors import Unavailable
 from remit.domain.payment import State
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
-from remit.ports.delivery import MAX_BACKOFF_SECONDS, Delivery, backoff
+from remit.ports.delivery import MAX_BACKOFF_SECONDS, ReceivedMessage, backoff
 from tests.builders import InTurn, caller
 from tests.contracts.changes import a_message
 from tests.unit.arranged import a_validated, current
@@ -85,8 +85,8 @@ def queue(client: Counted, urls: tuple[str, str]) -> SqsQueue:
     return SqsQueue(client, *urls, retry_seconds=0.0, visibility_seconds=300)
 
 
-async def received(queue: SqsQueue, number: int) -> list[Delivery]:
-    found: list[Delivery] = []
+async def received(queue: SqsQueue, number: int) -> list[ReceivedMessage]:
+    found: list[ReceivedMessage] = []
     while len(found) < number:
         found += await queue.receive(10)
     return found
@@ -127,7 +127,7 @@ async def test_a_body_nobody_can_read_is_buried_shown_and_redriven_byte_for_byte
     sqs_id = client.send_message(QueueUrl=urls[0], MessageBody=POISON)["MessageId"]
     await relay(app)
     for _ in range(MAX_RECEIVES):
-        await work_once(app)
+        await consume_batch(app)
     assert (await current(app, payment)).state is State.CAPTURED
     assert await queue.receive(10) == []
     [dead] = await queue.dead_letters(10)
@@ -163,7 +163,7 @@ class Refusing:
 
 
 async def test_a_message_whose_time_is_over_is_left_to_come_back(in_memory: App) -> None:
-    delivery = Delivery(message=a_message(in_memory, Topic.WORK), receipt="r", receives=1)
+    delivery = ReceivedMessage(message=a_message(in_memory, Topic.WORK), receipt="r", receives=1)
     over = SqsQueue(
         Refusing("AWS.SimpleQueueService.MessageNotInflight"), "", "", retry_seconds=2.0
     )

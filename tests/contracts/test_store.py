@@ -32,7 +32,9 @@ async def test_a_new_payment_is_found_whole(app: App) -> None:
     payment = a_payment(app)
     assert await app.store.commit(new(app, payment=payment)) is None
     assert await app.store.payment(payment.id) == payment
-    bare = a_payment(app, customer_id=None, metadata=None, card=None, sealed_card=None, due_at=None)
+    bare = a_payment(
+        app, customer_id=None, metadata=None, card=None, encrypted_card=None, due_at=None
+    )
     assert await app.store.commit(new(app, payment=bare)) is None
     assert await app.store.payment(bare.id) == bare
 
@@ -46,7 +48,7 @@ async def test_a_payment_under_way_is_found_whole(app: App) -> None:
         state=State.CAPTURED,
         pending=None,
         failure=None,
-        sealed_card=None,
+        encrypted_card=None,
         due_at=None,
         card=None,
         processor_reference=None,
@@ -75,9 +77,9 @@ async def test_every_part_of_a_change_is_written(app: App) -> None:
     assert await app.store.refund(refund.id) == refund
     assert await app.store.record(record.scope) == record
     assert tuple(await app.reader.history(payment.id)) == entries
-    assert tuple(await app.audit_log.unsealed(10)) == entries
+    assert tuple(await app.audit_log.unarchived(10)) == entries
     assert tuple(await app.outbox.pending(10)) == messages
-    [examined] = [found async for found in app.books.examine()]
+    [examined] = [found async for found in app.books.booked_payments()]
     assert examined.booked_minor == 40
 
 
@@ -132,7 +134,7 @@ async def test_a_conflict_leaves_nothing_of_its_change(app: App) -> None:
     assert await app.store.record(a_record("k1").scope) is None
     assert len(await app.reader.history(payment.id)) == 1
     assert await app.outbox.pending(10) == []
-    [examined] = [found async for found in app.books.examine()]
+    [examined] = [found async for found in app.books.booked_payments()]
     assert examined.booked_minor == 0
 
 
@@ -210,7 +212,7 @@ async def test_of_claims_at_once_on_one_key_one_wins(app: App) -> None:
     )
     assert sorted(ends, key=str) == [None, *[Conflict.KEY_TAKEN] * 49]
     assert await app.store.record(claims[0].scope) == claims[ends.index(None)]
-    assert len(await app.audit_log.unsealed(100)) == 1
+    assert len(await app.audit_log.unarchived(100)) == 1
 
 
 async def test_those_that_lose_do_not_hold_back_the_others(app: App) -> None:
@@ -239,7 +241,7 @@ async def test_the_largest_amount_is_kept_exactly(app: App) -> None:
     largest = 2**63 - 1
     payment = a_payment(app, amount_minor=largest)
     await app.store.commit(new(app, payment=payment, postings=postings_of(app, payment, largest)))
-    [examined] = [found async for found in app.books.examine()]
+    [examined] = [found async for found in app.books.booked_payments()]
     assert (examined.payment.amount_minor, examined.booked_minor) == (largest, largest)
 
 
@@ -268,11 +270,11 @@ async def test_entries_are_archived_once_and_stay_in_the_history(app: App) -> No
     entries = [an_entry(app, payment) for _ in range(4)]
     await app.store.commit(Change(payment=payment, audit=tuple(entries)))
     assert await app.books.last_segment() == 0
-    assert await app.audit_log.unsealed(3) == entries[:3]
-    await app.audit_log.sealed([entry.id for entry in entries[:3]], 1)
-    assert await app.audit_log.unsealed(10) == entries[3:]
-    await app.audit_log.sealed([entry.id for entry in entries[:3]], 1)
-    await app.audit_log.sealed([entries[3].id], 2)
-    assert await app.audit_log.unsealed(10) == []
+    assert await app.audit_log.unarchived(3) == entries[:3]
+    await app.audit_log.mark_archived([entry.id for entry in entries[:3]], 1)
+    assert await app.audit_log.unarchived(10) == entries[3:]
+    await app.audit_log.mark_archived([entry.id for entry in entries[:3]], 1)
+    await app.audit_log.mark_archived([entries[3].id], 2)
+    assert await app.audit_log.unarchived(10) == []
     assert await app.books.last_segment() == 2
     assert await app.reader.history(payment.id) == entries

@@ -8,7 +8,7 @@ import pytest
 
 from remit.domain.change import Message
 from remit.oversight.audit import Verified, verify
-from remit.oversight.reconcile import examine
+from remit.oversight.reconcile import reconcile
 from tests.emulated.conftest import DOWN, Deployed, eventually
 
 pytestmark = [
@@ -112,7 +112,7 @@ def test_the_audit_trail_is_sealed_and_the_books_agree(deployed: Deployed) -> No
     def is_sealed() -> bool:
         """By this run, or by the clock's own that came just before."""
         deployed.run("payment-delivery", "tick")
-        return asyncio.run(app.audit_log.unsealed(1)) == []
+        return asyncio.run(app.audit_log.unarchived(1)) == []
 
     eventually(is_sealed)
     verified = asyncio.run(verify(app.bucket))
@@ -120,10 +120,10 @@ def test_the_audit_trail_is_sealed_and_the_books_agree(deployed: Deployed) -> No
     assert verified.entries >= 3
 
     async def discrepancies() -> list[Any]:
-        return [found async for found in examine(app)]
+        return [found async for found in reconcile(app)]
 
     assert asyncio.run(discrepancies()) == []
-    assert set(deployed.run("payment-delivery", "prove").values()) == {0}
+    assert set(deployed.run("payment-delivery", "reconcile").values()) == {0}
 
 
 def test_an_alarm_reaches_the_topic(deployed: Deployed) -> None:

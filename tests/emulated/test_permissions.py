@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from remit.domain.health_state import Verdict
+from remit.domain.health_state import HealthState
 from remit_infra.model.permissions import LAMBDA_DYNAMODB, Statement
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.emulated.conftest import DOWN, LATE, Deployed, eventually
@@ -67,14 +67,14 @@ def delivery_works(deployed: Deployed, seconds: float) -> bool:
             return False
         time.sleep(0.2)
     time.sleep(2.1)  # the claim of the late one lapses
-    if "sealed" not in deployed.run("payment-delivery", "tick"):
+    if "archived" not in deployed.run("payment-delivery", "tick"):
         return False
     while deployed.item(late)["status"] != {"S": "validated"}:
         if time.monotonic() > end:
             return False
         time.sleep(0.2)
-    ticked, proven = (deployed.run("payment-delivery", job) for job in ("tick", "prove"))
-    is_sealed = "sealed" in ticked and asyncio.run(app.audit_log.unsealed(1)) == []
+    ticked, proven = (deployed.run("payment-delivery", job) for job in ("tick", "reconcile"))
+    is_sealed = "archived" in ticked and asyncio.run(app.audit_log.unarchived(1)) == []
     return is_sealed and set(proven.values()) == {0}
 
 
@@ -83,7 +83,9 @@ def health_works(deployed: Deployed, seconds: float) -> bool:
     verdicts = deployed.app().verdicts
     before = asyncio.run(verdicts.latest())
     failing = {"made up": "by a test"}
-    asyncio.run(verdicts.record(Verdict(version=before.version + 1, at=before.at, failing=failing)))
+    asyncio.run(
+        verdicts.record(HealthState(version=before.version + 1, at=before.at, failing=failing))
+    )
     seen = deployed.run("health-monitor", "watch")
     is_told = "made up" not in asyncio.run(verdicts.latest()).failing
     return "checks" in seen and is_told and deployed.ask("GET", "/health").status in (200, 503)

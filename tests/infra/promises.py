@@ -147,7 +147,7 @@ def functions_are_told_everything(view: View) -> Iterator[str]:
         missing = sorted(field for field in ON_DYNAMODB if getattr(settings, field) is None)
         if missing:
             yield f"{name} is not told {missing}"
-        if "health" in function["Handler"] and settings.watched_metrics is None:
+        if "health" in function["Handler"] and settings.monitored_metrics is None:
             yield f"{name} watches nothing"
 
 

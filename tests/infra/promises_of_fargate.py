@@ -52,7 +52,7 @@ def the_service_is_told_all_it_needs(graph: Graph) -> Iterator[str]:
         if any("password" in value.lower() or "secret:" in value for value in told.values()):
             yield f"{definition.name} has a secret in its environment"
         pauses = environment_of(graph.suffix).fargate.pause_after_seconds
-        if settings.quiet_after_seconds != pauses:
+        if settings.idle_after_seconds != pauses:
             yield f"{definition.name} does not let the database pause"
 
 

@@ -182,7 +182,7 @@ def test_a_task_is_joined_to_what_its_own_role_may_use() -> None:
 
     assert of("payment-waf") == {"payment-alb"}
     assert of("payment-alb") == {"payment-service"}
-    assert of("payment-prove") == {"payment-queue"}
+    assert of("payment-reconcile") == {"payment-queue"}
     assert of("payment-migration-run") == {
         "payment-data-key",
         "payment-db",

@@ -10,7 +10,7 @@ from remit.adapters.files.vault import EnvelopeVault, FileKey
 from remit.delivery.relay import relay
 from remit.domain.change import Message
 from remit.entrypoints.worker import METRICS_INTERVAL_SECONDS, MONITOR_INTERVAL_SECONDS
-from remit.oversight.audit import Sealer
+from remit.oversight.audit import AuditArchiver
 from remit.payments.process import ProcessRequest, process
 from remit.payments.results import Accepted
 from remit.payments.validate import validate
@@ -50,7 +50,7 @@ class Delivered:
 
 async def deliver(app: App, delivered: Delivered) -> None:
     delivered.messages += await relay(app)
-    delivered.objects += 2 * bool(await Sealer(app).seal())
+    delivered.objects += 2 * bool(await AuditArchiver(app).archive())
 
 
 async def pay(app: App) -> None:
@@ -98,7 +98,7 @@ def test_payments_of_one_round_share_a_segment(tmp_path: Path) -> None:
     asyncio.run(scenario())
     packed = USES["lambda-postgres"].batched["s3_put"]
     assert (delivered.objects, packed.rounds) == (2, 2 * MONTH_MINUTES)
-    assert packed.packed == 2 * 3 / app.settings.seal_batch
+    assert packed.packed == 2 * 3 / app.settings.archive_batch
 
 
 def test_the_key_service_is_asked_once_for_many_cards(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_the_key_service_is_asked_once_for_many_cards(tmp_path: Path) -> None:
         # Another process opens what this one sealed.
         other = EnvelopeVault(key, lambda: bytes(32))
         for number in range(PAYMENTS):
-            await other.open(
-                await vault.seal(plain_card(), f"payment-{number}"), f"payment-{number}"
+            await other.decrypt(
+                await vault.encrypt(plain_card(), f"payment-{number}"), f"payment-{number}"
             )
 
     asyncio.run(scenario())
@@ -125,5 +125,5 @@ def test_what_a_worker_does_by_itself_is_as_often_as_the_bill_says() -> None:
     settings = Settings()
     assert settings.work_wait_seconds == RECEIVE_SECONDS
     assert (MONITOR_INTERVAL_SECONDS, METRICS_INTERVAL_SECONDS) == (WATCH_SECONDS, MEASURE_SECONDS)
-    assert settings.seal_batch == SEALED_TOGETHER
+    assert settings.archive_batch == SEALED_TOGETHER
     assert sns.BATCH == SENT_TOGETHER

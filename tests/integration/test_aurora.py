@@ -21,7 +21,7 @@ from remit.entrypoints.worker import run_worker
 from remit.idle import looking
 from remit.oversight.audit import Verified, verify
 from remit.oversight.health import health
-from remit.oversight.reconcile import examine
+from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings, SettingsError
@@ -85,11 +85,11 @@ async def test_two_workers_take_what_the_api_queued(deployed: Settings) -> None:
         for payment in payments:
             while (await current(api, payment)).state is not State.CAPTURED:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        while await api.audit_log.unsealed(1) or await api.outbox.oldest():  # noqa: ASYNC110
+        while await api.audit_log.unarchived(1) or await api.outbox.oldest():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         stop.set()
         await asyncio.gather(*running)
-    assert [found async for found in examine(api)] == []
+    assert [found async for found in reconcile(api)] == []
     assert isinstance(await verify(api.bucket), Verified)
     for app in (api, *workers):
         await app.close()
@@ -102,10 +102,10 @@ async def test_a_service_that_rests_leaves_its_database_alone_and_wakes_by_itsel
 ) -> None:
     quick = structs.replace(
         deployed,
-        quiet_after_seconds=0.5,
+        idle_after_seconds=0.5,
         service_name=None,
         relay_interval_seconds=0.05,
-        seal_interval_seconds=0.05,
+        archive_interval_seconds=0.05,
         sweep_interval_seconds=0.05,
     )
     asking = assemble(deployed)
@@ -117,7 +117,7 @@ async def test_a_service_that_rests_leaves_its_database_alone_and_wakes_by_itsel
     async with asyncio.timeout(90):
         await a_validated(api)
         for _ in range(2):
-            while not (api.rests() and worker.rests()):  # noqa: ASYNC110
+            while not (api.is_idle() and worker.is_idle()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             while await connections(asking) != ours:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -148,7 +148,7 @@ async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) ->
 
 
 async def test_a_look_does_not_keep_a_connection_open(database_url: str) -> None:
-    connection = Connection(UrlLogin(database_url), quiet_after_seconds=0.1)
+    connection = Connection(UrlLogin(database_url), idle_after_seconds=0.1)
     assert await connection.value("SELECT 1") == 1
     async with asyncio.timeout(30):
         while connection.is_open:

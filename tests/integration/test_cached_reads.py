@@ -14,7 +14,7 @@ from remit.assembly.aws import with_redis
 from remit.assembly.service import assemble
 from remit.domain.change import Change, Conflict
 from remit.domain.payment import Payment, State
-from remit.domain.payment_summary import Shown, shown
+from remit.domain.payment_summary import PaymentSummary, payment_summary
 from remit.http.responses import payment_view
 from remit.payments.process import ProcessRequest, process
 from remit.payments.results import Accepted
@@ -114,17 +114,17 @@ def test_nobody_is_shown_a_payment_of_another_merchant_or_mode(served: Served) -
 
 async def test_every_commit_is_in_the_cache_before_it_is_answered(app: App) -> None:
     payment = await a_validated(app)
-    assert await app.cache.payment(payment.id) == shown(payment)
+    assert await app.cache.payment(payment.id) == payment_summary(payment)
     for _ in range(2):
         payment = await current(app, payment)
         renewed = replace(payment, version=payment.version + 1, attempt=payment.attempt + 1)
         assert await app.store.commit(Change(payment=renewed, audit=())) is None
-        assert await app.cache.payment(payment.id) == shown(renewed)
+        assert await app.cache.payment(payment.id) == payment_summary(renewed)
     captured = await a_processed(app)
-    assert await app.cache.payment(captured.id) == shown(captured)
+    assert await app.cache.payment(captured.id) == payment_summary(captured)
     await a_refund(app, captured, 40)
     known = await app.cache.payment(captured.id)
-    assert known == shown(await current(app, captured))
+    assert known == payment_summary(await current(app, captured))
     assert known is not None
     assert known.refunded_minor == 40
 
@@ -133,7 +133,7 @@ async def test_a_change_that_was_not_committed_is_not_shown(app: App) -> None:
     payment = await a_validated(app)
     late = replace(payment, version=9, state=State.CAPTURED)
     assert await app.store.commit(Change(payment=late, audit=())) is Conflict.STALE
-    assert await app.cache.payment(payment.id) == shown(payment)
+    assert await app.cache.payment(payment.id) == payment_summary(payment)
 
 
 async def test_a_late_reader_cannot_overwrite_what_is_newer(app: App) -> None:
@@ -143,7 +143,7 @@ async def test_a_late_reader_cannot_overwrite_what_is_newer(app: App) -> None:
     known = await app.cache.payment(last.id)
     assert known is not None
     assert known.version == 9
-    assert await app.cache.payment(first.id) == shown(first)
+    assert await app.cache.payment(first.id) == payment_summary(first)
 
 
 async def test_a_late_reader_cannot_bring_back_what_is_old_when_the_newer_is_gone(
@@ -158,7 +158,7 @@ async def test_a_late_reader_cannot_bring_back_what_is_old_when_the_newer_is_gon
     await app.cache.put(payment)
     assert await app.cache.payment(payment.id) is None
     await app.cache.put(replace(payment, version=2))
-    assert await app.cache.payment(payment.id) == shown(replace(payment, version=2))
+    assert await app.cache.payment(payment.id) == payment_summary(replace(payment, version=2))
     await connection.close()
 
 
@@ -179,8 +179,8 @@ async def test_no_card_and_no_secret_is_in_redis(app: App, cache: EmulatedCache)
     kept = await current(app, waiting)
     everything = str(cache.everything())
     assert all(payment.id in everything for payment in (waiting, captured, declined))
-    assert kept.sealed_card is not None
-    for hidden in (GOOD_CARD, DECLINED_CARD, kept.sealed_card, kept.fingerprint):
+    assert kept.encrypted_card is not None
+    for hidden in (GOOD_CARD, DECLINED_CARD, kept.encrypted_card, kept.fingerprint):
         assert hidden not in everything
     assert captured.processor_reference is not None
     assert captured.processor_reference not in everything
@@ -202,9 +202,9 @@ def test_only_what_an_answer_shows_is_cached() -> None:
         "failure",
         "processed_at",
     }
-    assert set(Shown.__struct_fields__) == answered | {"merchant_id", "mode", "version"}
+    assert set(PaymentSummary.__struct_fields__) == answered | {"merchant_id", "mode", "version"}
     kinds = {field.name: field for field in msgspec.structs.fields(Payment)}
-    for field in msgspec.structs.fields(Shown):
+    for field in msgspec.structs.fields(PaymentSummary):
         assert field.type == kinds[field.name].type
 
 
@@ -215,7 +215,7 @@ async def test_decisions_do_not_know_the_cache(app: App, cache: EmulatedCache) -
     outcome = await process(app, caller(), ProcessRequest(payment.id))
     assert isinstance(outcome, Accepted)
     assert (outcome.payment.state, outcome.payment.captured_minor) == (State.CAPTURED, 10_000)
-    assert await app.cache.payment(payment.id) == shown(lie)
+    assert await app.cache.payment(payment.id) == payment_summary(lie)
     refunded = await a_refund(app, payment, 9_000)
     assert refunded.amount_minor == 9_000
 
@@ -227,7 +227,7 @@ async def test_what_cannot_be_read_is_read_from_the_store(app: App, cache: Emula
             owner.set(f"payment:{{{payment.id}}}", nonsense)
             assert await app.cache.payment(payment.id) is None
     await app.cache.put(payment)
-    assert await app.cache.payment(payment.id) == shown(payment)
+    assert await app.cache.payment(payment.id) == payment_summary(payment)
 
 
 async def test_without_redis_nothing_is_known_and_nothing_fails(
@@ -254,7 +254,7 @@ async def test_the_service_is_assembled_with_redis_where_the_settings_name_one(
     await app.sessions.create("Ann", seconds=60)
     kinds = {key.partition(":")[0] for key in cache.everything()}
     assert kinds == {"payment", "limit", "session"}
-    assert await app.cache.payment(payment.id) == shown(payment)
+    assert await app.cache.payment(payment.id) == payment_summary(payment)
     await app.close()
     for name in set(IN_ELASTICACHE) - {"cache_endpoint"}:
         with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):

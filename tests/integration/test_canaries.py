@@ -17,11 +17,11 @@ import structlog
 from stdnum import luhn
 
 from remit.adapters.files.storage import FileTopic
-from remit.delivery.relay import relay, sweep, work_once
+from remit.delivery.relay import consume_batch, relay, sweep
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Answer, Approved, Declined
+from remit.domain.payment import Approved, Declined, ProcessorResult
 from remit.entrypoints.logs import configure_logs
-from remit.oversight.audit import Sealer
+from remit.oversight.audit import AuditArchiver
 from remit.ports.app import App
 from remit.ports.processor import Instruction
 from remit.settings import Settings
@@ -44,9 +44,9 @@ class Leaky:
 
     def __init__(self) -> None:
         self.mood = "well"
-        self.answered: dict[str, Answer] = {}
+        self.answered: dict[str, ProcessorResult] = {}
 
-    async def execute(self, instruction: Instruction) -> Answer:
+    async def execute(self, instruction: Instruction) -> ProcessorResult:
         assert instruction.card is None or instruction.card.number == NUMBER
         text = f"{instruction.card and instruction.card.number}"
         match self.mood:
@@ -61,7 +61,7 @@ class Leaky:
             case _:
                 return self.answered.setdefault(instruction.key, Approved("ref"))
 
-    async def find(self, key: str) -> Answer | None:
+    async def find(self, key: str) -> ProcessorResult | None:
         return self.answered.get(key)
 
     async def balance(self, payment_id: str) -> int | None:
@@ -94,8 +94,8 @@ def test_a_marked_card_is_found_nowhere_but_in_the_vault(
         waiting = served.post("/validate", {"amount": 5, "card": CARD}).body["transaction_id"]
         sealed = served.run(app.store.payment(waiting))
         assert sealed is not None
-        assert sealed.sealed_card is not None
-        assert served.run(app.vault.open(sealed.sealed_card, waiting)).number == NUMBER
+        assert sealed.encrypted_card is not None
+        assert served.run(app.vault.decrypt(sealed.encrypted_card, waiting)).number == NUMBER
         served.run(deliver_everything(app))
     places = {
         "answers": "\n".join(answers),
@@ -189,8 +189,8 @@ async def deliver_everything(app: App) -> None:
         await sweep(app)
         while await relay(app):
             pass
-        await work_once(app)
-    while await Sealer(app).seal():
+        await consume_batch(app)
+    while await AuditArchiver(app).archive():
         pass
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from remit.delivery.relay import relay, work_once
+from remit.delivery.relay import consume_batch, relay
 from remit.domain.ids import is_id
-from remit.oversight.audit import Sealer
-from remit.oversight.reconcile import examine
+from remit.oversight.audit import AuditArchiver
+from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from tests.builders import (
     GOOD_CARD,
@@ -61,7 +61,7 @@ def problem(answer: Answered) -> tuple[int, str, str]:
 
 async def drain(app: App) -> None:
     """Delivers and works until nothing is left to do."""
-    while await relay(app) or await work_once(app) or await Sealer(app).seal():
+    while await relay(app) or await consume_batch(app) or await AuditArchiver(app).archive():
         pass
 
 
@@ -108,7 +108,7 @@ def test_a_payment_is_validated_and_processed(on_both: Served) -> None:
 
 async def _findings(app: App) -> list[object]:
     await drain(app)
-    return [found async for found in examine(app)]
+    return [found async for found in reconcile(app)]
 
 
 def test_only_the_amount_is_needed(served: Served) -> None:

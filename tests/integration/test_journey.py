@@ -2,11 +2,11 @@
 
 from remit.delivery.relay import relay
 from remit.domain.payment import State
-from remit.oversight.audit import Sealer, Verified, verify
-from remit.oversight.reconcile import examine
+from remit.oversight.audit import AuditArchiver, Verified, verify
+from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, process
 from remit.payments.refund import refund
-from remit.payments.results import Accepted, Refused, Replayed
+from remit.payments.results import Accepted, Rejected, Replayed
 from remit.payments.validate import validate
 from remit.ports.app import App
 from tests.builders import caller, order
@@ -21,7 +21,7 @@ async def test_a_payment_is_validated_processed_and_refunded(app: App) -> None:
     processed = await process(app, caller(), request, "key-2")
     assert isinstance(processed, Accepted)
     assert processed.payment.state is State.CAPTURED
-    assert processed.payment.sealed_card is None
+    assert processed.payment.encrypted_card is None
 
     again = await process(app, caller(), request, "key-2")
     assert again == Replayed(processed.payment)
@@ -29,12 +29,12 @@ async def test_a_payment_is_validated_processed_and_refunded(app: App) -> None:
     given_back = await refund(app, caller(), processed.payment.id, amount_minor=6_000)
     assert isinstance(given_back, Accepted)
     too_much = await refund(app, caller(), processed.payment.id, amount_minor=6_000)
-    assert isinstance(too_much, Refused)
+    assert isinstance(too_much, Rejected)
 
     while await relay(app):
         pass
-    sealer = Sealer(app)
-    while await sealer.seal():
+    archiver = AuditArchiver(app)
+    while await archiver.archive():
         pass
     assert isinstance(await verify(app.bucket), Verified)
-    assert [found async for found in examine(app)] == []
+    assert [found async for found in reconcile(app)] == []

@@ -15,8 +15,8 @@ from moto import mock_aws
 from remit.clock_and_ids import new_secret
 from remit.domain.payment import State
 from remit.entrypoints.lambdas import delivery, health, processing, validation
-from remit.entrypoints.lambdas.delivery import Delivery
-from remit.entrypoints.lambdas.processing import Processing
+from remit.entrypoints.lambdas.delivery import DeliveryFunction
+from remit.entrypoints.lambdas.processing import ProcessingFunction
 from remit.entrypoints.lambdas.proxy import Http
 from remit.oversight.api_keys import create_key
 from remit.oversight.audit import Verified, verify
@@ -168,7 +168,7 @@ def _plain(message: Any) -> Any:
 async def test_the_stream_delivers_each_message_once(in_memory: App) -> None:
     await a_processed(in_memory)
     event = inserted(in_memory)
-    function = Delivery(in_memory)
+    function = DeliveryFunction(in_memory)
     assert await function(event) == {"batchItemFailures": []}
     kinds = [kind for kind, _ in told(in_memory.notifications)]
     assert kinds == ["payment.validated", "payment.captured"]
@@ -188,7 +188,7 @@ async def test_the_stream_comes_again_from_the_first_that_failed(in_memory: App)
         async def publish(self, messages: object) -> None:
             raise OSError("down")
 
-    function = Delivery(replace(in_memory, alerts=Down()))
+    function = DeliveryFunction(replace(in_memory, alerts=Down()))
     failed = event["Records"][2]["dynamodb"]["SequenceNumber"]
     assert await function(event) == {"batchItemFailures": [{"itemIdentifier": failed}]}
     assert len(store_of(in_memory).messages) == 1
@@ -203,7 +203,7 @@ async def test_failed_work_stays_in_its_queue_and_is_done_in_the_end(in_memory: 
         {"messageId": f"m{n}", "body": json.dumps(_plain(message))}
         for n, message in enumerate(work)
     ]
-    function = Processing(in_memory)
+    function = ProcessingFunction(in_memory)
     processor_of(in_memory).faults.extend([None, "down"])
     assert await function({"Records": records}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert (await current(in_memory, good)).state is State.CAPTURED
@@ -220,7 +220,7 @@ async def test_a_body_nobody_can_read_stays_and_stops_no_other(in_memory: App) -
         {"messageId": "m0", "body": "{"},
         {"messageId": "m1", "body": json.dumps(_plain(work))},
     ]
-    answer = await Processing(in_memory)({"Records": records})
+    answer = await ProcessingFunction(in_memory)({"Records": records})
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert (await current(in_memory, payment)).state is State.CAPTURED
 
@@ -229,8 +229,8 @@ async def test_the_clock_sweeps_relays_and_seals(in_memory: App) -> None:
     processor_of(in_memory).faults.append("lost")
     await a_processed(in_memory)
     clock_of(in_memory).advance(60)
-    found = await Delivery(in_memory)({"job": "tick"})
-    assert found == {"swept": 1, "relayed": 3, "sealed": 3, "forgotten": 0}
+    found = await DeliveryFunction(in_memory)({"job": "tick"})
+    assert found == {"swept": 1, "relayed": 3, "archived": 3, "expired": 0}
     assert isinstance(await verify(in_memory.bucket), Verified)
 
 
@@ -254,7 +254,7 @@ async def test_a_failure_that_is_caught_is_counted(
     [work] = [m for m in store_of(in_memory).messages.values() if m.topic == "work"]
     event = {"Records": [{"messageId": "m0", "body": json.dumps(_plain(work))}]}
     processor_of(in_memory).faults.append("down")
-    await Processing(in_memory)(event)
+    await ProcessingFunction(in_memory)(event)
     assert metrics(capsys) == {"MessagesFailed": [1.0]}
 
 
@@ -262,7 +262,7 @@ async def test_the_business_is_counted_as_it_is_delivered(
     in_memory: App, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await a_processed(in_memory)
-    function = Delivery(in_memory)
+    function = DeliveryFunction(in_memory)
     await function(inserted(in_memory))
     assert metrics(capsys) == {"payment.validated": [1.0], "payment.captured": [1.0]}
     await a_validated(in_memory)
@@ -270,7 +270,7 @@ async def test_the_business_is_counted_as_it_is_delivered(
     await function({"job": "tick"})
     assert metrics(capsys) == {"OutboxAge": [90.0], "payment.validated": [1.0]}
     store_of(in_memory).postings.pop()
-    await function({"job": "prove"})
+    await function({"job": "reconcile"})
     found = metrics(capsys)
     assert found["LedgerImbalances"] != [0.0]
     assert found["AuditBreaks"] == [0.0]
@@ -301,7 +301,7 @@ def test_every_function_assembles_itself_from_its_environment(deployed: None) ->
     assert validation.handler(event, CONTEXT)["statusCode"] == 401
     assert processing.handler({"Records": []}, CONTEXT) == {"batchItemFailures": []}
     assert delivery.handler({"Records": []}, CONTEXT) == {"batchItemFailures": []}
-    assert delivery.handler({"job": "tick"}, CONTEXT)["sealed"] == 0
-    assert set(delivery.handler({"job": "prove"}, CONTEXT).values()) == {0}
+    assert delivery.handler({"job": "tick"}, CONTEXT)["archived"] == 0
+    assert set(delivery.handler({"job": "reconcile"}, CONTEXT).values()) == {0}
     [kept] = boto3.client("dynamodb").scan(TableName="transactions-test")["Items"]
-    assert kept["kind"] == {"S": "verdict"}
+    assert kept["kind"] == {"S": "health_state"}

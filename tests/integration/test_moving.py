@@ -17,7 +17,7 @@ from remit.adapters.postgres.masked_copy import Copy, CopyRefused
 from remit.adapters.postgres.migrations import migrate
 from remit.clock_and_ids import new_secret
 from remit.delivery.relay import relay
-from remit.oversight.audit import Sealer
+from remit.oversight.audit import AuditArchiver
 from remit.payments.validate import validate
 from remit.ports.app import App
 from tests.builders import DECLINED_CARD, GOOD_CARD, caller, order
@@ -47,7 +47,7 @@ async def some_payments(app: App) -> None:
     await a_refund(app, await a_processed(app))
     whose = order("12.34", customer_id=CUSTOMER, reference=REFERENCE, metadata={"note": NOTE})
     await validate(app, caller(), whose, None)
-    while await relay(app) or await Sealer(app).seal():
+    while await relay(app) or await AuditArchiver(app).archive():
         pass
 
 

@@ -24,9 +24,9 @@ from remit.assembly.service import assemble
 from remit.delivery.relay import relay
 from remit.domain.errors import Unavailable
 from remit.domain.payment import State
-from remit.entrypoints.lambdas.delivery import Delivery
-from remit.oversight.audit import Sealer, Verified, verify
-from remit.oversight.reconcile import examine
+from remit.entrypoints.lambdas.delivery import DeliveryFunction
+from remit.oversight.audit import AuditArchiver, Verified, verify
+from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue, process
 from remit.payments.results import Replayed
 from remit.settings import Settings, SettingsError
@@ -151,9 +151,9 @@ async def test_a_payment_is_taken_and_proven_on_rds(deployed: Settings) -> None:
     processing = ProcessRequest(payment.id)
     assert isinstance(await process(app, caller(), processing), Replayed)
     await app.ping()
-    while await relay(app) or await Sealer(app).seal():
+    while await relay(app) or await AuditArchiver(app).archive():
         pass
-    assert [found async for found in examine(app)] == []
+    assert [found async for found in reconcile(app)] == []
     assert isinstance(await verify(app.bucket), Verified)
     await app.close()
 
@@ -171,7 +171,7 @@ async def test_the_clock_does_what_waits_in_the_queue_and_counts_what_is_dead(
     good, bad = await a_validated(app), await a_validated(app, amount="6.67")
     for payment in (good, bad):
         await enqueue(app, caller(), ProcessRequest(payment.id))
-    function = Delivery(app)
+    function = DeliveryFunction(app)
     done = await function({"job": "work"})
     assert (done["worked"], (await current(app, good)).state) == (2, State.CAPTURED)
     assert (await current(app, bad)).state is State.VALIDATED
@@ -185,9 +185,9 @@ async def test_each_run_of_the_clock_may_find_another_container(deployed: Settin
     for app in containers:
         payment = await a_validated(app)
         await enqueue(app, caller(), ProcessRequest(payment.id))
-        done = await Delivery(app)({"job": "work"})
+        done = await DeliveryFunction(app)({"job": "work"})
         assert (done["worked"], (await current(app, payment)).state) == (1, State.CAPTURED)
-        assert done["sealed"] > 0
+        assert done["archived"] > 0
     for app in containers:
         await app.close()
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from remit.adapters.postgres.delivery import PostgresQueue
-from remit.delivery.relay import forget, relay, sweep, work_once
+from remit.delivery.relay import consume_batch, delete_expired_records, relay, sweep
 from remit.domain.change import AuditEntry, Change, Message, Topic
 from remit.domain.errors import Unavailable
 from remit.domain.payment import Payment
-from remit.oversight.audit import Sealer, Verified, verify
-from remit.oversight.reconcile import examine
-from remit.payments.results import Accepted, Outcome, Queued, Refused, Replayed
+from remit.oversight.audit import AuditArchiver, Verified, verify
+from remit.oversight.reconcile import reconcile
+from remit.payments.results import Accepted, Queued, Rejected, Replayed, StepResult
 from remit.ports.app import App
 from tests.builders import clock_of, processor_of
 
@@ -63,7 +63,7 @@ class Side:
             name: Faulty(getattr(app, name), self._called) for name in PORTS
         }
         self.app = replace(app, **self.faulty)
-        self.sealer = Sealer(self.app)
+        self.archiver = AuditArchiver(self.app)
 
     def _called(self, name: str, call: Any) -> None:
         args, answer = call
@@ -75,7 +75,7 @@ class Side:
             self.told.update(message.id for message in args[0])
 
     async def attempt(
-        self, request_id: str, action: str, call: Awaitable[Outcome], *, alone: bool
+        self, request_id: str, action: str, call: Awaitable[StepResult], *, alone: bool
     ) -> str:
         """Makes one call and says in a word how it ended; the same word on every side."""
         try:
@@ -84,7 +84,7 @@ class Side:
             return "unavailable"
         self.attempts[request_id] = (action, alone)
         match outcome:
-            case Refused(error):
+            case Rejected(error):
                 return f"refused: {error.code}: {error.message}"
             case Accepted(payment) if payment.id not in self.made:
                 self.made.append(payment.id)
@@ -97,10 +97,10 @@ class Side:
         """One round of a worker's job, which may fail; the worker tries again later."""
         jobs: dict[str, Callable[[], Awaitable[object]]] = {
             "relay": lambda: relay(self.app),
-            "work": lambda: work_once(self.app),
+            "work": lambda: consume_batch(self.app),
             "sweep": lambda: sweep(self.app),
-            "seal": self.sealer.seal,
-            "forget": lambda: forget(self.app),
+            "archive": self.archiver.archive,
+            "expire": lambda: delete_expired_records(self.app),
         }
         try:
             await jobs[job]()
@@ -123,7 +123,7 @@ class Side:
         """What holds after every step, whatever has failed."""
         assert await self.app.books.unbalanced() is None
         assert await self.app.books.orphaned() is None
-        async for examined in self.app.books.examine():
+        async for examined in self.app.books.booked_payments():
             p = examined.payment
             assert 0 <= p.captured_minor <= p.authorized_minor <= p.amount_minor
             assert 0 <= examined.refunds_minor <= p.refunded_minor <= p.captured_minor
@@ -152,7 +152,7 @@ class Side:
         for _ in range(QUIET_ROUNDS):
             clock_of(self.app).advance(600)
             await self._end_pauses()
-            for job in ("sweep", "relay", "work", "relay", "seal"):
+            for job in ("sweep", "relay", "work", "relay", "archive"):
                 await self.deliver(job)
             if await self._is_quiet():
                 break
@@ -161,7 +161,7 @@ class Side:
         await self.check()
         wanted = {m.id for m in self.committed.values() if m.topic is Topic.NOTIFICATIONS}
         assert set(self.told) == wanted
-        assert [found async for found in examine(self.app)] == []
+        assert [found async for found in reconcile(self.app)] == []
         for payment_id in self.made:
             payment = await self._stored(payment_id)
             at_processor = await self.app.processor.balance(payment_id)
@@ -178,7 +178,9 @@ class Side:
             await queue._connection.rows("UPDATE queue_messages SET visible_at = now()")
 
     async def _is_quiet(self) -> bool:
-        if await _plain(self.app.outbox).pending(1) or await _plain(self.app.audit_log).unsealed(1):
+        if await _plain(self.app.outbox).pending(1) or await _plain(self.app.audit_log).unarchived(
+            1
+        ):
             return False
         if await self.app.failed.failed(1) or await self.app.failed.dead_letters(1):
             await self.app.failed.redrive(None)

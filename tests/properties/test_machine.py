@@ -37,7 +37,7 @@ from remit.payments.process import (
     process,
 )
 from remit.payments.refund import refund
-from remit.payments.results import Outcome
+from remit.payments.results import StepResult
 from remit.payments.validate import CardInput, validate
 from remit.ports.app import App
 from remit.settings import Settings
@@ -54,9 +54,9 @@ from tests.builders import (
 from tests.conftest import TEMPLATE
 from tests.properties.side import PORTS, Side
 
-SETTINGS = Settings(work_visibility_seconds=0.001, work_retry_seconds=0.001, seal_batch=5)
+SETTINGS = Settings(work_visibility_seconds=0.001, work_retry_seconds=0.001, archive_batch=5)
 
-Step = Callable[[Side, str], Awaitable[Outcome]]
+Step = Callable[[Side, str], Awaitable[StepResult]]
 """A call of a use case, made on one side under a request id."""
 
 cards = st.sampled_from([GOOD_CARD, GOOD_CARD, DECLINED_CARD])
@@ -122,7 +122,7 @@ class SideBySide(RuleBasedStateMachine):
 
     @rule(number=numbers, key=keys, card=st.none() | cards)
     def enqueue(self, number: int, key: str | None, card: str | None) -> None:
-        def step(side: Side, id_: str) -> Awaitable[Outcome]:
+        def step(side: Side, id_: str) -> Awaitable[StepResult]:
             return enqueue(*of(side, id_), request(side, number, card), key)
 
         self.take("process", step)
@@ -180,7 +180,7 @@ class SideBySide(RuleBasedStateMachine):
         self.on_both(race)
 
     @rule(
-        job=st.sampled_from(["relay", "work", "sweep", "seal", "forget"]),
+        job=st.sampled_from(["relay", "work", "sweep", "archive", "expire"]),
         fault=st.none() | st.tuples(st.sampled_from(PORTS), st.sampled_from(["before", "after"])),
     )
     def deliver(self, job: str, fault: tuple[str, Any] | None) -> None:

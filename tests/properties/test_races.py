@@ -10,10 +10,10 @@ import pytest
 
 from remit.domain.errors import InvalidState, KeyInFlight
 from remit.domain.payment import State
-from remit.oversight.reconcile import examine
+from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, authorize, cancel, capture, process
 from remit.payments.refund import refund
-from remit.payments.results import Accepted, Outcome, Refused, Replayed
+from remit.payments.results import Accepted, Rejected, Replayed, StepResult
 from remit.payments.validate import validate
 from remit.ports.app import App
 from remit.ports.store import PageQuery
@@ -35,14 +35,14 @@ async def captured(app: App, amount: str = "100.00") -> str:
     return accepted(await process(app, caller(), ProcessRequest(payment.id))).id
 
 
-def ends(outcomes: list[Outcome]) -> Counter[str]:
+def ends(outcomes: list[StepResult]) -> Counter[str]:
     return Counter(type(outcome).__name__ for outcome in outcomes)
 
 
 async def all_agree(app: App) -> None:
     await deliver_all(app)
     await seal_all(app)
-    assert [found async for found in examine(app)] == []
+    assert [found async for found in reconcile(app)] == []
 
 
 async def test_of_two_refunds_of_60_on_100_exactly_one_succeeds(app: App) -> None:
@@ -51,8 +51,8 @@ async def test_of_two_refunds_of_60_on_100_exactly_one_succeeds(app: App) -> Non
         outcomes = await asyncio.gather(
             *(refund(app, caller(), payment_id, amount_minor=6_000) for _ in range(2))
         )
-        assert ends(outcomes) == {"Accepted": 1, "Refused": 1}
-        [error] = [outcome.error for outcome in outcomes if isinstance(outcome, Refused)]
+        assert ends(outcomes) == {"Accepted": 1, "Rejected": 1}
+        [error] = [outcome.error for outcome in outcomes if isinstance(outcome, Rejected)]
         assert isinstance(error, InvalidState)
         assert error.message == "At most 40.00 USD of this payment is left to refund."
         payment = await app.store.payment(payment_id)
@@ -67,7 +67,7 @@ async def test_two_processes_refund_no_more_than_was_captured(two: list[App]) ->
         outcomes = await asyncio.gather(
             *(refund(app, caller(), payment_id, amount_minor=6_000) for app in two)
         )
-        assert ends(outcomes) == {"Accepted": 1, "Refused": 1}
+        assert ends(outcomes) == {"Accepted": 1, "Rejected": 1}
     await all_agree(two[0])
 
 
@@ -89,9 +89,9 @@ async def test_a_hundred_identical_requests_charge_once(app: App) -> None:
     )
     counted = ends(outcomes)
     assert counted["Accepted"] == 1
-    assert counted["Replayed"] + counted["Refused"] == 99
+    assert counted["Replayed"] + counted["Rejected"] == 99
     for outcome in outcomes:
-        assert not isinstance(outcome, Refused) or isinstance(outcome.error, KeyInFlight)
+        assert not isinstance(outcome, Rejected) or isinstance(outcome.error, KeyInFlight)
     assert len(processor_of(app).answers) == 1
     await all_agree(app)
 
@@ -115,7 +115,7 @@ async def test_captures_and_a_cancel_at_once_never_pass_the_authorization(app: A
     for _ in range(10):
         payment = accepted(await validate(app, caller(), order("100.00"), None))
         await authorize(app, caller(), ProcessRequest(payment.id))
-        outcomes: list[Outcome] = list(
+        outcomes: list[StepResult] = list(
             await asyncio.gather(
                 *(
                     capture(app, caller(), payment.id, amount_minor=4_000, final=False)

@@ -8,13 +8,13 @@ from remit.adapters.memory.store import (
     MemoryQueue,
     MemoryStore,
 )
-from remit.delivery.relay import relay, work_once
+from remit.delivery.relay import consume_batch, relay
 from remit.domain.errors import InvalidRequest, RemitError
 from remit.domain.payment import Payment, Refund
-from remit.oversight.audit import Sealer
+from remit.oversight.audit import AuditArchiver
 from remit.payments.process import ProcessRequest, authorize, process
 from remit.payments.refund import refund
-from remit.payments.results import Accepted, Outcome, Queued, Refused, Replayed
+from remit.payments.results import Accepted, Queued, Rejected, Replayed, StepResult
 from remit.payments.validate import validate
 from remit.ports.app import App
 from remit.ports.audit import Bucket
@@ -43,27 +43,27 @@ def told(publisher: Publisher) -> list[tuple[str, str | None]]:
     return [(message.kind, message.detail) for message in publisher.published]
 
 
-def accepted(outcome: Outcome) -> Payment:
+def accepted(outcome: StepResult) -> Payment:
     assert isinstance(outcome, Accepted), outcome
     return outcome.payment
 
 
-def replayed(outcome: Outcome) -> Payment:
+def replayed(outcome: StepResult) -> Payment:
     assert isinstance(outcome, Replayed), outcome
     return outcome.payment
 
 
-def queued(outcome: Outcome) -> Payment:
+def queued(outcome: StepResult) -> Payment:
     assert isinstance(outcome, Queued), outcome
     return outcome.payment
 
 
-def refused(outcome: Outcome) -> RemitError:
-    assert isinstance(outcome, Refused), outcome
+def refused(outcome: StepResult) -> RemitError:
+    assert isinstance(outcome, Rejected), outcome
     return outcome.error
 
 
-def invalid(outcome: Outcome) -> tuple[str | None, str]:
+def invalid(outcome: StepResult) -> tuple[str | None, str]:
     """Which field was refused, and why."""
     error = refused(outcome)
     assert isinstance(error, InvalidRequest)
@@ -124,11 +124,11 @@ def tamper(app: App, payment: Payment, **fields: object) -> None:
 
 async def deliver_all(app: App) -> None:
     """Relays and works until nothing waits; for steps that succeed."""
-    while await relay(app) or await work_once(app):
+    while await relay(app) or await consume_batch(app):
         pass
 
 
 async def seal_all(app: App) -> None:
-    sealer = Sealer(app)
-    while await sealer.seal():
+    archiver = AuditArchiver(app)
+    while await archiver.archive():
         pass

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from remit.adapters.postgres.group_commit import Batcher
+from remit.adapters.postgres.group_commit import GroupCommit
 
 
 class Flusher:
@@ -43,10 +43,15 @@ class Busy:
     """A batcher whose first batch is under way, so that whatever comes now must wait."""
 
     def __init__(
-        self, *, limit: int = 100, contended: Callable[[str], Sequence[object]] = nothing_contended
+        self,
+        *,
+        limit: int = 100,
+        conflict_keys: Callable[[str], Sequence[object]] = nothing_contended,
     ) -> None:
         self.flush = Flusher()
-        self.batcher: Batcher[str, str] = Batcher(self.flush, limit=limit, contended=contended)
+        self.batcher: GroupCommit[str, str] = GroupCommit(
+            self.flush, limit=limit, conflict_keys=conflict_keys
+        )
         self.tasks: list[asyncio.Task[str]] = []
 
     async def __aenter__(self) -> "Busy":
@@ -76,7 +81,7 @@ class Busy:
 
 async def test_a_lone_item_goes_at_once() -> None:
     flush = Flusher()
-    batcher: Batcher[str, str] = Batcher(flush, limit=10)
+    batcher: GroupCommit[str, str] = GroupCommit(flush, limit=10)
     task = asyncio.create_task(batcher.submit("a"))
     # One turn of the loop submits and one runs the batch: no timer in between.
     await asyncio.sleep(0)
@@ -87,7 +92,7 @@ async def test_a_lone_item_goes_at_once() -> None:
 
 async def test_items_one_after_another_do_not_wait_for_company() -> None:
     flush = Flusher()
-    batcher: Batcher[str, str] = Batcher(flush, limit=10)
+    batcher: GroupCommit[str, str] = GroupCommit(flush, limit=10)
     assert [await batcher.submit(item) for item in "abc"] == ["A", "B", "C"]
     assert flush.batches == [["a"], ["b"], ["c"]]
 
@@ -155,21 +160,21 @@ async def test_a_waiter_cancelled_while_its_batch_is_under_way_harms_nobody() ->
 
 
 async def test_contended_items_never_share_a_batch_and_keep_their_order() -> None:
-    async with Busy(contended=first_letter) as busy:
+    async with Busy(conflict_keys=first_letter) as busy:
         busy.submit("a1", "b1", "a2", "c1", "a3", "b2")
         assert await busy.finish() == ["A1", "B1", "A2", "C1", "A3", "B2"]
         assert busy.batches == [["a1", "b1", "c1"], ["a2", "b2"], ["a3"]]
 
 
 async def test_an_item_does_not_overtake_one_that_it_shares_anything_with() -> None:
-    async with Busy(contended=both_letters) as busy:
+    async with Busy(conflict_keys=both_letters) as busy:
         busy.submit("ab", "bc", "cd")
         assert await busy.finish() == ["AB", "BC", "CD"]
         assert busy.batches == [["ab"], ["bc"], ["cd"]]
 
 
 async def test_contended_items_left_over_by_the_limit_keep_their_order() -> None:
-    async with Busy(limit=2, contended=first_letter) as busy:
+    async with Busy(limit=2, conflict_keys=first_letter) as busy:
         busy.submit("a1", "a2", "b1", "c1", "a3")
         await busy.finish()
         assert busy.batches == [["a1", "b1"], ["a2", "c1"], ["a3"]]
@@ -177,7 +182,7 @@ async def test_contended_items_left_over_by_the_limit_keep_their_order() -> None
 
 async def test_many_submitters_each_get_their_own_answer() -> None:
     flush = Flusher()
-    batcher: Batcher[str, str] = Batcher(flush, limit=7, contended=first_letter)
+    batcher: GroupCommit[str, str] = GroupCommit(flush, limit=7, conflict_keys=first_letter)
     items = [f"{letter}{number}" for number in range(50) for letter in "abc"]
     answers = await asyncio.gather(*(batcher.submit(item) for item in items))
     assert answers == [item.upper() for item in items]

@@ -13,10 +13,10 @@ from remit.delivery.consumer import Consumer
 from remit.delivery.relay import relay
 from remit.domain.change import UNREADABLE, Message
 from remit.domain.errors import Unavailable
-from remit.domain.payment import Answer, Payment, State
+from remit.domain.payment import Payment, ProcessorResult, State
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
-from remit.ports.delivery import Delivery
+from remit.ports.delivery import ReceivedMessage
 from remit.ports.processor import Instruction
 from remit.settings import Settings
 from tests.builders import AppFactory, caller, clock_of, processor_of
@@ -38,7 +38,7 @@ class Watched:
         self.now = 0
         self.most = 0
 
-    async def execute(self, instruction: Instruction) -> Answer:
+    async def execute(self, instruction: Instruction) -> ProcessorResult:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -51,7 +51,7 @@ class Watched:
         finally:
             self.now -= 1
 
-    async def find(self, key: str) -> Answer | None:
+    async def find(self, key: str) -> ProcessorResult | None:
         return await self.inner.find(key)
 
     async def balance(self, payment_id: str) -> int | None:
@@ -72,20 +72,22 @@ class Recorded:
     async def send(self, messages: Sequence[Message]) -> None:
         await self.inner.send(messages)
 
-    async def receive(self, limit: int) -> list[Delivery]:
+    async def receive(self, limit: int) -> list[ReceivedMessage]:
         self.asked.append(limit)
         self.asking.set()
         if self.deliver_when is not None:
             await self.deliver_when.wait()
         return await self.inner.receive(limit)
 
-    async def delete(self, delivery: Delivery) -> None:
+    async def delete(self, delivery: ReceivedMessage) -> None:
         await self.inner.delete(delivery)
 
-    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
+    async def retry(
+        self, delivery: ReceivedMessage, error: str, after_seconds: float = 0.0
+    ) -> None:
         await self.inner.retry(delivery, error, after_seconds)
 
-    async def extend(self, delivery: Delivery, seconds: float) -> None:
+    async def extend(self, delivery: ReceivedMessage, seconds: float) -> None:
         self.extended.append(seconds)
         if len(self.extended) == 1 and seconds:
             raise Unavailable("The queue cannot be reached. Try again.")
@@ -224,7 +226,7 @@ async def test_a_queue_that_is_down_is_asked_again(
     failures = [Unavailable("The queue cannot be reached."), RuntimeError("unforeseen")]
     receive = queue.receive
 
-    async def fail(limit: int) -> list[Delivery]:
+    async def fail(limit: int) -> list[ReceivedMessage]:
         if failures:
             raise failures.pop()
         return await receive(limit)
@@ -241,7 +243,7 @@ async def test_a_message_that_cannot_be_deleted_comes_back_and_is_done_once(
     payment = await an_enqueued(app)
     delete, failures = queue.delete, [Unavailable("The queue cannot be reached.")]
 
-    async def fail(delivery: Delivery) -> None:
+    async def fail(delivery: ReceivedMessage) -> None:
         if failures:
             raise failures.pop()
         await delete(delivery)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from remit.delivery.relay import forget, relay, sweep, take_step, work_once
+from remit.delivery.relay import consume_batch, delete_expired_records, handle_message, relay, sweep
 from remit.domain.change import Change, Message, Topic
 from remit.domain.errors import InvalidState, KeyReused
 from remit.domain.payment import Payment, RefundState, State
@@ -70,7 +70,7 @@ async def test_queueing_again_under_the_key_says_queued_once_more(in_memory: App
     request = ProcessRequest(payment.id)
     queued(await enqueue(in_memory, caller(), request, "k1"))
     again = await enqueue(in_memory, caller(), request, "k1")
-    assert replayed(again) == replace(payment, sealed_card=None)
+    assert replayed(again) == replace(payment, encrypted_card=None)
     work = [m for m in store_of(in_memory).messages.values() if m.topic is Topic.WORK]
     assert len(work) == 1
 
@@ -89,11 +89,11 @@ async def test_a_card_sent_with_the_request_waits_sealed_for_the_worker(in_memor
     declined = await a_processed(in_memory, card=DECLINED_CARD)
     request = ProcessRequest(declined.id, CardInput(GOOD_CARD, 12, 2030))
     waiting = queued(await enqueue(in_memory, caller(), request, "k1"))
-    assert waiting.sealed_card is not None
+    assert waiting.encrypted_card is not None
     assert waiting.due_at == clock_of(in_memory).now + in_memory.settings.card_retention
     [record] = store_of(in_memory).records.values()
     assert record.payment is not None
-    assert record.payment.sealed_card is None
+    assert record.payment.encrypted_card is None
     assert await current(in_memory, declined) == waiting
 
 
@@ -103,7 +103,7 @@ async def test_a_worker_tries_the_new_card_of_a_declined_payment(in_memory: App)
     queued(await enqueue(in_memory, caller(), request))
     await deliver_all(in_memory)
     taken = await current(in_memory, declined)
-    assert (taken.state, taken.sealed_card) == (State.CAPTURED, None)
+    assert (taken.state, taken.encrypted_card) == (State.CAPTURED, None)
 
 
 async def test_a_card_for_a_payment_that_is_canceled_is_not_queued(in_memory: App) -> None:
@@ -122,15 +122,15 @@ async def test_work_that_keeps_failing_becomes_a_dead_letter_and_is_redriven_onc
     await relay(app)
     processor_of(app).down = True
     for receives in (1, 2):
-        assert await work_once(app) == 1
+        assert await consume_batch(app) == 1
         [failed] = await app.failed.failed(10)
         assert (failed.receives, failed.last_error) == (
             receives,
             "processor_unavailable: The processor cannot be reached. Try again.",
         )
         assert await app.failed.dead_letters(10) == []
-    await work_once(app)
-    assert await work_once(app) == 0
+    await consume_batch(app)
+    assert await consume_batch(app) == 0
     [dead] = await app.failed.dead_letters(10)
     assert dead.message.payment_id == payment.id
     assert (await current(app, payment)).state is State.VALIDATED
@@ -149,8 +149,8 @@ async def test_work_that_keeps_failing_becomes_a_dead_letter_and_is_redriven_onc
 async def test_a_message_delivered_twice_takes_the_step_once(in_memory: App) -> None:
     payment = await an_enqueued(in_memory)
     [message] = [m for m in store_of(in_memory).messages.values() if m.topic is Topic.WORK]
-    assert await take_step(in_memory, message) is None
-    assert await take_step(in_memory, message) is None
+    assert await handle_message(in_memory, message) is None
+    assert await handle_message(in_memory, message) is None
     assert len(processor_of(in_memory).answers) == 1
     assert (await history(in_memory, payment))[-1] == ("process", "replayed")
 
@@ -160,7 +160,7 @@ async def test_a_poisonous_message_does_not_stop_the_others(in_memory: App) -> N
     broken = await an_enqueued(in_memory)
     store_of(in_memory).payments[broken.id] = replace(broken, pending="nonsense")
     await relay(in_memory)
-    assert await work_once(in_memory) == 2
+    assert await consume_batch(in_memory) == 2
     assert (await current(in_memory, payment)).state is State.CAPTURED
     [failed] = await in_memory.failed.failed(10)
     assert failed.message.payment_id == broken.id
@@ -180,10 +180,10 @@ def message(kind: str, payment_id: str | None) -> Message:
 
 async def test_a_step_nobody_knows_is_an_error(in_memory: App) -> None:
     payment = await a_validated(in_memory)
-    error = await take_step(in_memory, message("dance", payment.id))
+    error = await handle_message(in_memory, message("dance", payment.id))
     assert error is not None
     assert error.message == "No worker knows the step 'dance'."
-    error = await take_step(in_memory, message("process", None))
+    error = await handle_message(in_memory, message("process", None))
     assert error is not None
     assert error.message == "The message names no payment."
 
@@ -201,7 +201,7 @@ async def test_a_payment_in_progress_is_tried_again_later(in_memory: App) -> Non
     await relay(in_memory)
     processor_of(in_memory).faults.append("timeout")
     accepted(await process(in_memory, caller(), ProcessRequest(payment.id)))
-    await work_once(in_memory)
+    await consume_batch(in_memory)
     [failed] = await in_memory.failed.failed(10)
     assert failed.last_error == "payment_invalid_state: The payment is being processed."
 
@@ -216,14 +216,14 @@ async def test_work_on_a_payment_in_progress_is_not_given_up_before_that_is_over
     accepted(await process(in_memory, caller(), ProcessRequest(payment.id)))
     queue = queue_of(in_memory)
     for _ in range(3 * queue.max_receives):
-        await work_once(in_memory)
+        await consume_batch(in_memory)
     assert queue.buried == {}
     clock_of(in_memory).advance(in_memory.settings.claim_lease.total_seconds())
     await sweep(in_memory)
     await relay(in_memory)
-    await work_once(in_memory)
+    await consume_batch(in_memory)
     clock_of(in_memory).advance(10)
-    await work_once(in_memory)
+    await consume_batch(in_memory)
     assert (await current(in_memory, payment)).state is State.CAPTURED
     assert (queue.waiting, queue.buried) == ({}, {})
 
@@ -289,11 +289,11 @@ async def test_a_card_kept_long_enough_is_erased(in_memory: App) -> None:
     week = timedelta(days=7).total_seconds()
     clock_of(in_memory).advance(week - 1)
     assert await sweep(in_memory) == 0
-    assert (await current(in_memory, payment)).sealed_card is not None
+    assert (await current(in_memory, payment)).encrypted_card is not None
     clock_of(in_memory).advance(1)
     assert await sweep(in_memory) == 1
     erased = await current(in_memory, payment)
-    assert erased == replace(payment, version=2, sealed_card=None, due_at=None)
+    assert erased == replace(payment, version=2, encrypted_card=None, due_at=None)
     assert (await history(in_memory, payment))[-1] == ("erase_card", "done")
     assert await sweep(in_memory) == 0
 
@@ -304,9 +304,9 @@ async def test_an_idempotency_key_is_free_again_after_its_time(app: App) -> None
     first = accepted(await validate(app, caller(), order("1.00"), "k1"))
     clock_of(app).advance(timedelta(hours=48).total_seconds())
     accepted(await validate(app, caller(), order("2.00"), "k2"))
-    assert await forget(app) == 0
+    assert await delete_expired_records(app) == 0
     clock_of(app).advance(1)
-    assert await forget(app) == 1
+    assert await delete_expired_records(app) == 1
     assert isinstance(refused(await validate(app, caller(), order("1.00"), "k2")), KeyReused)
     assert accepted(await validate(app, caller(), order("1.00"), "k1")).id != first.id
 
@@ -319,7 +319,7 @@ async def test_a_card_given_back_by_a_processor_that_was_down_is_erased_in_time(
     refused(await process(in_memory, caller(), ProcessRequest(payment.id), requeue=False))
     clock_of(in_memory).advance(timedelta(days=7).total_seconds())
     await sweep(in_memory)
-    assert (await current(in_memory, payment)).sealed_card is None
+    assert (await current(in_memory, payment)).encrypted_card is None
 
 
 async def test_each_message_reaches_its_topic_once(in_memory: App) -> None:

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from remit.domain.payment import Payment
-from remit.oversight.audit import seal_key, segment_key
-from remit.oversight.reconcile import examine
+from remit.oversight.audit import digest_key, segment_key
+from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from tests.builders import processor_of
 from tests.unit.arranged import (
@@ -25,7 +25,7 @@ from tests.unit.arranged import (
 
 async def found(app: App) -> list[tuple[str, str]]:
     """What does not agree, as (check, record)."""
-    return [(wrong.check, wrong.record) async for wrong in examine(app)]
+    return [(wrong.check, wrong.record) async for wrong in reconcile(app)]
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ async def test_a_processor_that_disagrees_is_named(
 
 
 def cut_the_end(objects: dict[str, bytes]) -> None:
-    for make in (segment_key, seal_key):
+    for make in (segment_key, digest_key):
         del objects[make(1)]
 
 

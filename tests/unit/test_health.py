@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from remit.adapters.memory.store import MemoryVerdicts
-from remit.delivery.relay import relay, work_once
+from remit.adapters.memory.store import MemoryHealthStates
+from remit.delivery.relay import consume_batch, relay
 from remit.domain.errors import Unavailable
-from remit.domain.health_state import Check, Verdict
+from remit.domain.health_state import Check, HealthState
 from remit.oversight.health import Monitor, health
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
@@ -89,7 +89,7 @@ async def a_dead_letter(app: App) -> None:
     await enqueue(app, caller(), ProcessRequest(payment.id))
     processor_of(app).down = True
     await relay(app)
-    await work_once(app)
+    await consume_batch(app)
     assert len(queue_of(app).buried) == 1
 
 
@@ -156,12 +156,12 @@ async def test_an_alert_that_was_not_sent_is_sent_by_the_next_monitor(
 async def test_a_store_that_is_down_is_alerted_once_and_its_return_too(
     app: App, database: Database
 ) -> None:
-    class Forgetful(MemoryVerdicts):
-        async def latest(self) -> Verdict:
+    class Forgetful(MemoryHealthStates):
+        async def latest(self) -> HealthState:
             await database()
             return await super().latest()
 
-        async def record(self, verdict: Verdict) -> bool:
+        async def record(self, verdict: HealthState) -> bool:
             await database()
             return await super().record(verdict)
 

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 from botocore.validate import validate_parameters
 
-from remit.adapters.aws.ecs import OneOff
-from remit.adapters.aws.operator_client import OUT_OF_REACH, OperatorKeys, TaskOperator
+from remit.adapters.aws.ecs import RunTask
+from remit.adapters.aws.operator_client import UNREACHABLE, OperatorApiKeys, OperatorTask
 from remit.adapters.aws.sqs import SqsQueue
 from remit.assembly.service import assemble
 from remit.clock_and_ids import new_secret
@@ -22,7 +22,7 @@ from remit.settings import Settings, SettingsError
 
 TASK_ID = "0123456789abcdef"
 TASK = f"arn:aws:ecs:us-east-1:123456789012:task/payment-cluster-dev/{TASK_ID}"
-WHERE = OneOff(
+WHERE = RunTask(
     cluster="payment-cluster-dev",
     task_definition="payment-migration-task-dev",
     container="payment",
@@ -56,8 +56,8 @@ class Cluster:
         self._container = STOPPED if stopped is None else stopped
         self._reason = reason
 
-    def operator(self) -> TaskOperator:
-        return TaskOperator(self, self, WHERE, pause=self.pause)
+    def operator(self) -> OperatorTask:
+        return OperatorTask(self, self, WHERE, pause=self.pause)
 
     async def pause(self, seconds: float) -> None:
         self.calls.append(f"pause {seconds:g}")
@@ -194,7 +194,7 @@ async def test_a_job_that_is_too_long_to_be_told_is_not_begun() -> None:
 
 async def test_the_secret_of_a_key_stays_where_it_was_made(in_memory: App) -> None:
     cluster = Cluster([['{"answer": null}']])
-    keys = OperatorKeys(cluster.operator())
+    keys = OperatorApiKeys(cluster.operator())
     made = await create_key(
         in_memory, merchant_id="acme", mode="test", label="", random=new_secret()
     )
@@ -203,7 +203,7 @@ async def test_the_secret_of_a_key_stays_where_it_was_made(in_memory: App) -> No
     assert (made.key.hash in told, made.secret in told) == (True, False)
     answering = Cluster([['{"answer": false}']])
     at = datetime(2026, 11, 21, tzinfo=UTC)
-    assert not await OperatorKeys(answering.operator()).revoke("nobody's", at)
+    assert not await OperatorApiKeys(answering.operator()).revoke("nobody's", at)
 
 
 def settings(**more: str | None) -> Settings:
@@ -223,10 +223,10 @@ def settings(**more: str | None) -> Settings:
 
 async def test_an_operators_machine_asks_a_task_for_keys_and_sqs_for_failed_work() -> None:
     app = assemble(settings())
-    assert isinstance(app.keys, OperatorKeys)
+    assert isinstance(app.keys, OperatorApiKeys)
     assert isinstance(app.failed, SqsQueue)
     for refused in (app.reader.refunds("x"), app.books.count(), app.queue.receive(1)):
-        with pytest.raises(Unavailable, match=OUT_OF_REACH):
+        with pytest.raises(Unavailable, match=UNREACHABLE):
             await refused
 
 

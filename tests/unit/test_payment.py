@@ -15,7 +15,7 @@ from remit.domain.payment import (
     Declined,
     Operation,
     Payment,
-    Pending,
+    PendingOperation,
     Refund,
     RefundState,
     State,
@@ -67,7 +67,7 @@ def payment(state: str = "validated", **fields: object) -> Payment:
         version=7,
         attempt=2,
         card=CardSummary("visa", "4242"),
-        sealed_card="sealed",
+        encrypted_card="sealed",
     )
     return replace(made, **{**MONEY_HELD.get(state, {}), **fields})
 
@@ -92,7 +92,7 @@ def test_a_step_that_the_state_allows_is_put_on_record(state: str, operation: st
         state=State.UNKNOWN,
         version=8,
         due_at=UNTIL,
-        pending=Pending(Operation(operation), 10_000, "p1-2", State(state), UNTIL),
+        pending=PendingOperation(Operation(operation), 10_000, "p1-2", State(state), UNTIL),
     )
 
 
@@ -125,7 +125,7 @@ def test_only_a_payment_that_was_not_taken_can_be_canceled_unasked(state: str) -
     before = payment(state)
     if state in ("validated", "declined"):
         assert before.cancel() == replace(
-            before, state=State.CANCELED, version=8, attempt=3, sealed_card=None
+            before, state=State.CANCELED, version=8, attempt=3, encrypted_card=None
         )
         return
     with pytest.raises(InvalidState, match=f"{state} cannot be canceled"):
@@ -137,13 +137,13 @@ def test_only_a_payment_that_was_not_taken_takes_another_card(state: str) -> Non
     before, other = payment(state), CardSummary("amex", "0005")
     if state in ("validated", "declined"):
         after = before.with_card(other, "sealed again")
-        assert after == replace(before, card=other, sealed_card="sealed again")
+        assert after == replace(before, card=other, encrypted_card="sealed again")
         return
     with pytest.raises(InvalidState, match=f"{state} cannot take another card"):
         before.with_card(other, "sealed again")
 
 
-SETTLED = {"version": 9, "attempt": 3, "pending": None, "sealed_card": None, "due_at": None}
+SETTLED = {"version": 9, "attempt": 3, "pending": None, "encrypted_card": None, "due_at": None}
 
 
 @pytest.mark.parametrize("state", ["validated", "declined"])
@@ -174,45 +174,45 @@ def test_an_approved_payment_holds_its_money(
     state: str, operation: Operation, result: dict[str, object]
 ) -> None:
     asked = claimed(operation, state)
-    assert asked.settle(YES, now=LATER) == replace(asked, **SETTLED, **result)
+    assert asked.apply_result(YES, now=LATER) == replace(asked, **SETTLED, **result)
 
 
 @pytest.mark.parametrize("operation", [Operation.CHARGE, Operation.AUTHORIZE])
 def test_a_declined_payment_says_why(operation: Operation) -> None:
     asked = claimed(operation, "validated")
-    assert asked.settle(NO, now=LATER) == replace(
+    assert asked.apply_result(NO, now=LATER) == replace(
         asked, **SETTLED, state=State.DECLINED, failure=NO, processed_at=LATER
     )
 
 
 def test_an_approved_capture_takes_all_that_is_left() -> None:
     asked = claimed(Operation.CAPTURE, "authorized")
-    assert asked.settle(YES, now=LATER) == replace(
+    assert asked.apply_result(YES, now=LATER) == replace(
         asked, **SETTLED, state=State.CAPTURED, captured_minor=10_000, processed_at=LATER
     )
 
 
 def test_an_approved_void_cancels() -> None:
     asked = claimed(Operation.VOID, "authorized")
-    assert asked.settle(YES, now=LATER) == replace(asked, **SETTLED, state=State.CANCELED)
+    assert asked.apply_result(YES, now=LATER) == replace(asked, **SETTLED, state=State.CANCELED)
 
 
 @pytest.mark.parametrize("operation", [Operation.CAPTURE, Operation.VOID])
 def test_a_declined_capture_or_void_leaves_the_authorization(operation: Operation) -> None:
     asked = claimed(operation, "authorized")
-    assert asked.settle(NO, now=LATER) == replace(
+    assert asked.apply_result(NO, now=LATER) == replace(
         asked, **SETTLED, state=State.AUTHORIZED, failure=NO
     )
 
 
 def test_the_next_success_forgets_the_failure_before() -> None:
     asked = payment("declined", failure=NO).claim(Operation.CHARGE, now=NOW, lease=LEASE)
-    assert asked.settle(YES, now=LATER).failure is None
+    assert asked.apply_result(YES, now=LATER).failure is None
 
 
 def test_each_definite_answer_gives_the_next_question_a_new_key() -> None:
     asked = claimed(Operation.CHARGE, "validated")
-    again = asked.settle(NO, now=LATER).claim(Operation.CHARGE, now=LATER, lease=LEASE)
+    again = asked.apply_result(NO, now=LATER).claim(Operation.CHARGE, now=LATER, lease=LEASE)
     assert (asked.pending and asked.pending.key, again.pending and again.pending.key) == (
         "p1-2",
         "p1-3",
@@ -222,7 +222,7 @@ def test_each_definite_answer_gives_the_next_question_a_new_key() -> None:
 def test_a_question_nobody_heard_is_taken_back_and_keeps_its_key() -> None:
     before = payment()
     asked = before.claim(Operation.CHARGE, now=NOW, lease=LEASE)
-    resumed = asked.resume(due_at=LATER)
+    resumed = asked.return_to_previous_state(due_at=LATER)
     assert resumed == replace(before, version=9, due_at=LATER)
     assert resumed.claim(Operation.CHARGE, now=NOW, lease=LEASE).pending == asked.pending
 
@@ -230,17 +230,17 @@ def test_a_question_nobody_heard_is_taken_back_and_keeps_its_key() -> None:
 def test_a_renewed_question_stays_the_same_but_for_its_owner() -> None:
     asked = claimed(Operation.CHARGE, "validated")
     assert asked.pending is not None
-    assert asked.renew(until=LATER) == replace(
+    assert asked.extend_lease(until=LATER) == replace(
         asked, version=9, due_at=LATER, pending=replace(asked.pending, until=LATER)
     )
 
 
 def test_without_an_open_question_there_is_nothing_to_settle() -> None:
     for step in (
-        lambda: payment().settle(YES, now=NOW),
-        lambda: payment().resume(due_at=None),
-        lambda: payment().renew(until=NOW),
-        lambda: payment().settle_postings(YES, processor="sim", transaction_id="t", now=NOW),
+        lambda: payment().apply_result(YES, now=NOW),
+        lambda: payment().return_to_previous_state(due_at=None),
+        lambda: payment().extend_lease(until=NOW),
+        lambda: payment().postings_of_result(YES, processor="sim", transaction_id="t", now=NOW),
     ):
         with pytest.raises(InvalidState, match="validated has no question open"):
             step()
@@ -250,7 +250,7 @@ def captured_in_part(amount_minor: int, *, final: bool = False) -> Payment:
     asked = payment("authorized").claim(
         Operation.CAPTURE, now=NOW, lease=LEASE, amount_minor=amount_minor, final=final
     )
-    return asked.settle(YES, now=LATER)
+    return asked.apply_result(YES, now=LATER)
 
 
 def test_an_authorization_is_captured_in_parts_until_none_is_left() -> None:
@@ -259,7 +259,7 @@ def test_an_authorization_is_captured_in_parts_until_none_is_left() -> None:
     rest = part.claim(Operation.CAPTURE, now=NOW, lease=LEASE, final=False)
     assert rest.pending is not None
     assert rest.pending.amount_minor == 6_000
-    whole = rest.settle(YES, now=LATER)
+    whole = rest.apply_result(YES, now=LATER)
     assert (whole.state, whole.captured_minor) == (State.CAPTURED, 10_000)
 
 
@@ -298,16 +298,16 @@ def test_a_void_after_a_part_was_captured_is_refused() -> None:
 )
 def test_only_money_that_moved_is_posted(operation: Operation, state: str, books_it: bool) -> None:
     asked = claimed(operation, state)
-    postings = asked.settle_postings(YES, processor="sim", transaction_id="t1", now=LATER)
+    postings = asked.postings_of_result(YES, processor="sim", transaction_id="t1", now=LATER)
     owed = Posting("t1", 0, "p1", "test/processor/sim", "USD", 10_000, LATER)
     owing = Posting("t1", 1, "p1", "test/merchant/acme", "USD", -10_000, LATER)
     assert postings == ((owed, owing) if books_it else ())
-    assert asked.settle_postings(NO, processor="sim", transaction_id="t1", now=LATER) == ()
+    assert asked.postings_of_result(NO, processor="sim", transaction_id="t1", now=LATER) == ()
 
 
 def test_a_part_is_posted_with_its_own_amount() -> None:
     asked = claimed(Operation.CAPTURE, "authorized", amount_minor=2_500)
-    postings = asked.settle_postings(YES, processor="sim", transaction_id="t1", now=LATER)
+    postings = asked.postings_of_result(YES, processor="sim", transaction_id="t1", now=LATER)
     assert [posting.amount_minor for posting in postings] == [2_500, -2_500]
 
 
@@ -343,20 +343,22 @@ def a_refund() -> Refund:
 
 def test_a_refund_ends_as_the_processor_says() -> None:
     asked = a_refund()
-    assert asked.settle(YES) == replace(asked, state=RefundState.SUCCEEDED, version=2, due_at=None)
-    assert asked.settle(NO) == replace(
+    assert asked.apply_result(YES) == replace(
+        asked, state=RefundState.SUCCEEDED, version=2, due_at=None
+    )
+    assert asked.apply_result(NO) == replace(
         asked, state=RefundState.FAILED, version=2, due_at=None, failure=NO
     )
-    assert asked.renew(until=LATER) == replace(asked, version=2, due_at=LATER)
+    assert asked.extend_lease(until=LATER) == replace(asked, version=2, due_at=LATER)
 
 
 @pytest.mark.parametrize("answer", [YES, NO])
 def test_an_ended_refund_never_changes(answer: Approved | Declined) -> None:
-    ended = a_refund().settle(answer)
+    ended = a_refund().apply_result(answer)
     with pytest.raises(InvalidState, match=f"{ended.state} cannot change"):
-        ended.settle(YES)
+        ended.apply_result(YES)
     with pytest.raises(InvalidState, match=f"{ended.state} cannot change"):
-        ended.renew(until=LATER)
+        ended.extend_lease(until=LATER)
 
 
 def test_a_refund_posts_the_capture_the_other_way_round() -> None:

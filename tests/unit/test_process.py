@@ -14,7 +14,7 @@ from remit.domain.errors import (
     NotFound,
     ProcessorUnavailable,
 )
-from remit.domain.payment import Answer, Declined, Operation, State
+from remit.domain.payment import Declined, Operation, ProcessorResult, State
 from remit.payments.operations import resolve
 from remit.payments.process import ProcessRequest, authorize, cancel, capture, process
 from remit.payments.validate import CardInput
@@ -77,14 +77,14 @@ async def test_processing_twice_returns_the_first_outcome(in_memory: App) -> Non
 
 async def test_the_card_is_erased_once_processed(in_memory: App) -> None:
     payment = await a_processed(in_memory)
-    assert (await current(in_memory, payment)).sealed_card is None
+    assert (await current(in_memory, payment)).encrypted_card is None
     assert payment.card == CardSummary("visa", "4242", 12, 2030)
 
 
 async def test_the_card_is_erased_once_declined(in_memory: App) -> None:
     payment = await a_processed(in_memory, card=DECLINED_CARD)
     stored = await current(in_memory, payment)
-    assert (stored.state, stored.failure, stored.sealed_card) == (State.DECLINED, DECLINED, None)
+    assert (stored.state, stored.failure, stored.encrypted_card) == (State.DECLINED, DECLINED, None)
     assert balances(in_memory) == {}
 
 
@@ -101,7 +101,7 @@ async def test_a_declined_payment_is_taken_with_a_new_card(in_memory: App) -> No
     payment = accepted(await process(in_memory, caller(), request))
     assert (payment.state, payment.failure) == (State.CAPTURED, None)
     assert payment.card == CardSummary("amex", "0005", 1, 2029)
-    assert payment.sealed_card is None
+    assert payment.encrypted_card is None
     assert len(processor_of(in_memory).answers) == 2
     assert balances(in_memory)["test/merchant/acme"] == -10_000
 
@@ -132,13 +132,13 @@ async def test_a_payment_without_a_card_is_processed_without_one(in_memory: App)
 
 
 @pytest.mark.parametrize(
-    "sealed_card", [None, "c2VhbGVkIGVsc2V3aGVyZQ=="], ids=["erased", "unreadable"]
+    "encrypted_card", [None, "c2VhbGVkIGVsc2V3aGVyZQ=="], ids=["erased", "unreadable"]
 )
 async def test_a_payment_whose_card_is_lost_asks_for_it_again(
-    in_memory: App, sealed_card: str | None
+    in_memory: App, encrypted_card: str | None
 ) -> None:
     validated = await a_validated(in_memory)
-    lost = replace(validated, sealed_card=sealed_card)
+    lost = replace(validated, encrypted_card=encrypted_card)
     store_of(in_memory).payments[validated.id] = lost
     request = ProcessRequest(validated.id)
     error = refused(await process(in_memory, caller(), request))
@@ -155,7 +155,7 @@ async def test_an_authorization_holds_money_and_books_none(in_memory: App) -> No
         10_000,
         0,
     )
-    assert payment.sealed_card is None
+    assert payment.encrypted_card is None
     assert balances(in_memory) == {}
     error = refused(await process(in_memory, caller(), ProcessRequest(payment.id)))
     assert isinstance(error, InvalidState)
@@ -235,7 +235,7 @@ async def test_a_payment_never_asked_about_is_canceled_without_asking(
 ) -> None:
     payment = await a_validated(in_memory, card=card)
     canceled = accepted(await cancel(in_memory, caller(), payment.id, key="k1"))
-    assert (canceled.state, canceled.sealed_card) == (State.CANCELED, None)
+    assert (canceled.state, canceled.encrypted_card) == (State.CANCELED, None)
     assert processor_of(in_memory).answers == {}
     assert replayed(await cancel(in_memory, caller(), payment.id, key="k1")) == canceled
     assert replayed(await cancel(in_memory, caller(), payment.id)) == canceled
@@ -280,10 +280,10 @@ async def test_an_answer_that_was_lost_is_found_and_charged_once(in_memory: App)
     processor_of(in_memory).faults.append("lost")
     unknown = await a_processed(in_memory)
     assert unknown.state is State.UNKNOWN
-    assert unknown.sealed_card is not None
+    assert unknown.encrypted_card is not None
     assert balances(in_memory) == {}
     found = await resolve(in_memory, caller(), unknown)
-    assert (found.state, found.sealed_card, found.pending) == (State.CAPTURED, None, None)
+    assert (found.state, found.encrypted_card, found.pending) == (State.CAPTURED, None, None)
     assert balances(in_memory)["test/merchant/acme"] == -10_000
     assert len(processor_of(in_memory).answers) == 1
     assert (await history(in_memory, unknown))[-2:] == [
@@ -300,7 +300,7 @@ async def test_a_question_that_never_arrived_is_taken_back(in_memory: App) -> No
     unknown = await a_processed(in_memory)
     back = await resolve(in_memory, caller(), unknown)
     assert (back.state, back.pending) == (State.VALIDATED, None)
-    assert back.sealed_card is not None
+    assert back.encrypted_card is not None
     assert (await history(in_memory, unknown))[-1] == ("resolve", "never_happened")
     taken = accepted(await process(in_memory, caller(), ProcessRequest(unknown.id)))
     assert taken.state is State.CAPTURED
@@ -310,9 +310,9 @@ async def test_a_question_that_never_arrived_is_taken_back(in_memory: App) -> No
 class SilentProcessor(ScriptedProcessor):
     """Does the work and keeps the line open for ever."""
 
-    async def execute(self, instruction: Instruction) -> Answer:
+    async def execute(self, instruction: Instruction) -> ProcessorResult:
         await super().execute(instruction)
-        return await asyncio.Future[Answer]()
+        return await asyncio.Future[ProcessorResult]()
 
 
 async def test_a_processor_that_never_answers_is_cut_off(new_app: AppFactory) -> None:

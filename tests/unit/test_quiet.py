@@ -73,7 +73,7 @@ async def test_health_does_not_wake_a_database_that_rests(in_memory: App) -> Non
     async def ping() -> None:
         raise AssertionError("asked")
 
-    seen = await health(replace(in_memory, ping=ping, rests=lambda: True))
+    seen = await health(replace(in_memory, ping=ping, is_idle=lambda: True))
     assert seen.status == "healthy"
     assert seen.checks["database"].detail == "not asked: the database rests"
     assert seen.checks["dead_letters"].detail == "0 dead letters"
@@ -92,6 +92,6 @@ async def test_health_is_a_look_and_no_use(in_memory: App) -> None:
 
 
 def test_a_queue_in_the_database_knows_no_rest() -> None:
-    settings = Settings(database_url=Secret("postgresql://"), quiet_after_seconds=300)
-    with pytest.raises(SettingsError, match="REMIT_QUIET_AFTER_SECONDS"):
+    settings = Settings(database_url=Secret("postgresql://"), idle_after_seconds=300)
+    with pytest.raises(SettingsError, match="REMIT_IDLE_AFTER_SECONDS"):
         assemble(settings)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from remit.adapters.processors.simulated.processor import SimulatedProcessor
-from remit.adapters.processors.simulated.sqlite_store import SqliteMemory
+from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.domain.card import Card
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Answer, Approved, Declined, Operation
+from remit.domain.payment import Approved, Declined, Operation, ProcessorResult
 from remit.ports.processor import Instruction
 from remit.settings import Settings
 from tests.builders import DECLINED_CARD, GOOD_CARD
@@ -40,7 +40,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def make(**settings: Any) -> SimulatedProcessor:
-            memory = SqliteMemory(tmp_path / "processor.sqlite")
+            memory = SqliteSimulatorStore(tmp_path / "processor.sqlite")
             stack.callback(memory.close)
             return SimulatedProcessor(memory, Settings(**settings))
 
@@ -178,9 +178,9 @@ async def test_other_amounts_and_moduli_are_not_touched(opened: Open) -> None:
         await processor.execute(asked("p1-9", amount_minor=913))
 
 
-def ask_much(path: Path, worker: int) -> list[tuple[str, Answer]]:
+def ask_much(path: Path, worker: int) -> list[tuple[str, ProcessorResult]]:
     """What one process was answered: keys of its own, and keys that every process asks."""
-    memory = SqliteMemory(path)
+    memory = SqliteSimulatorStore(path)
     processor = SimulatedProcessor(memory, Settings())
     try:
         return [

@@ -31,7 +31,7 @@ async def test_a_valid_payment_is_stored_whole(in_memory: App) -> None:
         reference="order-1",
         metadata={"cart": "7"},
         card=CardSummary("visa", "4242", 12, 2030),
-        sealed_card=payment.sealed_card,
+        encrypted_card=payment.encrypted_card,
         due_at=now + timedelta(days=7),
     )
     assert store_of(in_memory).payments == {payment.id: payment}
@@ -46,8 +46,8 @@ async def test_a_valid_payment_is_stored_whole(in_memory: App) -> None:
 
 async def test_the_card_waits_sealed_under_the_payments_name(in_memory: App) -> None:
     payment = accepted(await validate(in_memory, caller(), order(), None))
-    assert payment.sealed_card is not None
-    assert await in_memory.vault.open(payment.sealed_card, payment.id) == plain_card()
+    assert payment.encrypted_card is not None
+    assert await in_memory.vault.decrypt(payment.encrypted_card, payment.id) == plain_card()
 
 
 async def test_no_full_number_and_no_cvc_is_stored_anywhere(in_memory: App) -> None:
@@ -57,7 +57,7 @@ async def test_no_full_number_and_no_cvc_is_stored_anywhere(in_memory: App) -> N
     stored = b"".join(
         msgspec.json.encode(list(values))
         for values in (
-            [msgspec.structs.replace(payment, sealed_card=None)],
+            [msgspec.structs.replace(payment, encrypted_card=None)],
             store.records.values(),
             store.audit,
             store.messages.values(),
@@ -65,15 +65,15 @@ async def test_no_full_number_and_no_cvc_is_stored_anywhere(in_memory: App) -> N
     )
     assert GOOD_CARD.encode() not in stored
     assert b'"987"' not in stored
-    assert b"sealed_card" not in msgspec.json.encode(list(store.audit))
+    assert b"encrypted_card" not in msgspec.json.encode(list(store.audit))
     [record] = store.records.values()
     assert record.payment is not None
-    assert record.payment.sealed_card is None
+    assert record.payment.encrypted_card is None
 
 
 async def test_a_payment_needs_no_card(in_memory: App) -> None:
     payment = accepted(await validate(in_memory, caller(), order(card=None), None))
-    assert (payment.card, payment.sealed_card, payment.due_at) == (None, None, None)
+    assert (payment.card, payment.encrypted_card, payment.due_at) == (None, None, None)
 
 
 async def test_the_currency_defaults_to_the_settings(new_app: AppFactory) -> None:
@@ -154,7 +154,7 @@ async def test_a_refused_payment_leaves_an_audit_entry_and_nothing_else(in_memor
 async def test_a_replayed_key_returns_the_first_payment(in_memory: App) -> None:
     first = accepted(await validate(in_memory, caller(), order(), "key-1"))
     again = replayed(await validate(in_memory, caller(), order(), "key-1"))
-    assert again == msgspec.structs.replace(first, sealed_card=None)
+    assert again == msgspec.structs.replace(first, encrypted_card=None)
     assert len(store_of(in_memory).payments) == 1
     assert await history(in_memory, first) == [("validate", "accepted"), ("validate", "replayed")]
 

@@ -25,57 +25,57 @@ def vault(tmp_path: Path) -> FileVault:
 
 
 async def test_a_sealed_card_opens_again(vault: FileVault) -> None:
-    assert await vault.open(await vault.seal(CARD, "p1"), "p1") == CARD
+    assert await vault.decrypt(await vault.encrypt(CARD, "p1"), "p1") == CARD
 
 
 async def test_what_is_sealed_shows_nothing_of_the_card(vault: FileVault) -> None:
-    sealed = await vault.seal(CARD, "p1")
+    sealed = await vault.encrypt(CARD, "p1")
     for shown in (sealed.encode(), base64.b64decode(sealed)):
         assert GOOD_CARD.encode() not in shown
         assert b"visa" not in shown
 
 
 async def test_the_same_card_is_sealed_differently_each_time(vault: FileVault) -> None:
-    assert len({await vault.seal(CARD, "p1") for _ in range(50)}) == 50
+    assert len({await vault.encrypt(CARD, "p1") for _ in range(50)}) == 50
 
 
 async def test_a_card_does_not_open_under_another_payment(vault: FileVault) -> None:
-    sealed = await vault.seal(CARD, "p1")
+    sealed = await vault.encrypt(CARD, "p1")
     for context in ("p2", "", "p11", "P1"):
         with pytest.raises(CardUnreadable) as refused:
-            await vault.open(sealed, context)
+            await vault.decrypt(sealed, context)
         assert GOOD_CARD not in refused.value.message
 
 
 async def test_another_key_file_does_not_open_it(vault: FileVault, tmp_path: Path) -> None:
-    sealed = await vault.seal(CARD, "p1")
+    sealed = await vault.encrypt(CARD, "p1")
     with pytest.raises(CardUnreadable):
-        await FileVault(tmp_path / "other.key").open(sealed, "p1")
+        await FileVault(tmp_path / "other.key").decrypt(sealed, "p1")
 
 
 async def test_the_same_key_file_opens_it_in_another_process_and_later(
     vault: FileVault, tmp_path: Path
 ) -> None:
-    sealed = await vault.seal(CARD, "p1")
+    sealed = await vault.encrypt(CARD, "p1")
     later = FileVault(tmp_path / "vault.key")
-    assert await later.open(sealed, "p1") == CARD
-    assert await vault.open(await later.seal(CARD, "p2"), "p2") == CARD
+    assert await later.decrypt(sealed, "p1") == CARD
+    assert await vault.decrypt(await later.encrypt(CARD, "p2"), "p2") == CARD
 
 
 async def test_every_altered_byte_is_noticed(vault: FileVault) -> None:
-    sealed = base64.b64decode(await vault.seal(CARD, "p1"))
+    sealed = base64.b64decode(await vault.encrypt(CARD, "p1"))
     for position in range(len(sealed)):
         altered = bytearray(sealed)
         altered[position] ^= 1
         with pytest.raises(CardUnreadable):
-            await vault.open(base64.b64encode(altered).decode(), "p1")
+            await vault.decrypt(base64.b64encode(altered).decode(), "p1")
 
 
 async def test_what_is_cut_short_or_no_sealed_card_at_all_is_refused(vault: FileVault) -> None:
-    sealed = await vault.seal(CARD, "p1")
+    sealed = await vault.encrypt(CARD, "p1")
     for broken in ("", "x", "not base64!", "é", sealed[:-8], sealed[4:], sealed + sealed):
         with pytest.raises(CardUnreadable):
-            await vault.open(broken, "p1")
+            await vault.decrypt(broken, "p1")
 
 
 async def test_a_card_forged_under_a_key_of_zeros_does_not_open(vault: FileVault) -> None:
@@ -84,7 +84,7 @@ async def test_a_card_forged_under_a_key_of_zeros_does_not_open(vault: FileVault
     for wrapped_key in (b"", bytes(12), bytes(60)):
         forged = {"wrapped_key": wrapped_key, "nonce": nonce, "ciphertext": ciphertext}
         with pytest.raises(CardUnreadable):
-            await vault.open(base64.b64encode(msgspec.msgpack.encode(forged)).decode(), "p1")
+            await vault.decrypt(base64.b64encode(msgspec.msgpack.encode(forged)).decode(), "p1")
 
 
 def data_key_of(sealed: str) -> bytes:
@@ -95,19 +95,21 @@ def data_key_of(sealed: str) -> bytes:
 async def test_the_data_key_is_changed_before_it_is_used_too_often(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(vault_module, "SEALS_PER_DATA_KEY", 3)
+    monkeypatch.setattr(vault_module, "CARDS_PER_DATA_KEY", 3)
     vault = FileVault(tmp_path / "vault.key")
-    sealed = [await vault.seal(CARD, f"p{number}") for number in range(7)]
+    sealed = [await vault.encrypt(CARD, f"p{number}") for number in range(7)]
     used = [data_key_of(one) for one in sealed]
     assert used == [used[0]] * 3 + [used[3]] * 3 + [used[6]]
     assert len(set(used)) == 3
     for number, one in enumerate(sealed):
-        assert await vault.open(one, f"p{number}") == CARD
+        assert await vault.decrypt(one, f"p{number}") == CARD
 
 
 async def test_vaults_of_one_key_file_use_data_keys_of_their_own(tmp_path: Path) -> None:
     first, second = (FileVault(tmp_path / "vault.key") for _ in range(2))
-    assert data_key_of(await first.seal(CARD, "p1")) != data_key_of(await second.seal(CARD, "p1"))
+    assert data_key_of(await first.encrypt(CARD, "p1")) != data_key_of(
+        await second.encrypt(CARD, "p1")
+    )
 
 
 def test_a_fingerprint_is_equal_for_equal_data_under_one_key_only(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from remit.delivery.relay import take_step
+from remit.delivery.relay import handle_message
 from remit.domain.change import Message
 from remit.domain.errors import Unavailable
 from remit.domain.health_state import Check
 from remit.domain.payment import State
 from remit.entrypoints.healthcheck import is_live
-from remit.entrypoints.liveness import Progress, told
-from remit.entrypoints.worker import Rest, run_worker
+from remit.entrypoints.liveness import Progress, serve_liveness
+from remit.entrypoints.worker import IdleTimer, run_worker
 from remit.oversight.health import Monitor
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
@@ -28,7 +28,7 @@ from tests.unit.arranged import a_processed, a_validated, current, queue_of, sto
 
 QUICK = Settings(
     relay_interval_seconds=0.001,
-    seal_interval_seconds=0.001,
+    archive_interval_seconds=0.001,
     sweep_interval_seconds=0.001,
     service_name="payment-worker",
 )
@@ -60,7 +60,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 class Running:
     """A worker for as long as the block lasts."""
 
-    def __init__(self, app: App, **more: Progress | Rest) -> None:
+    def __init__(self, app: App, **more: Progress | IdleTimer) -> None:
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(run_worker(app, self._stop, **more))  # type: ignore[arg-type]
 
@@ -98,12 +98,12 @@ async def test_the_clock_has_the_books_proven_and_what_is_found_counted(
     tamper(app, payment, captured_minor=1)
     body = {
         "id": "6f1f6c9e-17f4-4a8d-8c7b-1f0e5b8f3a52",
-        "kind": "prove",
+        "kind": "reconcile",
         "topic": "work",
         "created_at": "2026-11-21T03:00:00Z",
     }
     scheduled = msgspec.json.decode(json.dumps(body).encode(), type=Message)
-    assert await take_step(app, scheduled) is None
+    assert await handle_message(app, scheduled) is None
     assert metrics.counted["LedgerImbalances"] == 1.0
     assert metrics.counted["AuditBreaks"] == 0.0
     assert "Discrepancies" in metrics.counted
@@ -113,7 +113,7 @@ async def test_what_was_counted_before_a_rest_is_handed_on_in_it(
     new_app: AppFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("remit.entrypoints.worker.METRICS_INTERVAL_SECONDS", 0.01)
-    metrics, rest = Tallied(), Rest(0.001)
+    metrics, rest = Tallied(), IdleTimer(0.001)
     app = replace(new_app(settings=QUICK), metrics=metrics)
     async with Running(app, rest=rest):
         await until(lambda: rest.is_due)
@@ -138,7 +138,7 @@ def a_wake(app: App) -> Message:
 
 
 async def test_a_wake_is_done_when_it_is_received(in_memory: App) -> None:
-    assert await take_step(in_memory, a_wake(in_memory)) is None
+    assert await handle_message(in_memory, a_wake(in_memory)) is None
 
 
 async def test_measures_that_cost_money_are_taken_once_in_their_time(in_memory: App) -> None:
@@ -173,12 +173,12 @@ async def asked(port: int | None, path: str = "/live") -> tuple[int, str]:
 
 async def test_a_job_that_hangs_is_told_until_it_goes_on() -> None:
     progress = Progress(hung_seconds=0.0)
-    async with told(progress, "127.0.0.1", 0) as port:
+    async with serve_liveness(progress, "127.0.0.1", 0) as port:
         progress.moved("relay", 3_600)
         assert await asked(port) == (200, "live")
-        progress.moved("seal", -1)
-        assert await asked(port) == (503, "hung: seal")
-        progress.moved("seal", 3_600)
+        progress.moved("archive", -1)
+        assert await asked(port) == (503, "hung: archive")
+        progress.moved("archive", 3_600)
         assert await asked(port) == (200, "live")
         assert (await asked(port, "/"))[0] == 404
 
@@ -216,7 +216,7 @@ async def test_a_worker_whose_job_hangs_does_not_live(
 
 
 async def test_what_is_no_request_is_no_harm(new_app: AppFactory) -> None:
-    async with told(Progress(), "127.0.0.1", 0) as port:
+    async with serve_liveness(Progress(), "127.0.0.1", 0) as port:
         for sent in (b"\n", b"\x00" * 100_000, b"GET /live HTTP/1.1\r\n" + b"a: b\r\n" * 200):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(sent)
@@ -231,7 +231,7 @@ async def test_a_worker_rests_when_nothing_happens_and_goes_on_when_it_hears_som
     new_app: AppFactory,
 ) -> None:
     app = new_app(settings=QUICK)
-    rest = Rest(0.05)
+    rest = IdleTimer(0.05)
     async with Running(app, rest=rest):
         await until(lambda: rest.is_due)
         await asyncio.sleep(0.05)
@@ -258,7 +258,7 @@ def count_looks(app: App) -> list[int]:
 
 async def test_a_worker_that_rests_looks_now_and_then(new_app: AppFactory) -> None:
     app = new_app(settings=QUICK)
-    rest = Rest(0.01, look_seconds=0.02)
+    rest = IdleTimer(0.01, look_seconds=0.02)
     async with Running(app, rest=rest):
         await until(lambda: rest.is_due)
         await a_validated(app)

@@ -9,10 +9,10 @@ import msgspec
 from remit.adapters.aws.client import LazyClient, client
 from remit.adapters.memory.cache import WriteThrough
 from remit.adapters.processors.simulated.processor import SimulatedProcessor
-from remit.assembly.postgres import Around, database_login, in_process, on_postgres
+from remit.assembly.postgres import CloudServices, database_login, in_process, on_postgres
 from remit.clock_and_ids import new_id, new_secret, now
-from remit.oversight.metrics import Uncounted
-from remit.ports.api_keys import Keys
+from remit.oversight.metrics import NullMetrics
+from remit.ports.api_keys import ApiKeys
 from remit.ports.app import App
 from remit.ports.delivery import FailedQueue
 from remit.settings import Settings, SettingsError
@@ -29,7 +29,7 @@ def assemble_in_aws(settings: Settings) -> App:
     return _on_rds(settings) if settings.work_queue_url is None else _on_aurora(settings)
 
 
-def _in_aws(settings: Settings) -> Around:
+def _in_aws(settings: Settings) -> CloudServices:
     """SNS, S3, KMS and CloudWatch, as the settings name them."""
     from remit.adapters.aws.cloudwatch import CloudWatchMeasures, CloudWatchMetrics
     from remit.adapters.aws.kms import kms_vault
@@ -38,7 +38,7 @@ def _in_aws(settings: Settings) -> Around:
 
     sns, cloudwatch = LazyClient("sns"), LazyClient("cloudwatch")
     service = settings.service_name
-    return Around(
+    return CloudServices(
         notifications=SnsTopic(sns, settings.needed("notification_topic_arn")),
         alerts=SnsTopic(sns, settings.needed("alarm_topic_arn")),
         bucket=S3Bucket(LazyClient("s3"), settings.needed("audit_bucket")),
@@ -47,8 +47,8 @@ def _in_aws(settings: Settings) -> Around:
             key_id=settings.needed("card_key_id"),
             mac_key_id=settings.needed("fingerprint_key_id"),
         ),
-        measures=CloudWatchMeasures(cloudwatch, settings.watched_metrics, now),
-        metrics=CloudWatchMetrics(cloudwatch, service) if service else Uncounted(),
+        measures=CloudWatchMeasures(cloudwatch, settings.monitored_metrics, now),
+        metrics=CloudWatchMetrics(cloudwatch, service) if service else NullMetrics(),
     )
 
 
@@ -56,11 +56,11 @@ def _on_rds(settings: Settings) -> App:
     """PostgreSQL in RDS, over one connection for all that a container does, and AWS around it."""
     from remit.adapters.aws import rds
     from remit.adapters.postgres.connection import Connection
-    from remit.adapters.processors.simulated.postgres_store import PostgresMemory
+    from remit.adapters.processors.simulated.postgres_store import PostgresSimulatorStore
 
     login = database_login(settings)
     connection = Connection(login, by_index=True, span=rds.span)
-    memory = PostgresMemory(connection)
+    memory = PostgresSimulatorStore(connection)
     around = _in_aws(settings)
     app = on_postgres(settings, around, memory, login, connection, connection, connection)
     if settings.usage_plan_id is None:
@@ -76,11 +76,11 @@ def _on_aurora(settings: Settings) -> App:
     from remit.adapters.aws.sqs import SqsQueue
     from remit.adapters.aws.wake import WakingStore
     from remit.adapters.postgres.connection import Connection
-    from remit.adapters.processors.simulated.postgres_store import PostgresMemory
+    from remit.adapters.processors.simulated.postgres_store import PostgresSimulatorStore
 
-    login, quiet = database_login(settings), settings.quiet_after_seconds
+    login, quiet = database_login(settings), settings.idle_after_seconds
     writing, reading, delivery = (
-        Connection(login, by_index=True, span=rds.span, quiet_after_seconds=quiet) for _ in range(3)
+        Connection(login, by_index=True, span=rds.span, idle_after_seconds=quiet) for _ in range(3)
     )
     queue = SqsQueue(
         LazyClient("sqs"),
@@ -90,7 +90,7 @@ def _on_aurora(settings: Settings) -> App:
         wait_seconds=settings.work_wait_seconds,
         visibility_seconds=settings.work_visibility_seconds,
     )
-    around, memory = _in_aws(settings), PostgresMemory(delivery)
+    around, memory = _in_aws(settings), PostgresSimulatorStore(delivery)
     app = on_postgres(settings, around, memory, login, writing, reading, delivery)
     app = replace(app, queue=queue, failed=queue)
     if quiet is None:
@@ -108,10 +108,10 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
     """DynamoDB and SQS, as the settings name them, and AWS around them."""
     from remit.adapters.aws.sqs import SqsQueue
     from remit.adapters.dynamodb.books import DynamoBooks
-    from remit.adapters.dynamodb.delivery import DynamoKeys, DynamoOutbox, DynamoVerdicts
+    from remit.adapters.dynamodb.delivery import DynamoApiKeys, DynamoHealthStates, DynamoOutbox
     from remit.adapters.dynamodb.store import DynamoStore
     from remit.adapters.dynamodb.table import Table
-    from remit.adapters.processors.simulated.dynamodb_store import DynamoMemory
+    from remit.adapters.processors.simulated.dynamodb_store import DynamoSimulatorStore
 
     table = Table(client("dynamodb"), table_name)
     kept = timedelta(seconds=settings.idempotency_retention_seconds)
@@ -134,14 +134,14 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
         store=store,
         reader=store,
         books=DynamoBooks(table),
-        keys=DynamoKeys(table),
+        keys=DynamoApiKeys(table),
         outbox=outbox,
         audit_log=outbox,
         retention=outbox,
-        verdicts=DynamoVerdicts(table),
+        verdicts=DynamoHealthStates(table),
         queue=queue,
         failed=queue,
-        processor=SimulatedProcessor(DynamoMemory(table), settings),
+        processor=SimulatedProcessor(DynamoSimulatorStore(table), settings),
         ping=store.ping,
         close=close,
         **_in_aws(settings)._asdict(),
@@ -151,38 +151,42 @@ def _on_dynamodb(settings: Settings, table_name: str) -> App:
 
 def _through_function(settings: Settings, function: str) -> App:
     """An operator's machine, for a database that only functions reach."""
-    from remit.adapters.aws.operator_client import Operator, OperatorFailed, OperatorKeys
+    from remit.adapters.aws.operator_client import (
+        OperatorApiKeys,
+        OperatorFailedQueue,
+        OperatorFunction,
+    )
 
-    operator = Operator(LazyClient("lambda"), function)
-    keys = _in_plan(OperatorKeys(operator), settings)
-    return _out_of_reach(settings, keys, OperatorFailed(operator))
+    operator = OperatorFunction(LazyClient("lambda"), function)
+    keys = _in_plan(OperatorApiKeys(operator), settings)
+    return _out_of_reach(settings, keys, OperatorFailedQueue(operator))
 
 
 def _through_task(settings: Settings, task: str) -> App:
     """An operator's machine, for a database that only tasks reach. Failed work is in SQS."""
-    from remit.adapters.aws.ecs import OneOff
-    from remit.adapters.aws.operator_client import OperatorKeys, TaskOperator
+    from remit.adapters.aws.ecs import RunTask
+    from remit.adapters.aws.operator_client import OperatorApiKeys, OperatorTask
     from remit.adapters.aws.sqs import SqsQueue
 
     try:
-        where = msgspec.json.decode(task, type=OneOff)
+        where = msgspec.json.decode(task, type=RunTask)
     except msgspec.DecodeError as error:
         raise SettingsError(f"REMIT_OPERATOR_TASK: {error}.") from error
-    operator = TaskOperator(LazyClient("ecs"), LazyClient("logs"), where)
+    operator = OperatorTask(LazyClient("ecs"), LazyClient("logs"), where)
     queue = SqsQueue(
         LazyClient("sqs"),
         settings.needed("work_queue_url"),
         settings.needed("work_dead_letter_url"),
         retry_seconds=settings.work_retry_seconds,
     )
-    return _out_of_reach(settings, OperatorKeys(operator), queue)
+    return _out_of_reach(settings, OperatorApiKeys(operator), queue)
 
 
-def _out_of_reach(settings: Settings, keys: Keys, failed: FailedQueue) -> App:
-    """Keys, failed work and the trail, and nothing that needs the database itself."""
-    from remit.adapters.aws.operator_client import OutOfReach
+def _out_of_reach(settings: Settings, keys: ApiKeys, failed: FailedQueue) -> App:
+    """ApiKeys, failed work and the trail, and nothing that needs the database itself."""
+    from remit.adapters.aws.operator_client import UnreachablePort
 
-    nothing: Any = OutOfReach()
+    nothing: Any = UnreachablePort()
 
     async def close() -> None:
         return None
@@ -209,12 +213,12 @@ def _out_of_reach(settings: Settings, keys: Keys, failed: FailedQueue) -> App:
     )
 
 
-def _in_plan(keys: Keys, settings: Settings) -> Keys:
+def _in_plan(keys: ApiKeys, settings: Settings) -> ApiKeys:
     """The keys, registered in API Gateway's usage plan as well."""
-    from remit.adapters.aws.gateway_keys import GatewayKeys
+    from remit.adapters.aws.gateway_keys import GatewayApiKeys
 
     plan = settings.needed("usage_plan_id")
-    return GatewayKeys(LazyClient("apigateway"), keys, usage_plan_id=plan)
+    return GatewayApiKeys(LazyClient("apigateway"), keys, usage_plan_id=plan)
 
 
 def with_redis(app: App) -> App:

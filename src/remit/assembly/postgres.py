@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from remit.adapters.memory.cache import NoCache
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.adapters.memory.sessions import MemorySessions
-from remit.adapters.processors.simulated.processor import Memory, SimulatedProcessor
+from remit.adapters.processors.simulated.processor import SimulatedProcessor, SimulatorStore
 from remit.clock_and_ids import new_id, new_secret, now
 from remit.domain.health_state import Check
 from remit.ports.app import App
@@ -24,7 +24,7 @@ AUDIT_TIMEOUT_SECONDS = 3_600.0
 """For one question about the whole of the books."""
 
 
-class Around(NamedTuple):
+class CloudServices(NamedTuple):
     """What a topology has around its database."""
 
     notifications: Publisher
@@ -35,7 +35,7 @@ class Around(NamedTuple):
     metrics: Metrics
 
 
-class Shared(NamedTuple):
+class ProcessState(NamedTuple):
     """What the processes of a service share where there is Redis, and else have each their own."""
 
     limiter: Limiter
@@ -43,8 +43,8 @@ class Shared(NamedTuple):
     sessions: Sessions
 
 
-def in_process(settings: Settings) -> Shared:
-    return Shared(
+def in_process(settings: Settings) -> ProcessState:
+    return ProcessState(
         limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
         cache=NoCache(),
         sessions=MemorySessions(now, new_secret),
@@ -71,8 +71,8 @@ def database_login(settings: Settings) -> "Login":
 
 def on_postgres(
     settings: Settings,
-    around: Around,
-    memory: Memory,
+    around: CloudServices,
+    memory: SimulatorStore,
     login: "Login",
     writing: "Connection",
     reading: "Connection",
@@ -82,16 +82,16 @@ def on_postgres(
     from remit.adapters.postgres.books import PostgresBooks
     from remit.adapters.postgres.connection import Connection
     from remit.adapters.postgres.delivery import (
-        PostgresKeys,
+        PostgresApiKeys,
+        PostgresHealthStates,
         PostgresOutbox,
         PostgresQueue,
-        PostgresVerdicts,
     )
     from remit.adapters.postgres.store import PostgresStore
 
     store = PostgresStore(writing, reading)
-    quiet = settings.quiet_after_seconds
-    auditing = Connection(login, timeout_seconds=AUDIT_TIMEOUT_SECONDS, quiet_after_seconds=quiet)
+    quiet = settings.idle_after_seconds
+    auditing = Connection(login, timeout_seconds=AUDIT_TIMEOUT_SECONDS, idle_after_seconds=quiet)
     connections = (writing, reading, delivery, auditing)
     outbox = PostgresOutbox(delivery, holder=new_id(), lease_seconds=settings.lease_seconds)
     queue = PostgresQueue(
@@ -107,7 +107,7 @@ def on_postgres(
         for connection in connections:
             await connection.close()
 
-    def rests() -> bool:
+    def is_idle() -> bool:
         return quiet is not None and not any(connection.is_open for connection in connections)
 
     return App(
@@ -117,17 +117,17 @@ def on_postgres(
         store=store,
         reader=store,
         books=PostgresBooks(auditing),
-        keys=PostgresKeys(delivery),
+        keys=PostgresApiKeys(delivery),
         outbox=outbox,
         audit_log=outbox,
         retention=outbox,
-        verdicts=PostgresVerdicts(delivery),
+        verdicts=PostgresHealthStates(delivery),
         queue=queue,
         failed=queue,
         processor=SimulatedProcessor(memory, settings),
         ping=store.ping,
         close=close,
-        rests=rests,
+        is_idle=is_idle,
         **around._asdict(),
         **in_process(settings)._asdict(),
     )

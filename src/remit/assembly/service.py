@@ -4,17 +4,17 @@ adapter fills which port. Only what is used is imported.
 
 from dataclasses import replace
 
-from remit.assembly.postgres import Around, on_postgres
+from remit.assembly.postgres import CloudServices, on_postgres
 from remit.domain.health_state import Check
-from remit.oversight.metrics import Uncounted
+from remit.oversight.metrics import NullMetrics
 from remit.ports.app import App
 from remit.settings import Settings, SettingsError
 
 
 def assemble(settings: Settings) -> App:
     """The service over what the settings name. Nothing is opened."""
-    if settings.quiet_after_seconds is not None and settings.work_queue_url is None:
-        raise SettingsError("REMIT_QUIET_AFTER_SECONDS: a queue in the database knows no rest.")
+    if settings.idle_after_seconds is not None and settings.work_queue_url is None:
+        raise SettingsError("REMIT_IDLE_AFTER_SECONDS: a queue in the database knows no rest.")
     app = _over_its_store(settings)
     if settings.cache_endpoint is None:
         return app
@@ -37,12 +37,12 @@ def _over_its_store(settings: Settings) -> App:
 def _on_laptop(settings: Settings, url: str) -> App:
     """PostgreSQL by its URL, a connection for each thing to do, and files for everything else."""
     from remit.adapters.postgres.connection import Connection, UrlLogin
-    from remit.adapters.processors.simulated.sqlite_store import SqliteMemory
+    from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 
     login = UrlLogin(url)
     writing, reading, delivery = (Connection(login, by_index=True) for _ in range(3))
     around = _in_files(settings)
-    memory = SqliteMemory(settings.data_dir / "processor.sqlite")
+    memory = SqliteSimulatorStore(settings.data_dir / "processor.sqlite")
     app = on_postgres(settings, around, memory, login, writing, reading, delivery)
 
     async def close() -> None:
@@ -52,20 +52,20 @@ def _on_laptop(settings: Settings, url: str) -> App:
     return replace(app, close=close)
 
 
-def _in_files(settings: Settings) -> Around:
+def _in_files(settings: Settings) -> CloudServices:
     """Files in the data folder."""
     from remit.adapters.files.storage import FileTopic, FolderBucket
     from remit.adapters.files.vault import FileVault
 
     data = settings.data_dir
     (data / "topics").mkdir(parents=True, exist_ok=True)
-    return Around(
+    return CloudServices(
         notifications=FileTopic(data / "topics" / "notifications.jsonl"),
         alerts=FileTopic(data / "topics" / "alerts.jsonl"),
         bucket=FolderBucket(data / "bucket"),
         vault=FileVault(data / "vault.key"),
         measures=nothing_measured,
-        metrics=Uncounted(),
+        metrics=NullMetrics(),
     )
 
 

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import structlog
 
-from remit.delivery.relay import attempt, settle
+from remit.delivery.relay import acknowledge, try_message
 from remit.ports.app import App
-from remit.ports.delivery import Delivery
+from remit.ports.delivery import ReceivedMessage
 
 FAILURE_PAUSE_SECONDS = 1.0
 
@@ -80,32 +80,32 @@ class Consumer:
             else:
                 await asyncio.wait({stopping}, timeout=pause)
 
-    def _begin(self, deliveries: list[Delivery]) -> None:
+    def _begin(self, deliveries: list[ReceivedMessage]) -> None:
         for delivery in deliveries:
             task = asyncio.create_task(self._take(delivery))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
-    async def _take(self, delivery: Delivery) -> None:
+    async def _take(self, delivery: ReceivedMessage) -> None:
         app = self._app
         try:
             async with self._hidden(delivery):
                 with self._begin_step(delivery.message.kind):
-                    failure = await attempt(app, delivery.message, self._moved)
-            await settle(app, delivery, failure)
+                    failure = await try_message(app, delivery.message, self._moved)
+            await acknowledge(app, delivery, failure)
         except Exception:
             # The step is safe to take again, and comes back by itself.
             log.exception("message_left", message_id=delivery.message.id)
         self._moved()
 
-    async def _hand_back(self, delivery: Delivery) -> None:
+    async def _hand_back(self, delivery: ReceivedMessage) -> None:
         try:
             await self._app.queue.extend(delivery, 0)
         except Exception:
             log.exception("message_left", message_id=delivery.message.id)
 
     @asynccontextmanager
-    async def _hidden(self, delivery: Delivery) -> AsyncIterator[None]:
+    async def _hidden(self, delivery: ReceivedMessage) -> AsyncIterator[None]:
         """Keeps a message from coming back while it is worked on, however long that takes."""
         done = asyncio.Event()
         extending = asyncio.create_task(self._extend(delivery, done))
@@ -117,7 +117,7 @@ class Consumer:
         finally:
             extending.cancel()
 
-    async def _extend(self, delivery: Delivery, done: asyncio.Event) -> None:
+    async def _extend(self, delivery: ReceivedMessage, done: asyncio.Event) -> None:
         visibility_seconds = self._app.settings.work_visibility_seconds
         wait = visibility_seconds / 2
         while not done.is_set():

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from remit.domain.change import UNREADABLE, Caller, Change, Message, Topic
 from remit.domain.errors import InvalidState, RemitError, Unavailable
 from remit.domain.payment import Payment
-from remit.oversight.metrics import FAILED, prove
-from remit.payments.operations import resolve, work
+from remit.oversight.metrics import FAILED, count_discrepancies
+from remit.payments.operations import resolve, work_message
 from remit.payments.process import ProcessRequest, process
 from remit.payments.refund import resolve_message, resolve_refund
-from remit.payments.results import Accepted, Queued, Refused, Replayed, entry
+from remit.payments.results import Accepted, Queued, Rejected, Replayed, audit_entry
 from remit.ports.app import App
-from remit.ports.delivery import Delivery
+from remit.ports.delivery import ReceivedMessage
 
 SWEEP_LIMIT = 500
 FORGET_LIMIT = 5_000
@@ -72,25 +72,25 @@ async def send(app: App, topic: Topic, messages: Sequence[Message]) -> None:
             assert_never(topic)
 
 
-async def work_once(app: App) -> int:
+async def consume_batch(app: App) -> int:
     """Receives one batch of work and takes each step; how many messages that was."""
     deliveries = await app.queue.receive(app.settings.work_concurrency)
     await asyncio.gather(*(_handle(app, delivery) for delivery in deliveries))
     return len(deliveries)
 
 
-async def _handle(app: App, delivery: Delivery) -> None:
-    await settle(app, delivery, await attempt(app, delivery.message))
+async def _handle(app: App, delivery: ReceivedMessage) -> None:
+    await acknowledge(app, delivery, await try_message(app, delivery.message))
 
 
-async def attempt(
+async def try_message(
     app: App, message: Message, moved: Callable[[], None] = lambda: None
 ) -> RemitError | None:
     """Takes the step, and answers for whatever goes wrong: None means done. A long step calls
     `moved` on its way.
     """
     try:
-        return await take_step(app, message, moved)
+        return await handle_message(app, message, moved)
     except Unavailable as error:
         return error
     except Exception as error:
@@ -99,7 +99,7 @@ async def attempt(
         return RemitError(type(error).__name__)
 
 
-async def settle(app: App, delivery: Delivery, failure: RemitError | None) -> None:
+async def acknowledge(app: App, delivery: ReceivedMessage, failure: RemitError | None) -> None:
     """Tells the queue what became of a message: deleted when done, else back for later."""
     if failure is None:
         await app.queue.delete(delivery)
@@ -122,7 +122,7 @@ async def settle(app: App, delivery: Delivery, failure: RemitError | None) -> No
     await app.queue.retry(delivery, f"{failure.code}: {failure.message}", pause)
 
 
-async def take_step(
+async def handle_message(
     app: App, message: Message, moved: Callable[[], None] = lambda: None
 ) -> RemitError | None:
     """The step that `message` asks for. An error means: not done, worth another try.
@@ -131,8 +131,8 @@ async def take_step(
     in the audit trail.
     """
     match message.kind:
-        case "prove":
-            await prove(app, app.metrics, moved)
+        case "reconcile":
+            await count_discrepancies(app, app.metrics, moved)
             return None
         case "wake":
             return None
@@ -157,9 +157,9 @@ async def take_step(
             return RemitError(f"No worker knows the step '{kind}'.")
 
 
-def _retryable(outcome: Accepted | Replayed | Queued | Refused) -> RemitError | None:
+def _retryable(outcome: Accepted | Replayed | Queued | Rejected) -> RemitError | None:
     match outcome:
-        case Refused(error):
+        case Rejected(error):
             soon = getattr(error, "retry_after_seconds", None) is not None
             return error if soon or isinstance(error, Unavailable) else None
         case Accepted() | Replayed() | Queued():
@@ -177,16 +177,16 @@ async def sweep(app: App) -> int:
     for payment in payments:
         await app.store.commit(_lapsed(app, payment))
     for refund in refunds:
-        renewed = refund.renew(until=until)
+        renewed = refund.extend_lease(until=until)
         message = resolve_message(app, refund)
         await app.store.commit(Change(refund=renewed, audit=(), messages=(message,)))
     return len(payments) + len(refunds)
 
 
-async def forget(app: App) -> int:
+async def delete_expired_records(app: App) -> int:
     """Deletes idempotency records that have been kept long enough; how many."""
     kept = timedelta(seconds=app.settings.idempotency_retention_seconds)
-    return await app.retention.forget_records(app.clock() - kept, FORGET_LIMIT)
+    return await app.retention.delete_records(app.clock() - kept, FORGET_LIMIT)
 
 
 def _lapsed(app: App, payment: Payment) -> Change:
@@ -194,11 +194,15 @@ def _lapsed(app: App, payment: Payment) -> Change:
     caller = Caller(payment.merchant_id, payment.mode, "worker", payment.id)
     if payment.pending is None:
         erased = payment.erase_card()
-        return Change(payment=erased, audit=(entry(app, caller, "erase_card", "done", erased),))
+        return Change(
+            payment=erased, audit=(audit_entry(app, caller, "erase_card", "done", erased),)
+        )
     # Not renewed but postponed: whoever takes the message must find the question unowned.
     postponed = replace(
         payment,
         version=payment.version + 1,
         due_at=app.clock() + 20 * app.settings.claim_lease,
     )
-    return Change(payment=postponed, audit=(), messages=(work(app, caller, "resolve", postponed),))
+    return Change(
+        payment=postponed, audit=(), messages=(work_message(app, caller, "resolve", postponed),)
+    )

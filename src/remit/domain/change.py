@@ -126,7 +126,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         if self.postings:
             check_balanced(self.postings)
 
-    def contended(self) -> list[object]:
+    def conflict_keys(self) -> list[object]:
         """What this change wants to itself: two that share one cannot be written together."""
         wanted: list[object] = []
         if self.payment is not None:

@@ -14,7 +14,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class HealthState(msgspec.Struct, frozen=True, kw_only=True):
     """What the health monitor saw last: each failing check with its detail, and the alerts that
     were decided on but perhaps not sent. `version` counts the looks.
     """

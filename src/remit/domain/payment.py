@@ -95,10 +95,10 @@ class Declined(msgspec.Struct, frozen=True, tag="declined"):
     decline_code: str | None = None
 
 
-Answer = Approved | Declined
+ProcessorResult = Approved | Declined
 
 
-class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
+class PendingOperation(msgspec.Struct, frozen=True, omit_defaults=True):
     """A question that the processor has been, or is being, asked.
 
     `key` is stable: asking again under it can never do the work twice. `resume` is the state to
@@ -109,17 +109,17 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True):
     operation: Operation
     amount_minor: int
     key: str
-    resume: State
+    previous_state: State
     until: datetime
     final: bool = True
-    promised: bool = False
+    queued: bool = False
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One payment of one merchant. Amounts are minor units of `currency`.
 
     `refunded_minor` includes refunds still under way, so what is left to refund is never promised
-    twice. `sealed_card` is the vault's ciphertext, there only while the card is still needed.
+    twice. `encrypted_card` is the vault's ciphertext, there only while the card is still needed.
     `attempt` counts the processor's definite answers. `due_at` is when a worker must next look.
     """
 
@@ -137,8 +137,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reference: str | None = None
     metadata: dict[str, str] | None = None
     card: CardSummary | None = None
-    sealed_card: str | None = None
-    pending: Pending | None = None
+    encrypted_card: str | None = None
+    pending: PendingOperation | None = None
     authorized_minor: int = 0
     captured_minor: int = 0
     refunded_minor: int = 0
@@ -159,7 +159,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         lease: timedelta,
         amount_minor: int | None = None,
         final: bool = True,
-        promised: bool = False,
+        queued: bool = False,
     ) -> "Payment":
         """The payment with the question to the processor on record, before it is asked.
 
@@ -168,14 +168,14 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.state not in ALLOWED_FROM[operation]:
             raise InvalidState(f"A payment that is {self.state} cannot take the step: {operation}.")
         amount_minor = self._claimable(operation, amount_minor)
-        pending = Pending(
+        pending = PendingOperation(
             operation=operation,
             amount_minor=amount_minor,
             key=f"{self.id}-{self.attempt}",
-            resume=self.state,
+            previous_state=self.state,
             until=now + lease,
             final=final,
-            promised=promised,
+            queued=queued,
         )
         return self._move(State.UNKNOWN, pending=pending, due_at=pending.until)
 
@@ -193,23 +193,23 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
         return self.amount_minor
 
-    def renew(self, *, until: datetime) -> "Payment":
+    def extend_lease(self, *, until: datetime) -> "Payment":
         """The same question, owned until `until` by whoever now asks what became of it."""
-        pending = self._asked()
+        pending = self._open_operation()
         return replace(
             self, version=self.version + 1, pending=replace(pending, until=until), due_at=until
         )
 
-    def settle(self, answer: Answer, *, now: datetime) -> "Payment":
+    def apply_result(self, answer: ProcessorResult, *, now: datetime) -> "Payment":
         """The payment once the processor's answer to the pending question is known."""
-        pending = self._asked()
+        pending = self._open_operation()
         if isinstance(answer, Declined):
             if pending.operation in (Operation.CHARGE, Operation.AUTHORIZE):
-                return self._settled(State.DECLINED, failure=answer, processed_at=now)
-            return self._settled(pending.resume, failure=answer)
+                return self._finished(State.DECLINED, failure=answer, processed_at=now)
+            return self._finished(pending.previous_state, failure=answer)
         match pending.operation:
             case Operation.CHARGE:
-                return self._settled(
+                return self._finished(
                     State.CAPTURED,
                     authorized_minor=pending.amount_minor,
                     captured_minor=pending.amount_minor,
@@ -217,7 +217,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                     processed_at=now,
                 )
             case Operation.AUTHORIZE:
-                return self._settled(
+                return self._finished(
                     State.AUTHORIZED,
                     authorized_minor=pending.amount_minor,
                     processor_reference=answer.reference,
@@ -225,21 +225,21 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             case Operation.CAPTURE:
                 captured_minor = self.captured_minor + pending.amount_minor
                 done = pending.final or captured_minor == self.authorized_minor
-                return self._settled(
+                return self._finished(
                     State.CAPTURED if done else State.AUTHORIZED,
                     captured_minor=captured_minor,
                     processed_at=now,
                 )
             case Operation.VOID:
-                return self._settled(State.CANCELED)
+                return self._finished(State.CANCELED)
             case Operation.REFUND:
                 raise AssertionError("refunds settle on the refund, not on the payment")
 
-    def settle_postings(
-        self, answer: Answer, *, processor: str, transaction_id: str, now: datetime
+    def postings_of_result(
+        self, answer: ProcessorResult, *, processor: str, transaction_id: str, now: datetime
     ) -> tuple[Posting, ...]:
         """What the answer to the pending question moves in the books: captures do, nothing else."""
-        pending = self._asked()
+        pending = self._open_operation()
         if isinstance(answer, Declined) or pending.operation not in (
             Operation.CHARGE,
             Operation.CAPTURE,
@@ -254,24 +254,24 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             at=now,
         )
 
-    def resume(self, *, due_at: datetime | None) -> "Payment":
+    def return_to_previous_state(self, *, due_at: datetime | None) -> "Payment":
         """The payment as before the question, once it is certain that nobody heard it."""
-        return self._move(self._asked().resume, pending=None, due_at=due_at)
+        return self._move(self._open_operation().previous_state, pending=None, due_at=due_at)
 
-    def with_card(self, card: CardSummary, sealed_card: str) -> "Payment":
+    def with_card(self, card: CardSummary, encrypted_card: str) -> "Payment":
         """A declined or not yet processed payment that will be tried with another card."""
         if self.state not in ALLOWED_FROM[Operation.CHARGE]:
             raise InvalidState(f"A payment that is {self.state} cannot take another card.")
-        return replace(self, card=card, sealed_card=sealed_card)
+        return replace(self, card=card, encrypted_card=encrypted_card)
 
     def cancel(self) -> "Payment":
         """Canceled without asking the processor, which has never been asked anything that holds."""
         if self.state not in ALLOWED_FROM[Operation.CHARGE]:
             raise InvalidState(f"A payment that is {self.state} cannot be canceled.")
-        return self._settled(State.CANCELED)
+        return self._finished(State.CANCELED)
 
     def erase_card(self) -> "Payment":
-        return replace(self, version=self.version + 1, sealed_card=None, due_at=None)
+        return replace(self, version=self.version + 1, encrypted_card=None, due_at=None)
 
     def reserve_refund(self, amount_minor: int) -> "Payment":
         """The payment with `amount_minor` promised to a refund. Raises InvalidState."""
@@ -289,19 +289,19 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             self, version=self.version + 1, refunded_minor=self.refunded_minor - amount_minor
         )
 
-    def _asked(self) -> Pending:
+    def _open_operation(self) -> PendingOperation:
         if self.pending is None:
             raise InvalidState(f"A payment that is {self.state} has no question open.")
         return self.pending
 
-    def _settled(self, to: State, **fields: object) -> "Payment":
+    def _finished(self, to: State, **fields: object) -> "Payment":
         """A definite end of a step: no card is needed and the next question gets a new key."""
         return self._move(
             to,
             **{
                 "attempt": self.attempt + 1,
                 "pending": None,
-                "sealed_card": None,
+                "encrypted_card": None,
                 "due_at": None,
                 "failure": None,
                 **fields,
@@ -335,7 +335,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     failure: Declined | None = None
     due_at: datetime | None = None
 
-    def settle(self, answer: Answer) -> "Refund":
+    def apply_result(self, answer: ProcessorResult) -> "Refund":
         self._require_pending()
         failure = answer if isinstance(answer, Declined) else None
         return replace(
@@ -346,7 +346,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
             due_at=None,
         )
 
-    def renew(self, *, until: datetime) -> "Refund":
+    def extend_lease(self, *, until: datetime) -> "Refund":
         self._require_pending()
         return replace(self, version=self.version + 1, due_at=until)
 

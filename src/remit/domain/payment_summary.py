@@ -12,7 +12,7 @@ from remit.domain.card import CardSummary
 from remit.domain.payment import Declined, Mode, Payment, State
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PaymentSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As in `Payment`. Whose it is and its version are for whoever keeps it."""
 
     id: str
@@ -33,5 +33,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     processed_at: datetime | None = None
 
 
-def shown(payment: Payment) -> Shown:
-    return Shown(**{name: getattr(payment, name) for name in Shown.__struct_fields__})
+def payment_summary(payment: Payment) -> PaymentSummary:
+    return PaymentSummary(
+        **{name: getattr(payment, name) for name in PaymentSummary.__struct_fields__}
+    )

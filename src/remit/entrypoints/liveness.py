@@ -33,7 +33,9 @@ class Progress:
 
 
 @asynccontextmanager
-async def told(progress: Progress, host: str, port: int | None) -> AsyncIterator[int | None]:
+async def serve_liveness(
+    progress: Progress, host: str, port: int | None
+) -> AsyncIterator[int | None]:
     """Answers `GET /live` while the block lasts, on this port; without one, does nothing."""
     if port is None:
         yield None

@@ -19,7 +19,7 @@ from remit.ports.api_keys import ApiKey
 from remit.ports.app import App
 
 
-class Operating:
+class OperatorJobs:
     def __init__(self, app: App) -> None:
         self._app = app
 

@@ -9,8 +9,8 @@ from granian.rsgi import (  # type: ignore[attr-defined]
     Scope,
 )
 
-from remit.entrypoints.tracing import Begin, untraced
-from remit.http.responses import Answer, Unreadable, headers_of, json_answer, too_large
+from remit.entrypoints.tracing import BeginSpan, untraced
+from remit.http.responses import Response, Unreadable, json_response, response_headers, too_large
 from remit.http.router import Api, ClientGone
 from remit.ports.app import App
 
@@ -73,7 +73,7 @@ class HttpRequest:
 class HttpApi:
     """The RSGI application over one `App`."""
 
-    def __init__(self, app: App, begin: Begin = untraced) -> None:
+    def __init__(self, app: App, begin: BeginSpan = untraced) -> None:
         self._app = app
         self._api = Api(app)
         self._begin = None if begin is untraced else begin
@@ -95,18 +95,18 @@ class HttpApi:
                     answer = await self._api.answer(request)
         except ClientGone:
             return
-        headers = headers_of(answer, request.request_id)
+        headers = response_headers(answer, request.request_id)
         if self._draining:
             headers.append(("connection", "close"))
         protocol.response_bytes(answer.status, headers, answer.body)
 
-    def _live(self) -> Answer:
+    def _live(self) -> Response:
         """Whether this process takes requests. Asks nobody else: what is down behind it is down
         for every other process too.
         """
         if self._draining:
-            return json_answer({"status": "draining"}, 503)
-        return json_answer({"status": "live"})
+            return json_response({"status": "draining"}, 503)
+        return json_response({"status": "live"})
 
 
 def _span_name(request: HttpRequest) -> str:

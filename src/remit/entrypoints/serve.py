@@ -19,7 +19,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from remit.entrypoints.rsgi import HttpApi
-from remit.entrypoints.tracing import traced
+from remit.entrypoints.tracing import tracing
 from remit.ports.app import App
 
 GARBAGE_THRESHOLD = 10_000
@@ -38,7 +38,7 @@ async def serve(app: App, stop: asyncio.Event) -> None:
     """Answers requests until `stop` is set, and for `drain_seconds` after it, in which a load
     balancer looks elsewhere. Those under way are finished first.
     """
-    async with traced(app) as begin:
+    async with tracing(app) as begin:
         await _serve(HttpApi(app, begin), app, stop)
 
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 from remit.ports.app import App
 
-Begin = Callable[[str, str | None], AbstractContextManager[object]]
+BeginSpan = Callable[[str, str | None], AbstractContextManager[object]]
 """A span of this name, in the trace of an `X-Amzn-Trace-Id` header where there is one."""
 
 
@@ -15,7 +15,7 @@ def untraced(name: str, header: str | None) -> AbstractContextManager[object]:
 
 
 @asynccontextmanager
-async def traced(app: App) -> AsyncIterator[Begin]:
+async def tracing(app: App) -> AsyncIterator[BeginSpan]:
     """How spans begin while the block lasts; at its end those that wait are uploaded."""
     if not app.settings.trace_ratio:
         yield untraced

@@ -11,12 +11,12 @@ from typing import Any
 import structlog
 
 from remit.delivery.consumer import FAILURE_PAUSE_SECONDS, Consumer
-from remit.delivery.relay import forget, relay, sweep
-from remit.entrypoints.liveness import Progress, told
-from remit.entrypoints.tracing import traced
-from remit.oversight.audit import Sealer
+from remit.delivery.relay import delete_expired_records, relay, sweep
+from remit.entrypoints.liveness import Progress, serve_liveness
+from remit.entrypoints.tracing import tracing
+from remit.oversight.audit import AuditArchiver
 from remit.oversight.health import Monitor
-from remit.oversight.metrics import count_dead_letters, count_outbox_age, count_told
+from remit.oversight.metrics import count_dead_letters, count_notifications, count_outbox_age
 from remit.ports.app import App
 
 MONITOR_INTERVAL_SECONDS = 5.0
@@ -31,7 +31,7 @@ Job = Callable[[], Awaitable[int]]
 log = structlog.get_logger("worker")
 
 
-class Rest:
+class IdleTimer:
     """When a worker may leave its database alone: nothing has happened for `after_seconds`."""
 
     def __init__(self, after_seconds: float | None, look_seconds: float = LOOK_SECONDS) -> None:
@@ -65,24 +65,26 @@ async def run_worker(
     stop: asyncio.Event,
     *,
     progress: Progress | None = None,
-    rest: Rest | None = None,
+    rest: IdleTimer | None = None,
 ) -> None:
     """Runs every job until `stop` is set; what is under way is finished first."""
     settings = app.settings
     progress = progress or Progress()
-    rest = rest or Rest(settings.quiet_after_seconds)
+    rest = rest or IdleTimer(settings.idle_after_seconds)
     worker = _Worker(stop, progress)
 
     def moved() -> None:
         progress.moved("work", settings.work_wait_seconds)
 
     moved()
-    async with told(progress, settings.host, settings.worker_port), traced(app) as begin:
+    async with serve_liveness(progress, settings.host, settings.worker_port), tracing(app) as begin:
         consumer = Consumer(app, moved, rest.stir, lambda kind: begin(kind, None))
         jobs = [worker.repeat(*job, rest) for job in _jobs(app, progress)]
         if settings.service_name is not None:
             measure = _measuring(app, rest)
-            jobs.append(worker.repeat("metrics", measure, METRICS_INTERVAL_SECONDS, Rest(None)))
+            jobs.append(
+                worker.repeat("metrics", measure, METRICS_INTERVAL_SECONDS, IdleTimer(None))
+            )
         await _finish(asyncio.gather(consumer.run(stop), *jobs), stop, settings.stop_seconds)
         await app.metrics.write()
 
@@ -109,11 +111,11 @@ def _jobs(app: App, progress: Progress) -> list[tuple[str, Job, float]]:
     """Each job's name, one round of it, and the pause after a round that found nothing."""
     settings = app.settings
     monitor = Monitor(app, measures_hold=MEASURES_HOLD)
-    sealer = Sealer(app, lambda: progress.moved("seal"))
+    archiver = AuditArchiver(app, lambda: progress.moved("archive"))
 
     async def relay_once() -> int:
         messages = await relay(app)
-        count_told(messages, app.metrics)
+        count_notifications(messages, app.metrics)
         return len(messages)
 
     async def watch() -> int:
@@ -122,19 +124,19 @@ def _jobs(app: App, progress: Progress) -> list[tuple[str, Job, float]]:
 
     async def seal() -> int:
         """A segment that is not full has all there was: each one costs two objects."""
-        sealed = await sealer.seal()
-        return sealed if sealed == settings.seal_batch else 0
+        sealed = await archiver.archive()
+        return sealed if sealed == settings.archive_batch else 0
 
     return [
         ("relay", relay_once, settings.relay_interval_seconds),
         ("sweep", lambda: sweep(app), settings.sweep_interval_seconds),
-        ("forget", lambda: forget(app), FORGET_INTERVAL_SECONDS),
-        ("seal", seal, settings.seal_interval_seconds),
+        ("expire", lambda: delete_expired_records(app), FORGET_INTERVAL_SECONDS),
+        ("archive", seal, settings.archive_interval_seconds),
         ("monitor", watch, MONITOR_INTERVAL_SECONDS),
     ]
 
 
-def _measuring(app: App, rest: Rest) -> Job:
+def _measuring(app: App, rest: IdleTimer) -> Job:
     """Hands on what was counted, also before a rest; a database that rests is not asked."""
 
     async def measure() -> int:
@@ -156,7 +158,7 @@ class _Worker:
         self._stop = stop
         self._progress = progress
 
-    async def repeat(self, name: str, job: Job, pause_seconds: float, rest: Rest) -> None:
+    async def repeat(self, name: str, job: Job, pause_seconds: float, rest: IdleTimer) -> None:
         """Repeats `job` at once while it finds work, and after a pause when it finds none or
         fails.
         """

@@ -9,7 +9,13 @@ from typing import Any
 
 import msgspec
 
-from remit.http.responses import STATES, ErrorAnswer, PageView, PaymentView, ValidatedView
+from remit.http.responses import (
+    STATES_BY_STATUS,
+    ErrorResponse,
+    PageView,
+    PaymentView,
+    ValidatedView,
+)
 from remit.oversight.health import Health
 from remit.payments.process import ProcessRequest
 from remit.payments.validate import Amount, PaymentRequest
@@ -43,7 +49,7 @@ def document(settings: Settings) -> dict[str, Any]:
         PaymentView,
         PageView,
         Health,
-        ErrorAnswer,
+        ErrorResponse,
     ]
     _, components = msgspec.json.schema_components(
         shown, schema_hook=_schema_of, ref_template="#/components/schemas/{name}"
@@ -102,7 +108,7 @@ def _validate() -> dict[str, Any]:
         "description": "Checks every field and stores the payment as `validated`.",
         "parameters": [_idempotency_key()],
         "requestBody": _body("PaymentRequest", example),
-        "responses": {"200": _answer("The payment is validated.", "ValidatedView")}
+        "responses": {"200": _response("The payment is validated.", "ValidatedView")}
         | _errors(_WRITING),
     }
 
@@ -122,9 +128,9 @@ def _process() -> dict[str, Any]:
         "parameters": [_idempotency_key(), prefer],
         "requestBody": _body("ProcessRequest", {"transaction_id": _EXAMPLE_ID}),
         "responses": {
-            "200": _answer("The money is captured.", "PaymentView"),
-            "202": _answer("Accepted, or the processor has not answered yet.", "PaymentView"),
-            "402": _answer("The processor declined.", "ErrorAnswer"),
+            "200": _response("The money is captured.", "PaymentView"),
+            "202": _response("Accepted, or the processor has not answered yet.", "PaymentView"),
+            "402": _response("The processor declined.", "ErrorResponse"),
         }
         | _errors((*_WRITING, "404")),
     }
@@ -141,11 +147,11 @@ def _list() -> dict[str, Any]:
         "parameters": [
             query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
             query("cursor", {"type": "string", "format": "uuid"}),
-            query("status", {"type": "string", "enum": list(STATES)}),
+            query("status", {"type": "string", "enum": list(STATES_BY_STATUS)}),
             query("customer_id", text),
             query("payment_id", text),
         ],
-        "responses": {"200": _answer("One page.", "PageView")} | _errors(("400", *_READING)),
+        "responses": {"200": _response("One page.", "PageView")} | _errors(("400", *_READING)),
     }
 
 
@@ -160,7 +166,8 @@ def _show() -> dict[str, Any]:
         "operationId": "show_payment",
         "summary": "Show one payment",
         "parameters": [transaction_id],
-        "responses": {"200": _answer("The payment.", "PaymentView")} | _errors(("404", *_READING)),
+        "responses": {"200": _response("The payment.", "PaymentView")}
+        | _errors(("404", *_READING)),
     }
 
 
@@ -170,8 +177,8 @@ def _health() -> dict[str, Any]:
         "summary": "Is the service well",
         "security": [],
         "responses": {
-            "200": _answer("Every dependency answers.", "Health"),
-            "503": _answer("Something is down, and which.", "Health"),
+            "200": _response("Every dependency answers.", "Health"),
+            "503": _response("Something is down, and which.", "Health"),
         },
     }
 
@@ -190,13 +197,13 @@ def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": content}}
 
 
-def _answer(description: str, schema: str) -> dict[str, Any]:
+def _response(description: str, schema: str) -> dict[str, Any]:
     content = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
     return {"description": description, "content": {"application/json": content}}
 
 
 def _errors(statuses: tuple[str, ...]) -> dict[str, Any]:
-    return {status: _answer(_ERRORS[status], "ErrorAnswer") for status in statuses}
+    return {status: _response(_ERRORS[status], "ErrorResponse") for status in statuses}
 
 
 _STYLE = """

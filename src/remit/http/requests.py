@@ -17,7 +17,7 @@ from remit.domain.card import holds_card_number
 from remit.domain.errors import InvalidRequest
 from remit.domain.ids import is_id
 from remit.domain.payment import State
-from remit.http.responses import STATES, Unreadable
+from remit.http.responses import STATES_BY_STATUS, Unreadable
 from remit.payments.process import ProcessRequest
 from remit.payments.validate import Amount, PaymentRequest
 
@@ -201,11 +201,13 @@ def read_cursor(text: str | None) -> str | None:
 def read_status(text: str | None) -> State | None:
     if text is None:
         return None
-    if text not in STATES:
+    if text not in STATES_BY_STATUS:
         raise InvalidRequest(
-            f"status must be one of {', '.join(STATES)}.", param="status", code="field_invalid"
+            f"status must be one of {', '.join(STATES_BY_STATUS)}.",
+            param="status",
+            code="field_invalid",
         )
-    return STATES[text]
+    return STATES_BY_STATUS[text]
 
 
 def prefers_async(text: str | None) -> bool:

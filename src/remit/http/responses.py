@@ -25,10 +25,10 @@ from remit.domain.errors import (
 )
 from remit.domain.money import major_units
 from remit.domain.payment import STATUS_NAMES, Declined, Payment, State
-from remit.domain.payment_summary import Shown
-from remit.payments.results import Accepted, Outcome, Queued, Refused, Replayed
+from remit.domain.payment_summary import PaymentSummary
+from remit.payments.results import Accepted, Queued, Rejected, Replayed, StepResult
 
-STATES = {name: state for state, name in STATUS_NAMES.items()}
+STATES_BY_STATUS = {name: state for state, name in STATUS_NAMES.items()}
 
 ERRORS: Mapping[type[RemitError], tuple[int, str]] = {
     InvalidRequest: (400, "invalid_request_error"),
@@ -53,7 +53,7 @@ class Unreadable(InvalidRequest):
         self.status = status
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """A response, before any server has touched it."""
 
     status: int
@@ -69,7 +69,7 @@ HEADERS = (
 """What every answer says."""
 
 
-def headers_of(answer: Answer, request_id: str) -> list[tuple[str, str]]:
+def response_headers(answer: Response, request_id: str) -> list[tuple[str, str]]:
     return [
         ("content-type", answer.media_type),
         ("x-request-id", request_id),
@@ -90,7 +90,7 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     decline_code: str | None = None
 
 
-class ErrorAnswer(msgspec.Struct, frozen=True):
+class ErrorResponse(msgspec.Struct, frozen=True):
     """Every error, whatever its status."""
 
     error: ErrorBody
@@ -149,7 +149,7 @@ class PageView(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def payment_view(payment: Payment | Shown) -> PaymentView:
+def payment_view(payment: Payment | PaymentSummary) -> PaymentView:
     return PaymentView(
         status=STATUS_NAMES[payment.state],
         transaction_id=payment.id,
@@ -179,23 +179,23 @@ def _failure_view(failure: Declined | None) -> FailureView | None:
     return FailureView(failure.code, failure.message, failure.decline_code)
 
 
-def page_answer(payments: list[Payment], limit: int) -> Answer:
+def page_response(payments: list[Payment], limit: int) -> Response:
     """`payments` holds one more than `limit` when there is a next page."""
     shown = payments[:limit]
     more = len(payments) > limit
     page = PageView([payment_view(payment) for payment in shown], shown[-1].id if more else None)
-    return Answer(200, _encode(page))
+    return Response(200, _encode(page))
 
 
-def payment_answer(payment: Payment | Shown) -> Answer:
-    return Answer(200, _encode(payment_view(payment)))
+def payment_response(payment: Payment | PaymentSummary) -> Response:
+    return Response(200, _encode(payment_view(payment)))
 
 
-def json_answer(value: object, status: int = 200) -> Answer:
-    return Answer(status, _encode(value))
+def json_response(value: object, status: int = 200) -> Response:
+    return Response(status, _encode(value))
 
 
-def validated(outcome: Outcome, request_id: str) -> Answer:
+def validate_response(outcome: StepResult, request_id: str) -> Response:
     """The answer of `POST /validate`."""
     match outcome:
         case Accepted(payment) | Replayed(payment) | Queued(payment):
@@ -208,34 +208,34 @@ def validated(outcome: Outcome, request_id: str) -> Answer:
                 currency=payment.currency,
                 card=CardView(card.brand, card.last4) if card else None,
             )
-            return Answer(200, _encode(view), _replay_headers(outcome))
-        case Refused(error):
-            return error_answer(error, request_id)
+            return Response(200, _encode(view), _replay_headers(outcome))
+        case Rejected(error):
+            return error_response(error, request_id)
         case _:
             assert_never(outcome)
 
 
-def processed(outcome: Outcome, request_id: str) -> Answer:
+def process_response(outcome: StepResult, request_id: str) -> Response:
     """The answer of `POST /process`."""
     match outcome:
         case Queued(payment) | Replayed(payment, queued=True):
             view = msgspec.structs.replace(payment_view(payment), status="processing")
-            return Answer(202, _encode(view), _replay_headers(outcome))
+            return Response(202, _encode(view), _replay_headers(outcome))
         case Accepted(payment) | Replayed(payment):
             answer = _processed(payment, request_id)
             return msgspec.structs.replace(
                 answer, headers=answer.headers + _replay_headers(outcome)
             )
-        case Refused(error):
-            return error_answer(error, request_id)
+        case Rejected(error):
+            return error_response(error, request_id)
         case _:
             assert_never(outcome)
 
 
-def _processed(payment: Payment, request_id: str) -> Answer:
+def _processed(payment: Payment, request_id: str) -> Response:
     match payment.state:
         case State.CAPTURED | State.AUTHORIZED:
-            return payment_answer(payment)
+            return payment_response(payment)
         case State.DECLINED:
             failure = payment.failure
             body = ErrorBody(
@@ -244,30 +244,30 @@ def _processed(payment: Payment, request_id: str) -> Answer:
                 failure.message if failure else "The card was declined.",
                 decline_code=failure.decline_code if failure else None,
             )
-            return Answer(402, _encode(ErrorAnswer(body, request_id)))
+            return Response(402, _encode(ErrorResponse(body, request_id)))
         case State.UNKNOWN:
-            return Answer(202, _encode(payment_view(payment)))
+            return Response(202, _encode(payment_view(payment)))
         case State.VALIDATED:
             error = ProcessorUnavailable("The processor never received the payment. Try again.")
-            return error_answer(error, request_id)
+            return error_response(error, request_id)
         case State.CANCELED:
-            return error_answer(InvalidState("The payment is canceled."), request_id)
+            return error_response(InvalidState("The payment is canceled."), request_id)
         case _:
             assert_never(payment.state)
 
 
-def _replay_headers(outcome: Outcome) -> tuple[tuple[str, str], ...]:
+def _replay_headers(outcome: StepResult) -> tuple[tuple[str, str], ...]:
     return (("idempotent-replayed", "true"),) if isinstance(outcome, Replayed) else ()
 
 
-def error_answer(error: RemitError, request_id: str) -> Answer:
+def error_response(error: RemitError, request_id: str) -> Response:
     status, kind = ERRORS.get(type(error), (500, "api_error"))
     if isinstance(error, Unreadable):
         status, kind = error.status, "invalid_request_error"
     if status == 500:
-        return internal_error(request_id)
+        return internal_error_response(request_id)
     code = error.reason if isinstance(error, InvalidRequest) else error.code
-    return plain_error(
+    return error_of(
         status,
         kind,
         code,
@@ -278,7 +278,7 @@ def error_answer(error: RemitError, request_id: str) -> Answer:
     )
 
 
-def plain_error(
+def error_of(
     status: int,
     kind: str,
     code: str,
@@ -287,14 +287,12 @@ def plain_error(
     *,
     param: str | None = None,
     retry_after_seconds: int | None = None,
-) -> Answer:
-    body = _encode(ErrorAnswer(ErrorBody(kind, code, message, param), request_id))
+) -> Response:
+    body = _encode(ErrorResponse(ErrorBody(kind, code, message, param), request_id))
     if retry_after_seconds is None:
-        return Answer(status, body)
-    return Answer(status, body, (("retry-after", str(retry_after_seconds)),))
+        return Response(status, body)
+    return Response(status, body, (("retry-after", str(retry_after_seconds)),))
 
 
-def internal_error(request_id: str) -> Answer:
-    return plain_error(
-        500, "api_error", "internal", "Something went wrong on our side.", request_id
-    )
+def internal_error_response(request_id: str) -> Response:
+    return error_of(500, "api_error", "internal", "Something went wrong on our side.", request_id)

@@ -13,23 +13,23 @@ from remit.domain.change import Caller
 from remit.domain.errors import InvalidRequest, NotFound, RemitError
 from remit.domain.ids import is_id
 from remit.domain.payment import Payment
-from remit.domain.payment_summary import Shown
+from remit.domain.payment_summary import PaymentSummary
 from remit.http import requests
 from remit.http.responses import (
-    Answer,
-    error_answer,
-    internal_error,
-    json_answer,
-    page_answer,
-    payment_answer,
-    plain_error,
-    processed,
-    validated,
+    Response,
+    error_of,
+    error_response,
+    internal_error_response,
+    json_response,
+    page_response,
+    payment_response,
+    process_response,
+    validate_response,
 )
 from remit.oversight.api_keys import Authenticator
 from remit.oversight.health import health
 from remit.payments.process import enqueue, process
-from remit.payments.results import refuse
+from remit.payments.results import reject
 from remit.payments.validate import validate
 from remit.ports.app import App
 from remit.ports.store import PageQuery
@@ -63,7 +63,7 @@ class Request(Protocol):
         ...
 
 
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -81,7 +81,7 @@ class Api:
             "/docs": {"GET": self._docs},
         }
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Response:
         """The answer to any request: the one place that catches what nobody foresaw."""
         try:
             methods = self._routes.get(request.path)
@@ -94,12 +94,12 @@ class Api:
                 return _not_allowed(request, methods)
             return await handler(request)
         except RemitError as error:
-            return error_answer(error, request.request_id)
+            return error_response(error, request.request_id)
         except ClientGone:
             raise
         except Exception:
             log.exception("request_failed", request_id=request.request_id, path=request.path)
-            return internal_error(request.request_id)
+            return internal_error_response(request.request_id)
 
     async def _caller(self, request: Request) -> Caller:
         secret = requests.api_key(request.header("x-api-key"), request.header("authorization"))
@@ -118,21 +118,21 @@ class Api:
             key = requests.read_idempotency_key(request.header("idempotency-key"))
             return decode(body), key
         except InvalidRequest as error:
-            await refuse(self._app, caller, action, error)
+            await reject(self._app, caller, action, error)
             raise
 
-    async def _validate(self, request: Request) -> Answer:
+    async def _validate(self, request: Request) -> Response:
         caller = await self._caller(request)
         wanted, key = await self._read(request, caller, "validate", requests.read_payment_request)
-        return validated(await validate(self._app, caller, wanted, key), request.request_id)
+        return validate_response(await validate(self._app, caller, wanted, key), request.request_id)
 
-    async def _process(self, request: Request) -> Answer:
+    async def _process(self, request: Request) -> Response:
         caller = await self._caller(request)
         wanted, key = await self._read(request, caller, "process", requests.read_process_request)
         take = enqueue if requests.prefers_async(request.header("prefer")) else process
-        return processed(await take(self._app, caller, wanted, key), request.request_id)
+        return process_response(await take(self._app, caller, wanted, key), request.request_id)
 
-    async def _show(self, request: Request) -> Answer:
+    async def _show(self, request: Request) -> Response:
         caller = await self._caller(request)
         payment_id = request.path.removeprefix("/payments/")
         payment = await self._look_up(payment_id) if is_id(payment_id) else None
@@ -141,9 +141,9 @@ class Api:
             caller.mode,
         ):
             raise NotFound("payment", param="transaction_id")
-        return payment_answer(payment)
+        return payment_response(payment)
 
-    async def _look_up(self, payment_id: str) -> Payment | Shown | None:
+    async def _look_up(self, payment_id: str) -> Payment | PaymentSummary | None:
         """To be shown, as it is or was a moment ago. Whose it is, is for the caller to ask."""
         known = await self._app.cache.payment(payment_id)
         if known is not None:
@@ -153,7 +153,7 @@ class Api:
             await self._app.cache.put(payment)
         return payment
 
-    async def _list(self, request: Request) -> Answer:
+    async def _list(self, request: Request) -> Response:
         caller = await self._caller(request)
         fields = requests.read_query(request.query, PAGE_FIELDS)
         limit = requests.read_limit(fields.get("limit"), default=DEFAULT_PAGE, maximum=MAX_PAGE)
@@ -166,31 +166,31 @@ class Api:
             customer_id=fields.get("customer_id"),
             reference=fields.get("payment_id"),
         )
-        return page_answer(await self._app.reader.page(query), limit)
+        return page_response(await self._app.reader.page(query), limit)
 
-    async def _health(self, request: Request) -> Answer:
+    async def _health(self, request: Request) -> Response:
         seen = await health(self._app)
-        return json_answer(seen, 200 if seen.status == "healthy" else 503)
+        return json_response(seen, 200 if seen.status == "healthy" else 503)
 
-    async def _openapi(self, request: Request) -> Answer:
+    async def _openapi(self, request: Request) -> Response:
         # Imported here: a function that only takes payments does not describe them.
         from remit.http.openapi import document
 
-        return json_answer(document(self._app.settings))
+        return json_response(document(self._app.settings))
 
-    async def _docs(self, request: Request) -> Answer:
+    async def _docs(self, request: Request) -> Response:
         from remit.http.openapi import document, page
 
         policy = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
         shown = page(document(self._app.settings)).encode()
-        return Answer(200, shown, (policy,), media_type="text/html; charset=utf-8")
+        return Response(200, shown, (policy,), media_type="text/html; charset=utf-8")
 
 
-def _problem(request: Request, status: int, code: str, message: str) -> Answer:
-    return plain_error(status, "invalid_request_error", code, message, request.request_id)
+def _problem(request: Request, status: int, code: str, message: str) -> Response:
+    return error_of(status, "invalid_request_error", code, message, request.request_id)
 
 
-def _not_allowed(request: Request, methods: Mapping[str, Handler]) -> Answer:
+def _not_allowed(request: Request, methods: Mapping[str, Handler]) -> Response:
     allowed = ", ".join(methods)
     problem = _problem(request, 405, "method_not_allowed", f"This path takes {allowed}.")
-    return Answer(problem.status, problem.body, (("allow", allowed),))
+    return Response(problem.status, problem.body, (("allow", allowed),))

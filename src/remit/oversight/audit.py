@@ -21,7 +21,7 @@ from remit.ports.app import App
 from remit.ports.audit import Bucket
 
 SEGMENTS = "segments/"
-SEALS = "seals/"
+DIGESTS = "seals/"
 GENESIS = "0" * 64
 PAGE = 1_000
 
@@ -35,7 +35,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     sealed_at: datetime
 
 
-class Seal(msgspec.Struct, frozen=True, kw_only=True):
+class SegmentDigest(msgspec.Struct, frozen=True, kw_only=True):
     """What a segment must still be. The newest seal is the head of the chain."""
 
     segment: int
@@ -43,7 +43,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-class Broken(msgspec.Struct, frozen=True, kw_only=True):
+class TamperFound(msgspec.Struct, frozen=True, kw_only=True):
     """The first place where the trail is not what was sealed."""
 
     key: str
@@ -62,18 +62,18 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 
 _header = msgspec.json.Decoder(Header)
 _entry = msgspec.json.Decoder(AuditEntry)
-_seal = msgspec.json.Decoder(Seal)
+_seal = msgspec.json.Decoder(SegmentDigest)
 
 
 def segment_key(number: int) -> str:
     return f"{SEGMENTS}{number:012d}.jsonl"
 
 
-def seal_key(number: int) -> str:
-    return f"{SEALS}{number:012d}.json"
+def digest_key(number: int) -> str:
+    return f"{DIGESTS}{number:012d}.json"
 
 
-class Sealer:
+class AuditArchiver:
     """Archives audit entries. Several may run at once: who stores a number first has sealed it.
 
     Remembers the head it saw last, so that each round only looks for what came after it.
@@ -83,14 +83,14 @@ class Sealer:
         """Calls `moved` on the way through a long trail."""
         self._app = app
         self._moved = moved
-        self._head = Seal(segment=0, sha256=GENESIS, count=0)
+        self._head = SegmentDigest(segment=0, sha256=GENESIS, count=0)
         self._caught_up = False
 
-    async def seal(self) -> int:
+    async def archive(self) -> int:
         """Seals the entries that wait, one segment at most; how many entries that was."""
         if not self._caught_up:
             await self._catch_up()
-        entries = await self._app.audit_log.unsealed(self._app.settings.seal_batch)
+        entries = await self._app.audit_log.unarchived(self._app.settings.archive_batch)
         if not entries:
             return 0
         number = self._head.segment + 1
@@ -108,7 +108,7 @@ class Sealer:
         return len(entries)
 
     async def _catch_up(self) -> None:
-        """Finishes what another sealer, or one that died, stored after the head known here.
+        """Finishes what another archiver, or one that died, stored after the head known here.
 
         A number that was sealed once is never used again, so that what was cut off stays missing.
         It is read first: a segment is stored before its entries are marked, so it must be there.
@@ -123,36 +123,38 @@ class Sealer:
         self._caught_up = True
 
     async def _finish(self, number: int, body: bytes, entries: Sequence[AuditEntry]) -> None:
-        seal = Seal(segment=number, sha256=hashlib.sha256(body).hexdigest(), count=len(entries))
-        await self._app.bucket.put_new(seal_key(number), msgspec.json.encode(seal))
-        await self._app.audit_log.sealed([entry.id for entry in entries], number)
+        seal = SegmentDigest(
+            segment=number, sha256=hashlib.sha256(body).hexdigest(), count=len(entries)
+        )
+        await self._app.bucket.put_new(digest_key(number), msgspec.json.encode(seal))
+        await self._app.audit_log.mark_archived([entry.id for entry in entries], number)
         self._head = seal
 
 
-async def verify(bucket: Bucket) -> Verified | Broken:
+async def verify(bucket: Bucket) -> Verified | TamperFound:
     """Reads the whole trail, in memory bounded by one segment, and names the first broken place."""
     previous, expected, total = GENESIS, 1, 0
     async for number, body in _segments(bucket, 0):
         key = segment_key(number)
         if number != expected:
-            return Broken(key=segment_key(expected), problem="the segment is missing")
+            return TamperFound(key=segment_key(expected), problem="the segment is missing")
         if (problem := _check_segment(number, body, previous)) is not None:
-            return Broken(key=key, problem=problem)
-        seal_body = await bucket.get(seal_key(number))
+            return TamperFound(key=key, problem=problem)
+        seal_body = await bucket.get(digest_key(number))
         if seal_body is None:
-            return Broken(key=seal_key(number), problem="the seal is missing")
+            return TamperFound(key=digest_key(number), problem="the seal is missing")
         previous = hashlib.sha256(body).hexdigest()
         count = body.count(b"\n") - 1
         try:
             sealed = _seal.decode(seal_body)
         except _UNREADABLE:
-            return Broken(key=seal_key(number), problem="the seal cannot be read")
-        if sealed != Seal(segment=number, sha256=previous, count=count):
-            return Broken(key=key, problem="the segment is not the one that was sealed")
+            return TamperFound(key=digest_key(number), problem="the seal cannot be read")
+        if sealed != SegmentDigest(segment=number, sha256=previous, count=count):
+            return TamperFound(key=key, problem="the segment is not the one that was sealed")
         total += count
         expected += 1
-    if await bucket.list(SEALS, seal_key(expected - 1), 1):
-        return Broken(key=segment_key(expected), problem="the segment is missing")
+    if await bucket.list(DIGESTS, digest_key(expected - 1), 1):
+        return TamperFound(key=segment_key(expected), problem="the segment is missing")
     return Verified(segments=expected - 1, entries=total, head=previous)
 
 
@@ -161,7 +163,7 @@ async def copy_trail(source: Bucket, target: Bucket) -> int:
     in the target already stays.
     """
     copied = 0
-    for prefix in (SEGMENTS, SEALS):
+    for prefix in (SEGMENTS, DIGESTS):
         last = ""
         while keys := await source.list(prefix, last, PAGE):
             for last in keys:

@@ -1,7 +1,7 @@
 """Is the service well: the answer of `/health`, and the monitor that alerts when it changes.
 
 The monitor runs in the worker or as a function; `/health` is answered by the API. Both look at the
-dependencies with the same checks; metrics are the monitor's alone, and `/health` has its verdict.
+dependencies with the same checks; metrics are the monitor's alone, and `/health` has its state.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from remit.domain.change import Message, Topic
 from remit.domain.errors import Unavailable
-from remit.domain.health_state import Check, Verdict
+from remit.domain.health_state import Check, HealthState
 from remit.idle import looking
 from remit.ports.app import App
 
@@ -43,7 +43,7 @@ async def health(app: App) -> Health:
     that rests is not woken for it, nor kept from its rest.
     """
     probes = {**DEPENDENCIES, "monitor": _monitor}
-    if app.rests():
+    if app.is_idle():
         probes.update(dict.fromkeys(IN_DATABASE, _resting))
     with looking():
         return _health(await _look(app, probes))
@@ -102,14 +102,14 @@ async def _cache(app: App) -> Check | None:
 
 
 async def _monitor(app: App) -> Check:
-    """The measures that only the monitor takes. A verdict of long ago says nothing of today."""
-    verdict = await app.verdicts.latest()
-    if verdict.at is None:
+    """The measures that only the monitor takes. A state of long ago says nothing of today."""
+    state = await app.verdicts.latest()
+    if state.at is None:
         return Check(ok=True, detail="has not looked yet")
-    age_seconds = max(0.0, (app.clock() - verdict.at).total_seconds())
+    age_seconds = max(0.0, (app.clock() - state.at).total_seconds())
     if age_seconds > VERDICT_HOLDS_SECONDS:
         return Check(ok=True, detail=f"has not looked for {age_seconds:.0f} s")
-    measured = {name: why for name, why in verdict.failing.items() if name not in DEPENDENCIES}
+    measured = {name: why for name, why in state.failing.items() if name not in DEPENDENCIES}
     if measured:
         return Check(ok=False, detail="; ".join(f"{n}: {why}" for n, why in measured.items()))
     return Check(ok=True, detail=f"looked {age_seconds:.0f} s ago")
@@ -140,7 +140,7 @@ class Monitor:
         self._app = app
         self._measures_hold = measures_hold
         self._measured: tuple[datetime, dict[str, Check]] | None = None
-        self._unrecorded: Verdict | None = None
+        self._unrecorded: HealthState | None = None
 
     async def watch(self) -> Health:
         """One look. The first look alerts only if something is wrong."""
@@ -158,10 +158,10 @@ class Monitor:
             *(self._alert("health.failing", name, failing[name]) for name in began),
             *(self._alert("health.recovered", name, "") for name in ended),
         )
-        verdict = Verdict(version=before.version + 1, at=now, failing=failing, owed=owed)
-        if await self._record(verdict) and owed:
+        state = HealthState(version=before.version + 1, at=now, failing=failing, owed=owed)
+        if await self._record(state) and owed:
             await app.alerts.publish(owed)
-            await self._record(replace(verdict, version=verdict.version + 1, owed=()))
+            await self._record(replace(state, version=state.version + 1, owed=()))
         return _health(checks)
 
     async def _measures(self) -> dict[str, Check]:
@@ -175,22 +175,22 @@ class Monitor:
         self._measured = (now, measured)
         return measured
 
-    async def _before(self) -> Verdict:
-        """The verdict before this one. While the store is down, this monitor's own memory."""
+    async def _before(self) -> HealthState:
+        """The state before this one. While the store is down, this monitor's own memory."""
         try:
             stored = await self._app.verdicts.latest()
         except Unavailable:
-            return self._unrecorded or Verdict()
+            return self._unrecorded or HealthState()
         if self._unrecorded is None:
             return stored
         return replace(self._unrecorded, version=stored.version)
 
-    async def _record(self, verdict: Verdict) -> bool:
+    async def _record(self, state: HealthState) -> bool:
         """Whether this monitor is the one to tell it."""
         try:
-            recorded = await self._app.verdicts.record(verdict)
+            recorded = await self._app.verdicts.record(state)
         except Unavailable:
-            self._unrecorded = verdict
+            self._unrecorded = state
             return True
         self._unrecorded = None
         return recorded

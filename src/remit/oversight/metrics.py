@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from remit.domain.change import Message, Topic
-from remit.oversight.reconcile import examine
+from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit.ports.monitoring import Metrics
 
@@ -22,7 +22,7 @@ OTHER_CHECKS = "Discrepancies"
 log = structlog.get_logger("counted")
 
 
-class Uncounted:
+class NullMetrics:
     """Metrics where nobody looks at them: on a laptop."""
 
     def count(self, name: str, value: float = 1.0) -> None:
@@ -35,7 +35,7 @@ class Uncounted:
         return None
 
 
-def count_told(messages: Sequence[Message], metrics: Metrics) -> None:
+def count_notifications(messages: Sequence[Message], metrics: Metrics) -> None:
     """The business, by what callers are told of it."""
     told = Tally(m.kind for m in messages if m.topic is Topic.NOTIFICATIONS)
     for kind, number in told.items():
@@ -53,12 +53,12 @@ async def count_dead_letters(app: App, metrics: Metrics) -> None:
     metrics.count(DEAD_LETTERS, await app.failed.dead())
 
 
-async def prove(
+async def count_discrepancies(
     app: App, metrics: Metrics, seen: Callable[[], None] = lambda: None
 ) -> dict[str, int]:
     """How many disagreements each check found, counted too. Each is logged with its record."""
     found = Tally(dict.fromkeys((*CHECKS.values(), OTHER_CHECKS), 0))
-    async for one in examine(app, seen):
+    async for one in reconcile(app, seen):
         log.error("discrepancy", check=one.check, record=one.record, problem=one.problem)
         found[CHECKS.get(one.check, OTHER_CHECKS)] += 1
     for name, number in found.items():

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from remit.domain.payment import RefundState
-from remit.oversight.audit import Broken, verify
+from remit.oversight.audit import TamperFound, verify
 from remit.ports.app import App
-from remit.ports.store import Examined
+from remit.ports.store import BookedPayment
 
 
 class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +21,9 @@ class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
 
 
-async def examine(app: App, seen: Callable[[], None] = lambda: None) -> AsyncIterator[Discrepancy]:
+async def reconcile(
+    app: App, seen: Callable[[], None] = lambda: None
+) -> AsyncIterator[Discrepancy]:
     """Every disagreement, in the order of the checks. None means that all money is accounted for.
 
     Calls `seen` once for each payment, for whoever shows progress.
@@ -32,12 +34,12 @@ async def examine(app: App, seen: Callable[[], None] = lambda: None) -> AsyncIte
         )
     if (record := await app.books.orphaned()) is not None:
         yield Discrepancy(check="links", record=record, problem="what it belongs to is missing")
-    async for examined in app.books.examine():
+    async for examined in app.books.booked_payments():
         async for found in _examine_payment(app, examined):
             yield found
         seen()
     outcome = await verify(app.bucket)
-    if isinstance(outcome, Broken):
+    if isinstance(outcome, TamperFound):
         yield Discrepancy(check="audit", record=outcome.key, problem=outcome.problem)
     elif (last := await app.books.last_segment()) > outcome.segments:
         yield Discrepancy(
@@ -47,7 +49,7 @@ async def examine(app: App, seen: Callable[[], None] = lambda: None) -> AsyncIte
         )
 
 
-async def _examine_payment(app: App, examined: Examined) -> AsyncIterator[Discrepancy]:
+async def _examine_payment(app: App, examined: BookedPayment) -> AsyncIterator[Discrepancy]:
     payment = examined.payment
     kept_minor = payment.captured_minor - examined.refunds_minor
     if examined.booked_minor != kept_minor:

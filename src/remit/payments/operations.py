@@ -24,13 +24,13 @@ from remit.domain.change import (
     Topic,
 )
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Answer, Declined, Operation, Payment
-from remit.payments.results import Accepted, Outcome, Refused, entry, notification
+from remit.domain.payment import Declined, Operation, Payment, ProcessorResult
+from remit.payments.results import Accepted, Rejected, StepResult, audit_entry, notification
 from remit.ports.app import App
 from remit.ports.processor import Instruction
 
 
-async def ask(
+async def call_processor(
     app: App,
     caller: Caller,
     claimed: Payment,
@@ -39,7 +39,7 @@ async def ask(
     record: IdempotencyRecord | None,
     *,
     requeue: bool,
-) -> Outcome:
+) -> StepResult:
     """Asks the question that `claimed` holds and commits what comes of it.
 
     With `requeue`, a processor that is down leaves the work to the queue; without, to the caller,
@@ -59,13 +59,13 @@ async def ask(
     )
     try:
         async with asyncio.timeout(app.settings.processor_timeout_seconds):
-            answer = await app.processor.execute(instruction)
+            result = await app.processor.execute(instruction)
     except ProcessorUnavailable as error:
-        return await _give_back(app, caller, claimed, action, record, error, requeue=requeue)
+        return await _release_claim(app, caller, claimed, action, record, error, requeue=requeue)
     except (ProcessorTimeout, TimeoutError):
-        return await _leave_unknown(app, caller, claimed, action)
-    settled = await _commit_answer(app, caller, claimed, action, answer, record)
-    return Accepted(settled)
+        return await _mark_unknown(app, caller, claimed, action)
+    after = await _record_result(app, caller, claimed, action, result, record)
+    return Accepted(after)
 
 
 async def resolve(app: App, caller: Caller, payment: Payment) -> Payment:
@@ -77,55 +77,55 @@ async def resolve(app: App, caller: Caller, payment: Payment) -> Payment:
     """
     if payment.pending is None:
         return payment
-    mine = payment.renew(until=app.clock() + app.settings.claim_lease)
+    mine = payment.extend_lease(until=app.clock() + app.settings.claim_lease)
     if await app.store.commit(Change(payment=mine, audit=())) is not None:
         return await _current(app, payment)
-    answer = await app.processor.find(payment.pending.key)
-    if answer is not None:
-        return await _commit_answer(app, caller, mine, "resolve", answer, None)
-    resumed = mine.resume(due_at=_card_expiry(app, mine))
-    audit = entry(app, caller, "resolve", "never_happened", resumed)
-    again = (work(app, caller, "process", resumed),) if payment.pending.promised else ()
+    result = await app.processor.find(payment.pending.key)
+    if result is not None:
+        return await _record_result(app, caller, mine, "resolve", result, None)
+    resumed = mine.return_to_previous_state(due_at=_card_expiry(app, mine))
+    audit = audit_entry(app, caller, "resolve", "never_happened", resumed)
+    again = (work_message(app, caller, "process", resumed),) if payment.pending.queued else ()
     conflict = await app.store.commit(Change(payment=resumed, audit=(audit,), messages=again))
     return resumed if conflict is None else await _current(app, payment)
 
 
-async def _commit_answer(
+async def _record_result(
     app: App,
     caller: Caller,
     claimed: Payment,
     action: str,
-    answer: Answer,
+    result: ProcessorResult,
     record: IdempotencyRecord | None,
 ) -> Payment:
     now = app.clock()
-    settled = claimed.settle(answer, now=now)
+    after = claimed.apply_result(result, now=now)
     change = Change(
-        payment=settled,
+        payment=after,
         audit=(
-            entry(
-                app, caller, action, "declined" if isinstance(answer, Declined) else "done", settled
+            audit_entry(
+                app, caller, action, "declined" if isinstance(result, Declined) else "done", after
             ),
         ),
-        postings=claimed.settle_postings(
-            answer, processor=app.processor.name, transaction_id=app.new_id(), now=now
+        postings=claimed.postings_of_result(
+            result, processor=app.processor.name, transaction_id=app.new_id(), now=now
         ),
-        messages=(notification(app, settled),),
-        record=record and replace(record, payment=settled),
+        messages=(notification(app, after),),
+        record=record and replace(record, payment=after),
         record_use=KeyUse.COMPLETE,
     )
     if await app.store.commit(change) is not None:
         return await _current(app, claimed)
-    return settled
+    return after
 
 
-async def _leave_unknown(app: App, caller: Caller, claimed: Payment, action: str) -> Outcome:
+async def _mark_unknown(app: App, caller: Caller, claimed: Payment, action: str) -> StepResult:
     """No answer in time. The worker resolves it once a late answer can no longer be on its way."""
     wait = timedelta(seconds=app.settings.processor_timeout_seconds)
-    unknown = claimed.renew(until=app.clock() + wait)
+    unknown = claimed.extend_lease(until=app.clock() + wait)
     change = Change(
         payment=unknown,
-        audit=(entry(app, caller, action, "no_answer", unknown),),
+        audit=(audit_entry(app, caller, action, "no_answer", unknown),),
         messages=(notification(app, unknown),),
     )
     if await app.store.commit(change) is not None:
@@ -133,7 +133,7 @@ async def _leave_unknown(app: App, caller: Caller, claimed: Payment, action: str
     return Accepted(unknown)
 
 
-async def _give_back(
+async def _release_claim(
     app: App,
     caller: Caller,
     claimed: Payment,
@@ -142,22 +142,24 @@ async def _give_back(
     error: ProcessorUnavailable,
     *,
     requeue: bool,
-) -> Outcome:
+) -> StepResult:
     """Nothing was done: the payment is as before the claim, and its key is free again."""
-    resumed = claimed.resume(due_at=_card_expiry(app, claimed))
+    resumed = claimed.return_to_previous_state(due_at=_card_expiry(app, claimed))
     change = Change(
         payment=resumed,
-        audit=(entry(app, caller, action, "failed", resumed, error=error),),
-        messages=(work(app, caller, action, resumed),) if requeue and action == "process" else (),
+        audit=(audit_entry(app, caller, action, "failed", resumed, error=error),),
+        messages=(work_message(app, caller, action, resumed),)
+        if requeue and action == "process"
+        else (),
         record=record,
         record_use=KeyUse.RELEASE,
     )
     if await app.store.commit(change) is Conflict.STALE:
         return Accepted(await _current(app, claimed))
-    return Refused(error)
+    return Rejected(error)
 
 
-def work(app: App, caller: Caller, kind: str, payment: Payment) -> Message:
+def work_message(app: App, caller: Caller, kind: str, payment: Payment) -> Message:
     """A message that has our own worker take a step on `payment`."""
     return Message(
         id=app.new_id(),
@@ -172,7 +174,7 @@ def work(app: App, caller: Caller, kind: str, payment: Payment) -> Message:
 
 def _card_expiry(app: App, payment: Payment) -> datetime | None:
     """When a card that is still sealed must be erased."""
-    return payment.created_at + app.settings.card_retention if payment.sealed_card else None
+    return payment.created_at + app.settings.card_retention if payment.encrypted_card else None
 
 
 async def _current(app: App, payment: Payment) -> Payment:

@@ -22,17 +22,17 @@ from remit.domain.errors import (
 )
 from remit.domain.ids import is_id
 from remit.domain.payment import Operation, Payment, State
-from remit.payments.operations import NEEDS_CARD, ask, resolve, work
+from remit.payments.operations import NEEDS_CARD, call_processor, resolve, work_message
 from remit.payments.results import (
     Accepted,
-    Outcome,
     Queued,
-    Refused,
+    Rejected,
     Replayed,
+    StepResult,
+    audit_entry,
     check_same_request,
-    entry,
     notification,
-    refuse,
+    reject,
 )
 from remit.payments.validate import CardInput, CardNumber, card_from
 from remit.ports.app import App
@@ -71,23 +71,23 @@ async def process(
     key: str | None = None,
     *,
     requeue: bool = True,
-) -> Outcome:
+) -> StepResult:
     """Charges the payment. Processing twice answers with the first outcome, whoever asks."""
     try:
         step = _step(app, caller, "process", Operation.CHARGE, request, key, requeue=requeue)
     except InvalidRequest as error:
-        return await refuse(app, caller, "process", error)
+        return await reject(app, caller, "process", error)
     return await _take(app, caller, step, _first_outcome)
 
 
 async def authorize(
     app: App, caller: Caller, request: ProcessRequest, key: str | None = None
-) -> Outcome:
+) -> StepResult:
     """Reserves the payment's amount at the processor, to be captured or canceled later."""
     try:
         step = _step(app, caller, "authorize", Operation.AUTHORIZE, request, key)
     except InvalidRequest as error:
-        return await refuse(app, caller, "authorize", error)
+        return await reject(app, caller, "authorize", error)
     return await _take(app, caller, step, _no_outcome)
 
 
@@ -99,7 +99,7 @@ async def capture(
     amount_minor: int | None = None,
     final: bool = True,
     key: str | None = None,
-) -> Outcome:
+) -> StepResult:
     """Captures `amount_minor`, or all that is left. Unless `final`, the rest can follow later."""
     step = Step(
         action="capture",
@@ -113,7 +113,9 @@ async def capture(
     return await _take(app, caller, step, _no_outcome)
 
 
-async def cancel(app: App, caller: Caller, payment_id: str, *, key: str | None = None) -> Outcome:
+async def cancel(
+    app: App, caller: Caller, payment_id: str, *, key: str | None = None
+) -> StepResult:
     """Cancels a payment that holds no captured money; an authorization is voided first."""
     step = Step(
         action="cancel",
@@ -127,35 +129,35 @@ async def cancel(app: App, caller: Caller, payment_id: str, *, key: str | None =
 
 async def enqueue(
     app: App, caller: Caller, request: ProcessRequest, key: str | None = None
-) -> Outcome:
+) -> StepResult:
     """Leaves processing to a worker. A payment that has its outcome already answers with it."""
     try:
         step = _step(app, caller, "process", Operation.CHARGE, request, key)
     except InvalidRequest as error:
-        return await refuse(app, caller, "process", error)
+        return await reject(app, caller, "process", error)
     for _ in range(MAX_RACES):
         payment = await _find(app, caller, step)
-        if isinstance(payment, Refused):
+        if isinstance(payment, Rejected):
             return payment
         if (first := _first_outcome(payment, step)) is not None:
             return await _replay(app, caller, step, first)
         queued = payment
         if step.card is not None:
             try:
-                sealed = await app.vault.seal(step.card, payment.id)
+                sealed = await app.vault.encrypt(step.card, payment.id)
                 queued = payment.with_card(step.card.summary(), sealed)
             except InvalidState as error:
-                return await refuse(app, caller, step.action, error, payment_id=payment.id)
+                return await reject(app, caller, step.action, error, payment_id=payment.id)
             due_at = app.clock() + app.settings.card_retention
             queued = msgspec.structs.replace(queued, version=payment.version + 1, due_at=due_at)
         record = _record(app, step, queued)
         change = Change(
             payment=None if queued is payment else queued,
-            audit=(entry(app, caller, step.action, "queued", queued),),
-            messages=(work(app, caller, step.action, queued),),
+            audit=(audit_entry(app, caller, step.action, "queued", queued),),
+            messages=(work_message(app, caller, step.action, queued),),
             record=record
             and msgspec.structs.replace(
-                record, payment=msgspec.structs.replace(queued, sealed_card=None), queued=True
+                record, payment=msgspec.structs.replace(queued, encrypted_card=None), queued=True
             ),
         )
         match await app.store.commit(change):
@@ -171,12 +173,12 @@ async def enqueue(
 
 async def _take(
     app: App, caller: Caller, step: Step, earlier: "Callable[[Payment, Step], Payment | None]"
-) -> Outcome:
+) -> StepResult:
     """Claims and asks, or says why not. `earlier` finds the outcome of a step taken before."""
     record_use = KeyUse.CLAIM
     for _ in range(MAX_RACES):
         payment = await _find(app, caller, step)
-        if isinstance(payment, Refused):
+        if isinstance(payment, Rejected):
             return payment
         if (first := earlier(payment, step)) is not None:
             return await _replay(app, caller, step, first)
@@ -190,17 +192,17 @@ async def _take(
                 return await _cancel_unasked(app, caller, payment, step)
             claimed, card = await _claim(app, payment, step)
         except InvalidState as error:
-            return await refuse(app, caller, step.action, error, payment_id=payment.id)
+            return await reject(app, caller, step.action, error, payment_id=payment.id)
         record = _record(app, step, claimed)
         change = Change(
             payment=claimed,
-            audit=(entry(app, caller, step.action, "claimed", claimed),),
+            audit=(audit_entry(app, caller, step.action, "claimed", claimed),),
             record=record,
             record_use=record_use,
         )
         match await app.store.commit(change):
             case None:
-                return await ask(
+                return await call_processor(
                     app, caller, claimed, step.action, card, record, requeue=step.requeue
                 )
             case Conflict.KEY_TAKEN:
@@ -220,7 +222,7 @@ async def _claim(app: App, payment: Payment, step: Step) -> tuple[Payment, Card 
         if card is None:
             card = await _opened_card(app, payment)
         else:
-            sealed = await app.vault.seal(card, payment.id)
+            sealed = await app.vault.encrypt(card, payment.id)
             payment = payment.with_card(card.summary(), sealed)
     claimed = payment.claim(
         step.operation,
@@ -229,7 +231,7 @@ async def _claim(app: App, payment: Payment, step: Step) -> tuple[Payment, Card 
         amount_minor=step.amount_minor,
         final=step.final,
         # The queue's own steps: their callers were told that the queue does it.
-        promised=not step.requeue,
+        queued=not step.requeue,
     )
     return claimed, card
 
@@ -238,19 +240,19 @@ async def _opened_card(app: App, payment: Payment) -> Card | None:
     """The payment's own card; None if it never had one. Raises InvalidState if it is lost."""
     if payment.card is None:
         return None
-    if payment.sealed_card is None:
+    if payment.encrypted_card is None:
         raise InvalidState(
             "The card of this payment has been erased. Send it again with the request."
         )
     try:
-        return await app.vault.open(payment.sealed_card, payment.id)
+        return await app.vault.decrypt(payment.encrypted_card, payment.id)
     except CardUnreadable as error:
         raise InvalidState(
             "The card of this payment can no longer be read. Send it again with the request."
         ) from error
 
 
-async def _by_key(app: App, caller: Caller, step: Step) -> Outcome | None:
+async def _by_key(app: App, caller: Caller, step: Step) -> StepResult | None:
     """How the request first made under this key ended; None if the step may be taken after all."""
     if step.scope is None:
         raise AssertionError("a key conflict needs a key")
@@ -266,11 +268,11 @@ async def _by_key(app: App, caller: Caller, step: Step) -> Outcome | None:
         if payment and payment.pending and payment.pending.until > app.clock():
             raise KeyInFlight("The first request with this Idempotency-Key is still in progress.")
     except RemitError as error:
-        return await refuse(app, caller, step.action, error, payment_id=step.payment_id)
+        return await reject(app, caller, step.action, error, payment_id=step.payment_id)
     return None
 
 
-async def _replay(app: App, caller: Caller, step: Step, first: Payment) -> Outcome:
+async def _replay(app: App, caller: Caller, step: Step, first: Payment) -> StepResult:
     """The step's outcome, already there; unless its key was first used for something else."""
     if step.scope is not None and (ending := await _by_key(app, caller, step)) is not None:
         return ending
@@ -279,15 +281,17 @@ async def _replay(app: App, caller: Caller, step: Step, first: Payment) -> Outco
 
 
 async def _audit_replay(app: App, caller: Caller, step: Step, payment: Payment) -> None:
-    await app.store.commit(Change(audit=(entry(app, caller, step.action, "replayed", payment),)))
+    await app.store.commit(
+        Change(audit=(audit_entry(app, caller, step.action, "replayed", payment),))
+    )
 
 
-async def _cancel_unasked(app: App, caller: Caller, payment: Payment, step: Step) -> Outcome:
+async def _cancel_unasked(app: App, caller: Caller, payment: Payment, step: Step) -> StepResult:
     canceled = payment.cancel()
     record = _record(app, step, canceled)
     change = Change(
         payment=canceled,
-        audit=(entry(app, caller, step.action, "done", canceled),),
+        audit=(audit_entry(app, caller, step.action, "done", canceled),),
         messages=(notification(app, canceled),),
         record=record and msgspec.structs.replace(record, payment=canceled),
     )
@@ -300,19 +304,19 @@ async def _cancel_unasked(app: App, caller: Caller, payment: Payment, step: Step
             return await _take(app, caller, step, _canceled)
 
 
-async def _find(app: App, caller: Caller, step: Step) -> Payment | Refused:
+async def _find(app: App, caller: Caller, step: Step) -> Payment | Rejected:
     payment = await app.store.payment(step.payment_id) if is_id(step.payment_id) else None
     if payment and (payment.merchant_id, payment.mode) == (caller.merchant_id, caller.mode):
         return payment
     error = NotFound("payment", param="transaction_id")
-    return await refuse(app, caller, step.action, error)
+    return await reject(app, caller, step.action, error)
 
 
-async def _in_progress(app: App, caller: Caller, step: Step) -> Outcome:
+async def _in_progress(app: App, caller: Caller, step: Step) -> StepResult:
     if step.scope is not None and (ending := await _by_key(app, caller, step)) is not None:
         return ending
     error = InvalidState("The payment is being processed.", retry_after_seconds=1)
-    return await refuse(app, caller, step.action, error, payment_id=step.payment_id)
+    return await reject(app, caller, step.action, error, payment_id=step.payment_id)
 
 
 def _first_outcome(payment: Payment, step: Step) -> Payment | None:
@@ -320,7 +324,7 @@ def _first_outcome(payment: Payment, step: Step) -> Payment | None:
     if payment.state is State.CAPTURED:
         return payment
     # A decline erases its card: one that is sealed now is another, left for a worker to try.
-    new_card = step.card is not None or payment.sealed_card is not None
+    new_card = step.card is not None or payment.encrypted_card is not None
     return payment if payment.state is State.DECLINED and not new_card else None
 
 

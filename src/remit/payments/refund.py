@@ -29,17 +29,17 @@ from remit.domain.errors import (
     Unavailable,
 )
 from remit.domain.ids import is_id
-from remit.domain.payment import Answer, Declined, Operation, Payment, Refund, RefundState
+from remit.domain.payment import Declined, Operation, Payment, ProcessorResult, Refund, RefundState
 from remit.payments.process import MAX_RACES
 from remit.payments.results import (
     Accepted,
-    Outcome,
-    Refused,
+    Rejected,
     Replayed,
+    StepResult,
+    audit_entry,
     check_same_request,
-    entry,
     notification,
-    refuse,
+    reject,
 )
 from remit.ports.app import App
 from remit.ports.processor import Instruction
@@ -52,7 +52,7 @@ async def refund(
     *,
     amount_minor: int | None = None,
     key: str | None = None,
-) -> Outcome:
+) -> StepResult:
     """Refunds `amount_minor`, or all that is left. Its refund says `pending` if no answer came."""
     fingerprint = app.vault.fingerprint(msgspec.json.encode((payment_id, amount_minor)))
     scope = key and KeyScope(caller.merchant_id, caller.mode, "POST /refund", key)
@@ -62,16 +62,16 @@ async def refund(
             caller.merchant_id,
             caller.mode,
         ):
-            return await refuse(app, caller, "refund", NotFound("payment", param="transaction_id"))
+            return await reject(app, caller, "refund", NotFound("payment", param="transaction_id"))
         if scope and (ending := await _by_key(app, caller, payment, scope, fingerprint)):
             return ending
         wanted = payment.refundable_minor if amount_minor is None else amount_minor
         try:
             reserved = payment.reserve_refund(wanted)
         except InvalidState as error:
-            return await refuse(app, caller, "refund", error, payment_id=payment.id)
+            return await reject(app, caller, "refund", error, payment_id=payment.id)
         now = app.clock()
-        asked = Refund(
+        pending = Refund(
             id=app.new_id(),
             payment_id=payment.id,
             merchant_id=payment.merchant_id,
@@ -82,146 +82,148 @@ async def refund(
             due_at=now + app.settings.claim_lease,
         )
         record = scope and IdempotencyRecord(
-            scope=scope, fingerprint=fingerprint, at=now, payment_id=payment.id, refund=asked
+            scope=scope, fingerprint=fingerprint, at=now, payment_id=payment.id, refund=pending
         )
         change = Change(
             payment=reserved,
-            refund=asked,
-            audit=(entry(app, caller, "refund", "claimed", reserved, refund=asked),),
+            refund=pending,
+            audit=(audit_entry(app, caller, "refund", "claimed", reserved, refund=pending),),
             record=record or None,
         )
         if await app.store.commit(change) is None:
-            return await _ask(app, caller, reserved, asked, record or None)
+            return await _call_processor(app, caller, reserved, pending, record or None)
     raise Unavailable("The payment is changing too fast. Try again.")
 
 
-async def resolve_refund(app: App, caller: Caller, asked: Refund) -> Refund:
+async def resolve_refund(app: App, caller: Caller, pending: Refund) -> Refund:
     """The refund after asking the processor what became of it. Raises ProcessorUnavailable.
 
     A refund that the processor never heard of has failed, and its amount can be refunded anew.
     """
-    if asked.state is not RefundState.PENDING:
-        return asked
-    mine = asked.renew(until=app.clock() + app.settings.claim_lease)
+    if pending.state is not RefundState.PENDING:
+        return pending
+    mine = pending.extend_lease(until=app.clock() + app.settings.claim_lease)
     if await app.store.commit(Change(refund=mine, audit=())) is not None:
-        return await _current(app, asked)
-    answer = await app.processor.find(asked.id)
-    if answer is None:
-        answer = Declined("never_happened", "The processor never received this refund.")
-    return await _commit_answer(app, caller, mine, "resolve", answer, None)
+        return await _current(app, pending)
+    result = await app.processor.find(pending.id)
+    if result is None:
+        result = Declined("never_happened", "The processor never received this refund.")
+    return await _record_result(app, caller, mine, "resolve", result, None)
 
 
-async def _ask(
-    app: App, caller: Caller, payment: Payment, asked: Refund, record: IdempotencyRecord | None
-) -> Outcome:
+async def _call_processor(
+    app: App, caller: Caller, payment: Payment, pending: Refund, record: IdempotencyRecord | None
+) -> StepResult:
     instruction = Instruction(
-        key=asked.id,
+        key=pending.id,
         operation=Operation.REFUND,
         payment_id=payment.id,
-        amount_minor=asked.amount_minor,
-        currency=asked.currency,
+        amount_minor=pending.amount_minor,
+        currency=pending.currency,
         reference=payment.processor_reference,
     )
     try:
         async with asyncio.timeout(app.settings.processor_timeout_seconds):
-            answer = await app.processor.execute(instruction)
+            result = await app.processor.execute(instruction)
     except ProcessorUnavailable as error:
         down = Declined(error.code, error.message)
-        await _commit_answer(app, caller, asked, "refund", down, record, use=KeyUse.RELEASE)
-        return Refused(error)
+        await _record_result(app, caller, pending, "refund", down, record, use=KeyUse.RELEASE)
+        return Rejected(error)
     except (ProcessorTimeout, TimeoutError):
         wait = timedelta(seconds=app.settings.processor_timeout_seconds)
-        unknown = asked.renew(until=app.clock() + wait)
-        audit = entry(app, caller, "refund", "no_answer", payment, refund=unknown)
+        unknown = pending.extend_lease(until=app.clock() + wait)
+        audit = audit_entry(app, caller, "refund", "no_answer", payment, refund=unknown)
         await app.store.commit(Change(refund=unknown, audit=(audit,)))
-        return Accepted(payment, await _current(app, asked))
-    settled = await _commit_answer(app, caller, asked, "refund", answer, record)
-    return Accepted(await _payment(app, asked), settled)
+        return Accepted(payment, await _current(app, pending))
+    recorded = await _record_result(app, caller, pending, "refund", result, record)
+    return Accepted(await _payment(app, pending), recorded)
 
 
-async def _commit_answer(
+async def _record_result(
     app: App,
     caller: Caller,
-    asked: Refund,
+    pending: Refund,
     action: str,
-    answer: Answer,
+    result: ProcessorResult,
     record: IdempotencyRecord | None,
     *,
     use: KeyUse = KeyUse.COMPLETE,
 ) -> Refund:
-    settled = asked.settle(answer)
+    recorded = pending.apply_result(result)
     now = app.clock()
-    failed = isinstance(answer, Declined)
+    failed = isinstance(result, Declined)
     for _ in range(MAX_RACES):
-        payment = await _payment(app, asked)
-        after = payment.release_refund(asked.amount_minor) if failed else payment
+        payment = await _payment(app, pending)
+        after = payment.release_refund(pending.amount_minor) if failed else payment
         change = Change(
             payment=after if failed else None,
-            refund=settled,
+            refund=recorded,
             audit=(
-                entry(app, caller, action, "declined" if failed else "done", after, refund=settled),
+                audit_entry(
+                    app, caller, action, "declined" if failed else "done", after, refund=recorded
+                ),
             ),
             postings=()
             if failed
-            else settled.postings(
+            else recorded.postings(
                 processor=app.processor.name, transaction_id=app.new_id(), now=now
             ),
-            messages=(notification(app, after, settled),),
-            record=record and replace(record, payment=after, refund=settled),
+            messages=(notification(app, after, recorded),),
+            record=record and replace(record, payment=after, refund=recorded),
             record_use=use,
         )
         if await app.store.commit(change) is None:
-            return settled
-        current = await _current(app, asked)
-        if current.version != asked.version:
+            return recorded
+        current = await _current(app, pending)
+        if current.version != pending.version:
             return current
     raise Unavailable("The payment is changing too fast. Try again.")
 
 
 async def _by_key(
     app: App, caller: Caller, payment: Payment, scope: KeyScope, fingerprint: str
-) -> Outcome | None:
+) -> StepResult | None:
     record = await app.store.record(scope)
     if record is None:
         return None
     try:
         check_same_request(record, fingerprint)
     except RemitError as error:
-        return await refuse(app, caller, "refund", error, payment_id=payment.id)
+        return await reject(app, caller, "refund", error, payment_id=payment.id)
     first = record.refund and await app.store.refund(record.refund.id)
     if first is None:
         return None
     if record.payment is None and first.state is RefundState.PENDING:
         busy = KeyInFlight("The first request with this Idempotency-Key is still in progress.")
-        return await refuse(app, caller, "refund", busy, payment_id=payment.id)
-    audit = entry(app, caller, "refund", "replayed", payment, refund=first)
+        return await reject(app, caller, "refund", busy, payment_id=payment.id)
+    audit = audit_entry(app, caller, "refund", "replayed", payment, refund=first)
     await app.store.commit(Change(audit=(audit,)))
     return Replayed(record.payment or payment, record.refund if record.payment else first)
 
 
-def resolve_message(app: App, asked: Refund) -> Message:
+def resolve_message(app: App, pending: Refund) -> Message:
     """A message that has our own worker resolve this refund."""
     return Message(
         id=app.new_id(),
         topic=Topic.WORK,
         kind="resolve",
         created_at=app.clock(),
-        payment_id=asked.payment_id,
-        refund_id=asked.id,
-        merchant_id=asked.merchant_id,
-        mode=asked.mode,
+        payment_id=pending.payment_id,
+        refund_id=pending.id,
+        merchant_id=pending.merchant_id,
+        mode=pending.mode,
     )
 
 
-async def _payment(app: App, asked: Refund) -> Payment:
-    payment = await app.store.payment(asked.payment_id)
+async def _payment(app: App, pending: Refund) -> Payment:
+    payment = await app.store.payment(pending.payment_id)
     if payment is None:
         raise AssertionError("payments are never deleted")
     return payment
 
 
-async def _current(app: App, asked: Refund) -> Refund:
-    current = await app.store.refund(asked.id)
+async def _current(app: App, pending: Refund) -> Refund:
+    current = await app.store.refund(pending.id)
     if current is None:
         raise AssertionError("refunds are never deleted")
     return current

@@ -33,16 +33,16 @@ class Queued(msgspec.Struct, frozen=True):
     payment: Payment
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Rejected(msgspec.Struct, frozen=True):
     """Nothing was done, and why."""
 
     error: RemitError
 
 
-Outcome = Accepted | Replayed | Queued | Refused
+StepResult = Accepted | Replayed | Queued | Rejected
 
 
-def entry(
+def audit_entry(
     app: App,
     caller: Caller,
     action: str,
@@ -99,13 +99,13 @@ def notification(app: App, payment: Payment, refund: Refund | None = None) -> Me
     )
 
 
-async def refuse(
+async def reject(
     app: App, caller: Caller, action: str, error: RemitError, *, payment_id: str | None = None
-) -> Refused:
+) -> Rejected:
     """Writes the refusal to the audit trail, and nothing else anywhere."""
-    audit = entry(app, caller, action, "refused", error=error, payment_id=payment_id)
+    audit = audit_entry(app, caller, action, "refused", error=error, payment_id=payment_id)
     await app.store.commit(Change(audit=(audit,)))
-    return Refused(error)
+    return Rejected(error)
 
 
 def check_same_request(record: IdempotencyRecord, fingerprint: str) -> None:

@@ -15,12 +15,12 @@ from remit.domain.money import read_amount
 from remit.domain.payment import Payment
 from remit.payments.results import (
     Accepted,
-    Outcome,
     Replayed,
+    StepResult,
+    audit_entry,
     check_same_request,
-    entry,
     notification,
-    refuse,
+    reject,
 )
 from remit.ports.app import App
 
@@ -69,7 +69,9 @@ class PaymentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "PaymentRequest(…)"
 
 
-async def validate(app: App, caller: Caller, request: PaymentRequest, key: str | None) -> Outcome:
+async def validate(
+    app: App, caller: Caller, request: PaymentRequest, key: str | None
+) -> StepResult:
     """Stores the payment as `validated`, or refuses it and stores only the audit entry.
 
     A `payment_id` that already names a payment made of the same request replays it.
@@ -77,7 +79,7 @@ async def validate(app: App, caller: Caller, request: PaymentRequest, key: str |
     try:
         payment = await _decide(app, caller, request)
     except InvalidRequest as error:
-        return await refuse(app, caller, "validate", error)
+        return await reject(app, caller, "validate", error)
     record = None
     if key is not None:
         record = IdempotencyRecord(
@@ -85,11 +87,11 @@ async def validate(app: App, caller: Caller, request: PaymentRequest, key: str |
             fingerprint=payment.fingerprint,
             at=payment.created_at,
             payment_id=payment.id,
-            payment=msgspec.structs.replace(payment, sealed_card=None),
+            payment=msgspec.structs.replace(payment, encrypted_card=None),
         )
     change = Change(
         payment=payment,
-        audit=(entry(app, caller, "validate", "accepted", payment),),
+        audit=(audit_entry(app, caller, "validate", "accepted", payment),),
         messages=(notification(app, payment),),
         record=record,
     )
@@ -139,7 +141,7 @@ async def _decide(app: App, caller: Caller, request: PaymentRequest) -> Payment:
         reference=request.payment_id,
         metadata=request.metadata,
         card=card.summary() if card else None,
-        sealed_card=await app.vault.seal(card, payment_id) if card else None,
+        encrypted_card=await app.vault.encrypt(card, payment_id) if card else None,
         due_at=now + app.settings.card_retention if card else None,
     )
 
@@ -175,19 +177,21 @@ def _free_text(request: PaymentRequest) -> Iterator[tuple[str, str]]:
         yield "metadata", value
 
 
-async def _replay_key(app: App, caller: Caller, record: IdempotencyRecord) -> Outcome:
+async def _replay_key(app: App, caller: Caller, record: IdempotencyRecord) -> StepResult:
     first = await app.store.record(record.scope)
     if first is None or first.payment is None:
         raise AssertionError("a validation is recorded with its outcome or not at all")
     try:
         check_same_request(first, record.fingerprint)
     except KeyReused as error:
-        return await refuse(app, caller, "validate", error)
+        return await reject(app, caller, "validate", error)
     await _audit_replay(app, caller, first.payment)
     return Replayed(first.payment)
 
 
-async def _replay_reference(app: App, caller: Caller, payment: Payment, reference: str) -> Outcome:
+async def _replay_reference(
+    app: App, caller: Caller, payment: Payment, reference: str
+) -> StepResult:
     first = await app.store.payment_by_reference(caller.merchant_id, caller.mode, reference)
     if first is None:
         raise AssertionError("payments are never deleted")
@@ -195,10 +199,12 @@ async def _replay_reference(app: App, caller: Caller, payment: Payment, referenc
         error = ReferenceTaken(
             f"payment_id '{reference}' already names a payment made of a different request."
         )
-        return await refuse(app, caller, "validate", error, payment_id=first.id)
+        return await reject(app, caller, "validate", error, payment_id=first.id)
     await _audit_replay(app, caller, first)
     return Replayed(first)
 
 
 async def _audit_replay(app: App, caller: Caller, payment: Payment) -> None:
-    await app.store.commit(Change(audit=(entry(app, caller, "validate", "replayed", payment),)))
+    await app.store.commit(
+        Change(audit=(audit_entry(app, caller, "validate", "replayed", payment),))
+    )

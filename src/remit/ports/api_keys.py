@@ -21,7 +21,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     revoked_at: datetime | None = None
 
 
-class Keys(Protocol):
+class ApiKeys(Protocol):
     async def add(self, key: ApiKey, secret: str) -> None:
         """Stores the key. The secret is for whoever stands before the service and must know it."""
         ...

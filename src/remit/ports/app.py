@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from remit.domain.health_state import Check
 from remit.domain.ids import Clock, NewId
-from remit.ports.api_keys import Keys
+from remit.ports.api_keys import ApiKeys
 from remit.ports.audit import AuditLog, Bucket
 from remit.ports.delivery import FailedQueue, Outbox, Publisher, Queue
-from remit.ports.monitoring import Metrics, Verdicts
+from remit.ports.monitoring import HealthStates, Metrics
 from remit.ports.process_state import Cache, Limiter, Sessions
 from remit.ports.processor import Processor
 from remit.ports.store import Books, Reader, Retention, Store
@@ -30,11 +30,11 @@ class App:
     store: Store
     reader: Reader
     books: Books
-    keys: Keys
+    keys: ApiKeys
     outbox: Outbox
     audit_log: AuditLog
     retention: Retention
-    verdicts: Verdicts
+    verdicts: HealthStates
     queue: Queue
     failed: FailedQueue
     notifications: Publisher
@@ -49,5 +49,5 @@ class App:
     measures: Callable[[], Awaitable[Mapping[str, Check]]]
     metrics: Metrics
     close: Callable[[], Awaitable[None]]
-    rests: Callable[[], bool] = never
+    is_idle: Callable[[], bool] = never
     """Whether the database is left alone now, so that it can pause."""

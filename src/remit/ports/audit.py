@@ -11,11 +11,11 @@ from remit.domain.change import (
 class AuditLog(Protocol):
     """Audit entries that were committed and are still to be archived."""
 
-    async def unsealed(self, limit: int) -> list[AuditEntry]:
+    async def unarchived(self, limit: int) -> list[AuditEntry]:
         """The oldest entries to be archived. None while another process archives them."""
         ...
 
-    async def sealed(self, entry_ids: Sequence[str], segment: int) -> None: ...
+    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None: ...
 
 
 class Bucket(Protocol):

@@ -35,7 +35,7 @@ class Outbox(Protocol):
         ...
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class ReceivedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message received from a queue. `receives` counts this time too."""
 
     message: Message
@@ -49,17 +49,19 @@ class Queue(Protocol):
 
     async def send(self, messages: Sequence[Message]) -> None: ...
 
-    async def receive(self, limit: int) -> list[Delivery]: ...
+    async def receive(self, limit: int) -> list[ReceivedMessage]: ...
 
-    async def delete(self, delivery: Delivery) -> None: ...
+    async def delete(self, delivery: ReceivedMessage) -> None: ...
 
-    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
+    async def retry(
+        self, delivery: ReceivedMessage, error: str, after_seconds: float = 0.0
+    ) -> None:
         """Gives it back for later, but not before then. After the last allowed receive it becomes
         a dead letter.
         """
         ...
 
-    async def extend(self, delivery: Delivery, seconds: float) -> None:
+    async def extend(self, delivery: ReceivedMessage, seconds: float) -> None:
         """Hides it for so long from now on. 0 hands it back at once, as not begun."""
         ...
 
@@ -67,9 +69,9 @@ class Queue(Protocol):
 class FailedQueue(Protocol):
     """What an operator sees of failed work: what will be tried again, and dead letters."""
 
-    async def failed(self, limit: int) -> list[Delivery]: ...
+    async def failed(self, limit: int) -> list[ReceivedMessage]: ...
 
-    async def dead_letters(self, limit: int) -> list[Delivery]: ...
+    async def dead_letters(self, limit: int) -> list[ReceivedMessage]: ...
 
     async def dead(self) -> int:
         """How many dead letters there are, about."""

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from remit.domain.health_state import Verdict
+from remit.domain.health_state import HealthState
 
 NAMESPACE = "Remit"
 """Of the metrics that the service counts, in CloudWatch and in the alarms."""
@@ -20,11 +20,11 @@ class Metrics(Protocol):
         ...
 
 
-class Verdicts(Protocol):
+class HealthStates(Protocol):
     """The monitor's memory, so that an alert is sent once however often the monitor starts."""
 
-    async def latest(self) -> Verdict: ...
+    async def latest(self) -> HealthState: ...
 
-    async def record(self, verdict: Verdict) -> bool:
+    async def record(self, verdict: HealthState) -> bool:
         """False, and nothing is written, unless the latest has the version before this one."""
         ...

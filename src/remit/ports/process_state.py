@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from remit.domain.payment import Payment
-from remit.domain.payment_summary import Shown
+from remit.domain.payment_summary import PaymentSummary
 
 
 class Limiter(Protocol):
@@ -15,7 +15,7 @@ class Limiter(Protocol):
 class Cache(Protocol):
     """Payments as they were a moment ago, to be shown. It may forget anything at any time."""
 
-    async def payment(self, payment_id: str) -> Shown | None:
+    async def payment(self, payment_id: str) -> PaymentSummary | None:
         """None where it is not known, or cannot be asked for."""
         ...
 

@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 from remit.domain.card import Card
-from remit.domain.payment import Answer, Operation
+from remit.domain.payment import Operation, ProcessorResult
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,14 +26,14 @@ class Processor(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def execute(self, instruction: Instruction) -> Answer:
+    async def execute(self, instruction: Instruction) -> ProcessorResult:
         """Does the work once per key, or declines it.
 
         Raises ProcessorUnavailable when nothing was done, ProcessorTimeout when it may have been.
         """
         ...
 
-    async def find(self, key: str) -> Answer | None:
+    async def find(self, key: str) -> ProcessorResult | None:
         """What became of the question asked under `key`; None if it never arrived."""
         ...
 

@@ -67,7 +67,7 @@ class Reader(Protocol):
     async def due_refunds(self, now: datetime, limit: int) -> list[Refund]: ...
 
 
-class Examined(msgspec.Struct, frozen=True, kw_only=True):
+class BookedPayment(msgspec.Struct, frozen=True, kw_only=True):
     """One payment with what the books say of it, in minor units of its currency."""
 
     payment: Payment
@@ -86,7 +86,7 @@ class Books(Protocol):
         """The first posting without its payment, or payment without an audit entry."""
         ...
 
-    def examine(self) -> AsyncIterator[Examined]:
+    def booked_payments(self) -> AsyncIterator[BookedPayment]:
         """Every payment, in no particular order."""
         ...
 
@@ -102,6 +102,6 @@ class Books(Protocol):
 class Retention(Protocol):
     """What is kept for a time only."""
 
-    async def forget_records(self, before: datetime, limit: int) -> int:
+    async def delete_records(self, before: datetime, limit: int) -> int:
         """Deletes idempotency records made before then, `limit` at most; says how many."""
         ...

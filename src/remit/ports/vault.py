@@ -8,11 +8,11 @@ from remit.domain.card import Card
 class Vault(Protocol):
     """Keeps card numbers unreadable to whoever has the database alone."""
 
-    async def seal(self, card: Card, context: str) -> str:
+    async def encrypt(self, card: Card, context: str) -> str:
         """Ciphertext bound to `context`: it opens under no other."""
         ...
 
-    async def open(self, sealed: str, context: str) -> Card:
+    async def decrypt(self, encrypted: str, context: str) -> Card:
         """Raises CardUnreadable where it was not sealed under this key for this context."""
         ...
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from remit.adapters.aws.ecs import OneOff
+from remit.adapters.aws.ecs import RunTask
 from remit.settings import PREFIX
 from remit_infra.model.aws_account import Clients, DeployError
 from remit_infra.model.environments import Names
@@ -57,7 +57,7 @@ def task_settings(client: Clients, suffix: str) -> dict[str, str]:
     return kept | {f"{PREFIX}OPERATOR_TASK": msgspec.json.encode(where).decode()}
 
 
-def one_off(client: Clients, suffix: str, family: str) -> OneOff:
+def one_off(client: Clients, suffix: str, family: str) -> RunTask:
     """The newest definition of the family, to be run where the worker's tasks are. Raises
     DeployError where there is none.
     """
@@ -65,7 +65,7 @@ def one_off(client: Clients, suffix: str, family: str) -> OneOff:
     network = _service(client, names)["networkConfiguration"]["awsvpcConfiguration"]
     container = _container(client, names("task", family))
     log = container["logConfiguration"]["options"]
-    return OneOff(
+    return RunTask(
         cluster=names("cluster", "payment-cluster"),
         task_definition=names("task", family),
         container=container["name"],

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from remit.adapters.aws.cloudwatch import WatchedMetric
+from remit.adapters.aws.cloudwatch import MonitoredMetric
 from remit_infra.model.alarm import (
     Alarm,
     Metric,
@@ -379,9 +379,9 @@ def adjusted(
 
 
 def watched(alarms: Iterable[PlacedAlarm]) -> str:
-    """The metrics that the health monitor reads, as its setting `watched_metrics` has them."""
+    """The metrics that the health monitor reads, as its setting `monitored_metrics` has them."""
     metrics = [
-        WatchedMetric(
+        MonitoredMetric(
             name=placed.name,
             namespace=metric.namespace,
             metric=metric.name,

@@ -195,7 +195,7 @@ def _watched(resource: Resource) -> int:
     if not isinstance(given, Mapping):
         return 0
     variables = given.get("Variables") or given.get("variables") or {}
-    return len(msgspec.json.decode(variables.get("REMIT_WATCHED_METRICS", "[]")))
+    return len(msgspec.json.decode(variables.get("REMIT_MONITORED_METRICS", "[]")))
 
 
 def _per_payment(use: Use, prices: Prices) -> Iterator[Cost]:

@@ -112,7 +112,7 @@ def _watched(definition: Mapping[str, Any]) -> int:
     """How many metrics a task is told to look at."""
     [container] = msgspec.json.decode(definition["containerDefinitions"])
     told = {one["name"]: one["value"] for one in container["environment"]}
-    return len(msgspec.json.decode(told.get("REMIT_WATCHED_METRICS", "[]")))
+    return len(msgspec.json.decode(told.get("REMIT_MONITORED_METRICS", "[]")))
 
 
 def _task_hour(definition: Mapping[str, Any], prices: Prices, *, spot: bool) -> float:

@@ -25,7 +25,7 @@ BUSY = 0.35
 """How much of that is used on average: scaling keeps 70 % at the peak of a day, twice its mean."""
 
 SEALED_TOGETHER = 2_000
-"""Audit entries that are in a segment at most: the setting `seal_batch`."""
+"""Audit entries that are in a segment at most: the setting `archive_batch`."""
 
 SENT_TOGETHER = 10
 """Messages that SNS takes in one call, and counts as one."""

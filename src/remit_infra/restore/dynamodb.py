@@ -18,7 +18,7 @@ import msgspec
 from remit.adapters.dynamodb.table import TIME_TO_LIVE
 from remit.assembly.service import assemble
 from remit.clock_and_ids import now as clock
-from remit.oversight.reconcile import Discrepancy, examine
+from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.settings import Settings, read_settings
 from remit_infra.deploy.cloudformation import Deployment
 
@@ -178,7 +178,7 @@ class Restore:
 
         async def look() -> tuple[int, list[Discrepancy]]:
             app = assemble(settings)
-            return await app.books.count(), [found async for found in examine(app)]
+            return await app.books.count(), [found async for found in reconcile(app)]
 
         self._say("verifying books, payments, processor and audit trail")
         return asyncio.run(look())

@@ -154,7 +154,7 @@ def settled(stack: Stack, seconds: float) -> None:
     while True:
         [(open_, left)] = stack.rows(
             "SELECT (SELECT count(*) FROM payments WHERE state = 'unknown')::int, "
-            "((SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unsealed))::int"
+            "((SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unarchived))::int"
         )
         if open_ == left == stack.waiting("payment-queue") == 0:
             return

@@ -8,7 +8,7 @@ import pytest
 
 from remit.clock_and_ids import new_secret
 from remit.oversight.audit import Verified, verify
-from remit.oversight.reconcile import examine
+from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
 from tests.emulated.conftest import eventually, subscribe
@@ -81,14 +81,14 @@ def test_work_that_waits_is_done_told_of_and_sealed(stack: Stack) -> None:
             return found >= {"payment.validated", "payment.captured"}
 
         eventually(kinds, 60)
-        sealed = "SELECT count(*)::int FROM audit_unsealed"
+        sealed = "SELECT count(*)::int FROM audit_unarchived"
         eventually(lambda: stack.rows(sealed) == [(0,)], 60)
     assert isinstance(stack.use(lambda app: verify(app.bucket)), Verified)
 
 
 def test_the_daily_proof_is_a_message_that_one_worker_takes(stack: Stack) -> None:
     """As EventBridge sends it: the id is no UUID of ours, and the time has no fraction."""
-    rule = stack.names("rule", "payment-prove")
+    rule = stack.names("rule", "payment-reconcile")
     [target] = stack.client("events").list_targets_by_rule(Rule=rule)["Targets"]
     event = {"id": "b8a3e1c4-5d6f-4a7b-8c9d-0e1f2a3b4c5d", "time": "2026-11-21T10:00:00Z"}
     body = target["InputTransformer"]["InputTemplate"]
@@ -174,7 +174,7 @@ def receives(stack: Stack) -> list[int]:
 
 def test_books_processor_and_trail_agree(stack: Stack) -> None:
     async def prove(app: App) -> list[Any]:
-        return [found async for found in examine(app)]
+        return [found async for found in reconcile(app)]
 
     assert stack.use(prove) == []
 

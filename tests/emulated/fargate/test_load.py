@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from remit.oversight.audit import Verified, verify
-from remit.oversight.reconcile import Discrepancy, examine
+from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.ports.app import App
 from remit_infra.emulated.fargate_stack import Task
 from tests.emulated.fargate.conftest import Stack, settled
@@ -144,7 +144,7 @@ def captured(stack: Stack) -> int:
 
 
 async def disagreements(app: App) -> list[Discrepancy]:
-    return [found async for found in examine(app)]
+    return [found async for found in reconcile(app)]
 
 
 def test_no_request_fails_while_tasks_are_replaced(stack: Stack) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remit.domain.change import Caller
-from remit.domain.health_state import Verdict
+from remit.domain.health_state import HealthState
 from remit.payments.process import ProcessRequest, enqueue
 from remit.payments.validate import validate
 from remit.ports.app import App
@@ -39,7 +39,7 @@ EVERY = [
     for one in statements
     for action in one.actions
 ]
-QUIET = {"REMIT_QUIET_AFTER_SECONDS": "60"}
+QUIET = {"REMIT_IDLE_AFTER_SECONDS": "60"}
 """So that the API tells a worker that rests of what it wrote."""
 
 
@@ -72,7 +72,7 @@ def worker_works(stack: Stack) -> bool:
 
     def is_done() -> bool:
         left = stack.rows(
-            "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unsealed)"
+            "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unarchived)"
         )
         state = stack.rows("SELECT state FROM payments WHERE id = $1::uuid", payment_id)
         is_tried = "work_retried" in log(stack, "payment-worker-task")[begun:]
@@ -129,7 +129,9 @@ async def an_enqueued(app: App) -> str:
 async def made_up(app: App) -> None:
     """A check that is failing, which the monitor will see recover and must tell."""
     before = await app.verdicts.latest()
-    verdict = Verdict(version=before.version + 1, at=before.at, failing={"made up": "by a test"})
+    verdict = HealthState(
+        version=before.version + 1, at=before.at, failing={"made up": "by a test"}
+    )
     await app.verdicts.record(verdict)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from remit.adapters.aws.operator_client import Operator
-from remit.delivery.relay import work_once
+from remit.adapters.aws.operator_client import OperatorFunction
+from remit.delivery.relay import consume_batch
 from remit.domain.errors import Unavailable
 from remit.oversight.audit import Verified, verify
-from remit.oversight.reconcile import examine
+from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.deploy.operator_settings import operator_settings
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
@@ -100,13 +100,13 @@ def test_what_was_committed_is_delivered_sealed_and_proven(stack: Stack) -> None
     for _ in range(2):
         stack.api.process(stack.api.validate())
     stack.run("payment-delivery", "work")
-    for waiting in ("outbox", "audit_unsealed"):
+    for waiting in ("outbox", "audit_unarchived"):
         assert stack.rows(f"SELECT count(*)::int FROM {waiting}") == [(0,)]
-    assert set(stack.run("payment-delivery", "prove").values()) == {0}
+    assert set(stack.run("payment-delivery", "reconcile").values()) == {0}
 
     async def look(app: App) -> None:
         assert isinstance(await verify(app.bucket), Verified)
-        assert [one async for one in examine(app)] == []
+        assert [one async for one in reconcile(app)] == []
 
     stack.use(look)
 
@@ -128,7 +128,7 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
     async def redrive(app: App) -> None:
         operator = stack.operator().failed
         assert [dead.message.id for dead in await operator.dead_letters(10)] == [message_id]
-        assert await operator.redrive(message_id) == await work_once(app) == 1
+        assert await operator.redrive(message_id) == await consume_batch(app) == 1
         assert (await operator.failed(10), await operator.dead()) == ([], 0)
 
     stack.use(redrive, REMIT_SIMULATOR_DOWN_AT="667")
@@ -171,7 +171,9 @@ def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: Stac
         with pytest.raises(Unavailable, match="from within its network alone"):
             await stack.operator().reader.refunds("01890000-0000-7000-8000-000000000000")
         with pytest.raises(Unavailable, match="payment-operator-staging-001 failed: There is no"):
-            await Operator(stack.emulator.client("lambda"), f"payment-operator-{SUFFIX}").ask("x")
+            await OperatorFunction(
+                stack.emulator.client("lambda"), f"payment-operator-{SUFFIX}"
+            ).ask("x")
 
     asyncio.run(ask())
 

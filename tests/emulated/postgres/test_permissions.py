@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from remit.domain.health_state import Verdict
+from remit.domain.health_state import HealthState
 from remit.ports.app import App
 from remit_infra.graph.graph import Graph
 from remit_infra.model.permissions import LAMBDA_POSTGRES, Statement
@@ -56,7 +56,7 @@ def delivery_works(stack: Stack) -> bool:
     was_done, end = False, time.monotonic() + CLOCKS_RUN_SECONDS
     while "worked" in stack.run("payment-delivery", "work"):
         left = stack.rows(
-            "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unsealed)"
+            "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM audit_unarchived)"
         )
         state = stack.rows("SELECT state FROM payments WHERE id = $1::uuid", transaction_id)
         was_done = left == [(0,)] and state == [("captured",)]
@@ -74,7 +74,7 @@ def health_works(stack: Stack) -> bool:
         failing = {"made up": "by a test"}
         before = await app.verdicts.latest()
         while not await app.verdicts.record(
-            Verdict(version=before.version + 1, at=before.at, failing=failing)
+            HealthState(version=before.version + 1, at=before.at, failing=failing)
         ):
             before = await app.verdicts.latest()
 

@@ -15,7 +15,7 @@ from remit.domain.ids import Clock
 from remit.ports.monitoring import NAMESPACE
 
 
-class WatchedMetric(msgspec.Struct, frozen=True, kw_only=True):
+class MonitoredMetric(msgspec.Struct, frozen=True, kw_only=True):
     """A metric and the value above which it is failing, as the alarm on it has them."""
 
     name: str
@@ -33,7 +33,7 @@ MAX_NAMES = 500
 
 log = structlog.get_logger("metrics")
 
-_watched = msgspec.json.Decoder(tuple[WatchedMetric, ...])
+_watched = msgspec.json.Decoder(tuple[MonitoredMetric, ...])
 
 
 class CloudWatchMeasures:
@@ -66,7 +66,7 @@ class CloudWatchMeasures:
         }
 
 
-def _stat(watched: WatchedMetric) -> dict[str, Any]:
+def _stat(watched: MonitoredMetric) -> dict[str, Any]:
     dimensions = [{"Name": name, "Value": value} for name, value in watched.dimensions.items()]
     return {
         "Metric": {
@@ -79,7 +79,7 @@ def _stat(watched: WatchedMetric) -> dict[str, Any]:
     }
 
 
-def _check(watched: WatchedMetric, values: list[float]) -> Check:
+def _check(watched: MonitoredMetric, values: list[float]) -> Check:
     """Failing only if every one of the newest periods is above the threshold, as for the alarm."""
     newest = values[: watched.periods]
     failing = len(newest) == watched.periods and min(newest) > watched.threshold

@@ -26,7 +26,7 @@ T = TypeVar("T")
 Pause = Callable[[float], Awaitable[None]]
 
 
-class OneOff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RunTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a command can be run: a definition with one container, a network, a log."""
 
     cluster: str
@@ -38,7 +38,7 @@ class OneOff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream_prefix: str
 
 
-class Ended(NamedTuple):
+class EndedTask(NamedTuple):
     """A task that has stopped. Without an exit status, its command was never begun."""
 
     task: str
@@ -48,14 +48,14 @@ class Ended(NamedTuple):
 
 async def run_to_end(
     client: Any,
-    where: OneOff,
+    where: RunTask,
     *,
     started_by: str,
     limit_seconds: float,
     command: Sequence[str] | None = None,
     environment: Mapping[str, str] | None = None,
     pause: Pause = asyncio.sleep,
-) -> Ended:
+) -> EndedTask:
     """Runs a task, with the definition's own command unless another is given, until it has stopped.
 
     Raises Unavailable if it is not started, or has not stopped in time: it may still do so then.
@@ -121,17 +121,17 @@ def _why_not(started: Mapping[str, Any]) -> str:
     return ", ".join(reasons) or "no reason given"
 
 
-def _ended(task: str, found: Mapping[str, Any]) -> Ended:
+def _ended(task: str, found: Mapping[str, Any]) -> EndedTask:
     [container] = found["containers"]
     reason = container.get("reason") or found.get("stoppedReason") or "it does not say why"
-    return Ended(task, container.get("exitCode"), reason)
+    return EndedTask(task, container.get("exitCode"), reason)
 
 
 def task_id(task: str) -> str:
     return task.rpartition("/")[2]
 
 
-async def lines_of(client: Any, where: OneOff, task: str) -> list[str]:
+async def lines_of(client: Any, where: RunTask, task: str) -> list[str]:
     """What the task has written so far to standard output and error, as CloudWatch Logs has it."""
     asked: dict[str, Any] = {
         "logGroupName": where.log_group,
@@ -154,8 +154,8 @@ async def lines_of(client: Any, where: OneOff, task: str) -> list[str]:
 
 async def read_of(
     client: Any,
-    where: OneOff,
-    ended: Ended,
+    where: RunTask,
+    ended: EndedTask,
     read: Callable[[Sequence[str]], T | None],
     *,
     pause: Pause = asyncio.sleep,

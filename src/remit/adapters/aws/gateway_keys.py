@@ -6,15 +6,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from remit.adapters.aws.client import call
-from remit.ports.api_keys import ApiKey, Keys
+from remit.ports.api_keys import ApiKey, ApiKeys
 
 
-class GatewayKeys:
-    """Keys as `stored` keeps them, known to API Gateway by their ids. It must know the secret
+class GatewayApiKeys:
+    """ApiKeys as `stored` keeps them, known to API Gateway by their ids. It must know the secret
     itself: it is the header that callers send.
     """
 
-    def __init__(self, client: Any, stored: Keys, *, usage_plan_id: str) -> None:
+    def __init__(self, client: Any, stored: ApiKeys, *, usage_plan_id: str) -> None:
         self._client = client
         self._stored = stored
         self._usage_plan_id = usage_plan_id

@@ -16,12 +16,12 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from remit.adapters.aws.client import call
-from remit.adapters.aws.ecs import OneOff, Pause, read_of, run_to_end
+from remit.adapters.aws.ecs import Pause, RunTask, read_of, run_to_end
 from remit.domain.errors import Unavailable
 from remit.ports.api_keys import ApiKey
-from remit.ports.delivery import Delivery
+from remit.ports.delivery import ReceivedMessage
 
-OUT_OF_REACH = "The database is reached from within its network alone: ask over the API."
+UNREACHABLE = "The database is reached from within its network alone: ask over the API."
 TASK_SECONDS = 300.0
 """A minute to start, half of one for a database that has to wake, and some patience."""
 
@@ -29,13 +29,13 @@ ANSWER = '{"answer":'
 """How the line begins that `remit operate` prints."""
 
 
-class Asked(Protocol):
+class OperatorClient(Protocol):
     """Does a job where the database is. Raises Unavailable where it fails or cannot be reached."""
 
     async def ask(self, job: str, **asked: object) -> Any: ...
 
 
-class Operator:
+class OperatorFunction:
     """Calls the function. Raises Unavailable where it fails or cannot be reached."""
 
     def __init__(self, client: Any, function: str) -> None:
@@ -51,12 +51,14 @@ class Operator:
         return body
 
 
-class TaskOperator:
+class OperatorTask:
     """Runs a task for each job, which takes about a minute. Raises Unavailable where it does not
     start, fails or says nothing, and InvalidRequest for a job that is too long to be told.
     """
 
-    def __init__(self, ecs: Any, logs: Any, where: OneOff, *, pause: Pause = asyncio.sleep) -> None:
+    def __init__(
+        self, ecs: Any, logs: Any, where: RunTask, *, pause: Pause = asyncio.sleep
+    ) -> None:
         self._ecs = ecs
         self._logs = logs
         self._where = where
@@ -92,10 +94,10 @@ def _answered(lines: Sequence[str]) -> dict[str, Any] | None:
     return None
 
 
-class OperatorKeys:
+class OperatorApiKeys:
     """Keys, without what the service alone needs."""
 
-    def __init__(self, operator: Asked) -> None:
+    def __init__(self, operator: OperatorClient) -> None:
         self._operator = operator
 
     async def add(self, key: ApiKey, secret: str) -> None:
@@ -112,18 +114,20 @@ class OperatorKeys:
         return bool(await self._operator.ask("revoke_key", id=key_id, at=at.isoformat()))
 
 
-class OperatorFailed:
+class OperatorFailedQueue:
     """FailedQueue, with the dead letters of the database."""
 
-    def __init__(self, operator: Asked) -> None:
+    def __init__(self, operator: OperatorClient) -> None:
         self._operator = operator
 
-    async def failed(self, limit: int) -> list[Delivery]:
-        return msgspec.convert(await self._operator.ask("failed", limit=limit), list[Delivery])
+    async def failed(self, limit: int) -> list[ReceivedMessage]:
+        return msgspec.convert(
+            await self._operator.ask("failed", limit=limit), list[ReceivedMessage]
+        )
 
-    async def dead_letters(self, limit: int) -> list[Delivery]:
+    async def dead_letters(self, limit: int) -> list[ReceivedMessage]:
         found = await self._operator.ask("dead_letters", limit=limit)
-        return msgspec.convert(found, list[Delivery])
+        return msgspec.convert(found, list[ReceivedMessage])
 
     async def dead(self) -> int:
         return len(await self.dead_letters(1_000))
@@ -132,11 +136,11 @@ class OperatorFailed:
         return int(await self._operator.ask("redrive", id=message_id))
 
 
-class OutOfReach:
+class UnreachablePort:
     """Every port that needs the database itself. Each of its methods raises Unavailable."""
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         async def refuse(*_: object, **__: object) -> Any:
-            raise Unavailable(OUT_OF_REACH)
+            raise Unavailable(UNREACHABLE)
 
         return refuse

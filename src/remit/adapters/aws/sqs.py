@@ -14,10 +14,10 @@ from botocore.exceptions import ClientError
 
 from remit.adapters.aws.client import call, in_batches
 from remit.adapters.aws.sqs_body import read_message
-from remit.adapters.postgres.group_commit import Batcher
+from remit.adapters.postgres.group_commit import GroupCommit
 from remit.domain.change import Message
 from remit.domain.errors import Unavailable
-from remit.ports.delivery import Delivery, backoff
+from remit.ports.delivery import ReceivedMessage, backoff
 
 BATCH = 10
 """How many messages SQS takes, or hands out, in one call."""
@@ -64,7 +64,7 @@ class SqsQueue:
         self._receiving: dict[str, int] = {"WaitTimeSeconds": wait_seconds}
         if visibility_seconds is not None:
             self._receiving["VisibilityTimeout"] = math.ceil(visibility_seconds)
-        self._deletes = Batcher(self._delete, limit=BATCH)
+        self._deletes = GroupCommit(self._delete, limit=BATCH)
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Raises Unavailable unless every message was taken; some may have been."""
@@ -79,21 +79,23 @@ class SqsQueue:
         if answer.get("Failed"):
             raise Unavailable("The queue did not take every message. Try again.")
 
-    async def receive(self, limit: int) -> list[Delivery]:
+    async def receive(self, limit: int) -> list[ReceivedMessage]:
         """Waits for the first message for as long as the queue was made to."""
         found = await self._receive(self._url, limit, **self._receiving)
         return [_delivery(one) for one in found]
 
-    async def delete(self, delivery: Delivery) -> None:
+    async def delete(self, delivery: ReceivedMessage) -> None:
         """Deletes that come while a call is under way go together in the next one."""
         await self._deletes.submit(delivery.receipt)
 
-    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
+    async def retry(
+        self, delivery: ReceivedMessage, error: str, after_seconds: float = 0.0
+    ) -> None:
         """Comes back after a pause that doubles. SQS keeps no reason; the worker logs it."""
         pause = int(backoff(self._retry_seconds, delivery.receives))
         await self.extend(delivery, max(after_seconds, pause))
 
-    async def extend(self, delivery: Delivery, seconds: float) -> None:
+    async def extend(self, delivery: ReceivedMessage, seconds: float) -> None:
         try:
             await call(
                 self._client.change_message_visibility,
@@ -105,11 +107,11 @@ class SqsQueue:
             if error.response["Error"]["Code"].rpartition(".")[2] not in GONE:
                 raise
 
-    async def failed(self, limit: int) -> list[Delivery]:
+    async def failed(self, limit: int) -> list[ReceivedMessage]:
         """Nothing: to look at a waiting message would count as one of its receives."""
         return []
 
-    async def dead_letters(self, limit: int) -> list[Delivery]:
+    async def dead_letters(self, limit: int) -> list[ReceivedMessage]:
         return [_delivery(found) async for found in self._dead(limit)]
 
     async def dead(self) -> int:
@@ -181,11 +183,11 @@ class SqsQueue:
         ]
 
 
-def _delivery(found: Mapping[str, Any]) -> Delivery:
+def _delivery(found: Mapping[str, Any]) -> ReceivedMessage:
     attributes = found["Attributes"]
     sent_at = datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1_000, UTC)
     message = read_message(found["Body"], found["MessageId"], sent_at)
-    return Delivery(
+    return ReceivedMessage(
         message=message,
         receipt=found["ReceiptHandle"],
         receives=int(attributes["ApproximateReceiveCount"]),

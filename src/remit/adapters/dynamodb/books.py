@@ -8,7 +8,7 @@ from remit.adapters.dynamodb.delivery import SEGMENTS
 from remit.adapters.dynamodb.table import BY_PAYMENT, Table
 from remit.domain.ledger import Posting, Unbalanced, check_balanced, merchant_account
 from remit.domain.payment import Payment, Refund, RefundState
-from remit.ports.store import Examined
+from remit.ports.store import BookedPayment
 
 _payment = msgspec.json.Decoder(Payment)
 _postings = msgspec.json.Decoder(list[Posting])
@@ -40,7 +40,7 @@ class DynamoBooks:
                 return f"payment {payment_id}"
         return None
 
-    async def examine(self) -> AsyncIterator[Examined]:
+    async def booked_payments(self) -> AsyncIterator[BookedPayment]:
         async for item in self._table.scan("payment"):
             payment = _payment.decode(item["data"])
             merchant = merchant_account(payment.merchant_id, payment.mode)
@@ -56,7 +56,9 @@ class DynamoBooks:
             refunds_minor = sum(
                 refund.amount_minor for refund in refunds if refund.state is RefundState.SUCCEEDED
             )
-            yield Examined(payment=payment, booked_minor=booked_minor, refunds_minor=refunds_minor)
+            yield BookedPayment(
+                payment=payment, booked_minor=booked_minor, refunds_minor=refunds_minor
+            )
 
     async def count(self) -> int:
         return sum([1 async for _ in self._table.scan("payment")])

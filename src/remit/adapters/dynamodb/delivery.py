@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from remit.adapters.dynamodb.table import BY_OWNER, BY_TASK, SHARDS, Item, Table
 from remit.domain.change import AuditEntry, Message
-from remit.domain.health_state import Verdict
+from remit.domain.health_state import HealthState
 from remit.ports.api_keys import ApiKey
 
 KEY_OWNER = "api keys"
@@ -23,7 +23,7 @@ _json = msgspec.json.Encoder().encode
 _message = msgspec.json.Decoder(Message)
 _entry = msgspec.json.Decoder(AuditEntry)
 _key = msgspec.json.Decoder(ApiKey)
-_verdict = msgspec.json.Decoder(Verdict)
+_health_state = msgspec.json.Decoder(HealthState)
 
 
 class DynamoOutbox:
@@ -49,10 +49,10 @@ class DynamoOutbox:
         found = await self.pending(1)
         return found[0].created_at.astimezone(UTC) if found else None
 
-    async def unsealed(self, limit: int) -> list[AuditEntry]:
-        return [_entry.decode(item["data"]) for item in await self._waiting("unsealed", limit)]
+    async def unarchived(self, limit: int) -> list[AuditEntry]:
+        return [_entry.decode(item["data"]) for item in await self._waiting("unarchived", limit)]
 
-    async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
+    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
         for entry_id in entry_ids:
             await self._table.call(
                 "update_item",
@@ -66,7 +66,7 @@ class DynamoOutbox:
             {":segment": segment},
         )
 
-    async def forget_records(self, before: datetime, limit: int) -> int:
+    async def delete_records(self, before: datetime, limit: int) -> int:
         """Nothing to do: the table's time to live deletes them."""
         return 0
 
@@ -85,7 +85,7 @@ class DynamoOutbox:
         return sorted(found, key=lambda item: str(item["task_at"]))[:limit]
 
 
-class DynamoKeys:
+class DynamoApiKeys:
     def __init__(self, table: Table) -> None:
         self._table = table
 
@@ -127,21 +127,21 @@ class DynamoKeys:
         return False
 
 
-class DynamoVerdicts:
+class DynamoHealthStates:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def latest(self) -> Verdict:
+    async def latest(self) -> HealthState:
         item = await self._table.get(VERDICT)
-        return Verdict() if item is None else _verdict.decode(item["data"])
+        return HealthState() if item is None else _health_state.decode(item["data"])
 
-    async def record(self, verdict: Verdict) -> bool:
+    async def record(self, state: HealthState) -> bool:
         item = {
             "transaction_id": VERDICT,
-            "kind": "verdict",
-            "version": verdict.version,
-            "data": _json(verdict).decode(),
+            "kind": "health_state",
+            "version": state.version,
+            "data": _json(state).decode(),
         }
-        if verdict.version == 1:
+        if state.version == 1:
             return await self._table.put_new(item)
-        return await self._table.put_if(item, "version = :before", {":before": verdict.version - 1})
+        return await self._table.put_if(item, "version = :before", {":before": state.version - 1})

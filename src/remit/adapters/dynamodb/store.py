@@ -230,7 +230,7 @@ def entry_item(entry: AuditEntry) -> Item:
         "transaction_id": f"audit#{entry.id}",
         "kind": "audit",
         "payment_id": entry.payment_id,
-        "task": f"unsealed#{shard(entry.id)}",
+        "task": f"unarchived#{shard(entry.id)}",
         "task_at": entry.id,
         "data": _json(entry).decode(),
     }

@@ -28,7 +28,7 @@ from remit.domain.errors import CardUnreadable, RemitError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-SEALS_PER_DATA_KEY = 2**24
+CARDS_PER_DATA_KEY = 2**24
 """Far below the 2^32 messages that NIST SP 800-38D allows one key with random nonces."""
 
 
@@ -40,7 +40,7 @@ class VaultError(RemitError):
     """The key file cannot be used. The message says what to do."""
 
 
-class _Sealed(msgspec.Struct, frozen=True):
+class _Encrypted(msgspec.Struct, frozen=True):
     wrapped_key: bytes
     nonce: bytes
     ciphertext: bytes
@@ -67,36 +67,38 @@ class EnvelopeVault:
         self._unwrapped: dict[bytes, AESGCM] = {}
         self._data_key: AESGCM | None = None
         self._wrapped_key = b""
-        self._seals_left = 0
+        self._cards_left = 0
 
-    async def seal(self, card: Card, context: str) -> str:
-        data_key, wrapped_key = await self._sealing_key()
+    async def encrypt(self, card: Card, context: str) -> str:
+        data_key, wrapped_key = await self._encryption_key()
         nonce = os.urandom(NONCE_BYTES)
         ciphertext = data_key.encrypt(nonce, msgspec.json.encode(card), context.encode())
-        sealed = _Sealed(wrapped_key, nonce, ciphertext)
-        return base64.b64encode(msgspec.msgpack.encode(sealed)).decode()
+        encrypted = _Encrypted(wrapped_key, nonce, ciphertext)
+        return base64.b64encode(msgspec.msgpack.encode(encrypted)).decode()
 
-    async def open(self, sealed: str, context: str) -> Card:
+    async def decrypt(self, encrypted: str, context: str) -> Card:
         try:
-            parts = msgspec.msgpack.decode(base64.b64decode(sealed, validate=True), type=_Sealed)
-            data_key = await self._opening_key(parts.wrapped_key)
+            parts = msgspec.msgpack.decode(
+                base64.b64decode(encrypted, validate=True), type=_Encrypted
+            )
+            data_key = await self._decryption_key(parts.wrapped_key)
             plain = data_key.decrypt(parts.nonce, parts.ciphertext, context.encode())
         except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
-            raise CardUnreadable(f"The sealed card of {context} does not open.") from error
+            raise CardUnreadable(f"The encrypted card of {context} does not open.") from error
         return msgspec.json.decode(plain, type=Card)
 
     def fingerprint(self, data: bytes) -> str:
         return hmac.digest(self._digest_key(), data, "sha256").hex()
 
-    async def _sealing_key(self) -> tuple[AESGCM, bytes]:
-        if self._data_key is None or self._seals_left == 0:
+    async def _encryption_key(self) -> tuple[AESGCM, bytes]:
+        if self._data_key is None or self._cards_left == 0:
             key, self._wrapped_key = await self._master.new_data_key()
             self._data_key = AESGCM(key)
-            self._seals_left = SEALS_PER_DATA_KEY
-        self._seals_left -= 1
+            self._cards_left = CARDS_PER_DATA_KEY
+        self._cards_left -= 1
         return self._data_key, self._wrapped_key
 
-    async def _opening_key(self, wrapped: bytes) -> AESGCM:
+    async def _decryption_key(self, wrapped: bytes) -> AESGCM:
         if self._data_key is not None and wrapped == self._wrapped_key:
             return self._data_key
         if wrapped not in self._unwrapped:
@@ -119,9 +121,9 @@ class FileKey:
         return key, nonce + self._wrapping.encrypt(nonce, key, b"data key")
 
     async def unwrap(self, wrapped: bytes) -> bytes:
-        nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+        nonce, encrypted = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
         try:
-            return self._wrapping.decrypt(nonce, sealed, b"data key")
+            return self._wrapping.decrypt(nonce, encrypted, b"data key")
         except (InvalidTag, ValueError) as error:
             raise CardUnreadable("The data key was wrapped by another master key.") from error
 

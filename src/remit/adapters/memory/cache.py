@@ -2,7 +2,7 @@
 
 from remit.domain.change import Change, Conflict, IdempotencyRecord, KeyScope
 from remit.domain.payment import Mode, Payment, Refund
-from remit.domain.payment_summary import Shown
+from remit.domain.payment_summary import PaymentSummary
 from remit.ports.process_state import Cache
 from remit.ports.store import Store
 
@@ -10,7 +10,7 @@ from remit.ports.store import Store
 class NoCache:
     """Knows nothing, as a cache may at any time."""
 
-    async def payment(self, payment_id: str) -> Shown | None:
+    async def payment(self, payment_id: str) -> PaymentSummary | None:
         return None
 
     async def put(self, payment: Payment) -> None:

@@ -16,13 +16,13 @@ from remit.domain.change import (
     KeyUse,
     Message,
 )
-from remit.domain.health_state import Verdict
+from remit.domain.health_state import HealthState
 from remit.domain.ids import Clock
 from remit.domain.ledger import Posting, merchant_account
 from remit.domain.payment import Mode, Payment, Refund, RefundState
 from remit.ports.api_keys import ApiKey
-from remit.ports.delivery import Delivery
-from remit.ports.store import Examined, PageQuery
+from remit.ports.delivery import ReceivedMessage
+from remit.ports.store import BookedPayment, PageQuery
 
 
 class MemoryStore:
@@ -149,13 +149,13 @@ class MemoryStore:
     async def oldest(self) -> datetime | None:
         return min((message.created_at for message in self.messages.values()), default=None)
 
-    async def unsealed(self, limit: int) -> list[AuditEntry]:
+    async def unarchived(self, limit: int) -> list[AuditEntry]:
         return [entry for entry in self.audit if entry.id not in self.segments][:limit]
 
-    async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
+    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
         self.segments.update(dict.fromkeys(entry_ids, segment))
 
-    async def forget_records(self, before: datetime, limit: int) -> int:
+    async def delete_records(self, before: datetime, limit: int) -> int:
         old = [scope for scope, record in self.records.items() if record.at < before][:limit]
         for scope in old:
             del self.records[scope]
@@ -174,7 +174,7 @@ class MemoryStore:
                 return f"posting {posting.transaction_id}"
         return next((f"payment {found}" for found in self.payments if found not in audited), None)
 
-    async def examine(self) -> AsyncIterator[Examined]:
+    async def booked_payments(self) -> AsyncIterator[BookedPayment]:
         for payment in sorted(self.payments.values(), key=lambda payment: payment.id):
             merchant = merchant_account(payment.merchant_id, payment.mode)
             booked_minor = -sum(
@@ -187,7 +187,9 @@ class MemoryStore:
                 for refund in self.refunds_by_id.values()
                 if refund.payment_id == payment.id and refund.state is RefundState.SUCCEEDED
             )
-            yield Examined(payment=payment, booked_minor=booked_minor, refunds_minor=refunds_minor)
+            yield BookedPayment(
+                payment=payment, booked_minor=booked_minor, refunds_minor=refunds_minor
+            )
 
     async def count(self) -> int:
         return len(self.payments)
@@ -203,20 +205,20 @@ class MemoryQueue:
 
     def __init__(self, max_receives: int, clock: Clock, visibility_seconds: float) -> None:
         self.max_receives = max_receives
-        self.waiting: dict[str, Delivery] = {}
-        self.buried: dict[str, Delivery] = {}
+        self.waiting: dict[str, ReceivedMessage] = {}
+        self.buried: dict[str, ReceivedMessage] = {}
         self.hidden_until: dict[str, datetime] = {}
         self._clock = clock
         self._visibility_seconds = visibility_seconds
 
     async def send(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            fresh = Delivery(message=message, receipt=message.id, receives=0)
+            fresh = ReceivedMessage(message=message, receipt=message.id, receives=0)
             self.waiting.setdefault(message.id, fresh)
 
-    async def receive(self, limit: int) -> list[Delivery]:
+    async def receive(self, limit: int) -> list[ReceivedMessage]:
         received = [
-            Delivery(
+            ReceivedMessage(
                 message=waiting.message,
                 receipt=waiting.receipt,
                 receives=waiting.receives + 1,
@@ -229,19 +231,21 @@ class MemoryQueue:
             await self.extend(delivery, self._visibility_seconds)
         return received
 
-    def _visible(self) -> list[Delivery]:
+    def _visible(self) -> list[ReceivedMessage]:
         now = self._clock()
         return [d for d in self.waiting.values() if self.hidden_until.get(d.message.id, now) <= now]
 
-    async def delete(self, delivery: Delivery) -> None:
+    async def delete(self, delivery: ReceivedMessage) -> None:
         self.waiting.pop(delivery.message.id, None)
         self.hidden_until.pop(delivery.message.id, None)
 
-    async def extend(self, delivery: Delivery, seconds: float) -> None:
+    async def extend(self, delivery: ReceivedMessage, seconds: float) -> None:
         self.hidden_until[delivery.message.id] = self._clock() + timedelta(seconds=seconds)
 
-    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
-        failed = Delivery(
+    async def retry(
+        self, delivery: ReceivedMessage, error: str, after_seconds: float = 0.0
+    ) -> None:
+        failed = ReceivedMessage(
             message=delivery.message,
             receipt=delivery.receipt,
             receives=delivery.receives,
@@ -254,10 +258,10 @@ class MemoryQueue:
         else:
             self.waiting[delivery.message.id] = failed
 
-    async def failed(self, limit: int) -> list[Delivery]:
+    async def failed(self, limit: int) -> list[ReceivedMessage]:
         return [delivery for delivery in self.waiting.values() if delivery.last_error][:limit]
 
-    async def dead_letters(self, limit: int) -> list[Delivery]:
+    async def dead_letters(self, limit: int) -> list[ReceivedMessage]:
         return list(self.buried.values())[:limit]
 
     async def dead(self) -> int:
@@ -270,17 +274,17 @@ class MemoryQueue:
         return len(chosen)
 
 
-class MemoryVerdicts:
+class MemoryHealthStates:
     def __init__(self) -> None:
-        self.verdict = Verdict()
+        self.state = HealthState()
 
-    async def latest(self) -> Verdict:
-        return self.verdict
+    async def latest(self) -> HealthState:
+        return self.state
 
-    async def record(self, verdict: Verdict) -> bool:
-        if verdict.version != self.verdict.version + 1:
+    async def record(self, state: HealthState) -> bool:
+        if state.version != self.state.version + 1:
             return False
-        self.verdict = verdict
+        self.state = state
         return True
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from remit.adapters.postgres.connection import Connection
-from remit.ports.store import Examined
+from remit.ports.store import BookedPayment
 
 PAGE = 2_000
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
@@ -37,7 +37,7 @@ SELECT coalesce(json_agg(json_build_object(
 FROM (SELECT * FROM payments WHERE id > $1::uuid ORDER BY id LIMIT $2) p
 """
 
-_page = msgspec.json.Decoder(list[Examined])
+_page = msgspec.json.Decoder(list[BookedPayment])
 
 
 class PostgresBooks:
@@ -54,7 +54,7 @@ class PostgresBooks:
         found: str | None = await self._connection.value(ORPHANED)
         return found
 
-    async def examine(self) -> AsyncIterator[Examined]:
+    async def booked_payments(self) -> AsyncIterator[BookedPayment]:
         after = FIRST_ID
         while page := _page.decode(await self._connection.value(EXAMINE, after, PAGE)):
             for examined in page:

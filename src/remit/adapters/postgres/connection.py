@@ -79,7 +79,7 @@ Span = Callable[[str], AbstractContextManager[Any]]
 class Connection:
     """Raises Unavailable when the database cannot be reached or does not answer in time.
 
-    `span` records what is asked, for whoever traces it. After `quiet_after_seconds` without use it
+    `span` records what is asked, for whoever traces it. After `idle_after_seconds` without use it
     closes, so that the database can pause, and opens again with the next call.
     """
 
@@ -90,7 +90,7 @@ class Connection:
         by_index: bool = False,
         timeout_seconds: float = CALL_TIMEOUT_SECONDS,
         span: Span = nullcontext,
-        quiet_after_seconds: float | None = None,
+        idle_after_seconds: float | None = None,
     ) -> None:
         self._login = login
         self._span = span
@@ -99,7 +99,7 @@ class Connection:
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
         self._failures = 0
-        self._quiet_after_seconds = quiet_after_seconds
+        self._idle_after_seconds = idle_after_seconds
         self._used_at: float | None = None
         self._resting: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -159,23 +159,23 @@ class Connection:
             await closing.close(timeout=5)
 
     def _note_use(self) -> None:
-        if self._quiet_after_seconds is None:
+        if self._idle_after_seconds is None:
             return
         loop = asyncio.get_running_loop()
         if self._used_at is None or not is_look():
             self._used_at = loop.time()
         if self._resting is None:
-            self._resting = loop.call_later(self._quiet_after_seconds, self._rest)
+            self._resting = loop.call_later(self._idle_after_seconds, self._rest)
 
     def _rest(self) -> None:
         """Closes if nobody has used it for long enough, or looks again when that may be so."""
         self._resting = None
-        if self._quiet_after_seconds is None or self._used_at is None:
+        if self._idle_after_seconds is None or self._used_at is None:
             return
         loop = asyncio.get_running_loop()
-        left = self._used_at + self._quiet_after_seconds - loop.time()
+        left = self._used_at + self._idle_after_seconds - loop.time()
         if self._turn.locked():
-            left = self._quiet_after_seconds
+            left = self._idle_after_seconds
         if left > 0:
             self._resting = loop.call_later(left, self._rest)
         else:

@@ -13,10 +13,10 @@ import msgspec
 from remit.adapters.postgres.connection import Connection
 from remit.domain.change import AuditEntry, Message
 from remit.domain.errors import Unavailable
-from remit.domain.health_state import Verdict
+from remit.domain.health_state import HealthState
 from remit.domain.ids import NewId, is_id
 from remit.ports.api_keys import ApiKey
-from remit.ports.delivery import Delivery, backoff
+from remit.ports.delivery import ReceivedMessage, backoff
 
 # These two take or renew a lease if something waits; if nothing does, or another holds it, they
 # write nothing. Who gets it sees what was deleted before: a lease is free only after that.
@@ -37,12 +37,12 @@ SELECT coalesce(json_agg(found.message ORDER BY found.id), '[]')::text FROM (
 ) found
 """
 
-UNSEALED = """
+UNARCHIVED = """
 WITH leased AS (
     INSERT INTO leases AS l (name, holder, held_until)
-    SELECT 'seal', $2::uuid, now() + $3 * interval '1 second'
-    WHERE EXISTS (SELECT FROM audit_unsealed) AND NOT EXISTS (
-        SELECT FROM leases WHERE name = 'seal' AND holder <> $2::uuid AND held_until > now()
+    SELECT 'archive', $2::uuid, now() + $3 * interval '1 second'
+    WHERE EXISTS (SELECT FROM audit_unarchived) AND NOT EXISTS (
+        SELECT FROM leases WHERE name = 'archive' AND holder <> $2::uuid AND held_until > now()
     )
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
     WHERE l.holder = excluded.holder OR l.held_until <= now()
@@ -50,7 +50,7 @@ WITH leased AS (
 )
 SELECT coalesce(json_agg(found ORDER BY found.id), '[]')::text FROM (
     SELECT * FROM audit_entries WHERE EXISTS (SELECT FROM leased)
-    AND id = ANY (ARRAY(SELECT id FROM audit_unsealed ORDER BY id LIMIT $1))
+    AND id = ANY (ARRAY(SELECT id FROM audit_unarchived ORDER BY id LIMIT $1))
 ) found
 """
 
@@ -61,8 +61,8 @@ WHERE name = 'relay' AND holder = $1::uuid
 
 RELEASE = "UPDATE leases SET held_until = now() WHERE holder = $1::uuid AND held_until > now()"
 
-SEALED = """
-WITH sealed AS (DELETE FROM audit_unsealed WHERE id = ANY($1::uuid[]))
+MARK_ARCHIVED = """
+WITH archived AS (DELETE FROM audit_unarchived WHERE id = ANY($1::uuid[]))
 INSERT INTO audit_segments (segment, entries) VALUES ($2, cardinality($1::uuid[]))
 ON CONFLICT (segment) DO NOTHING
 """
@@ -129,24 +129,24 @@ REVOKE_KEY = """
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1::uuid RETURNING id
 """
 
-RECORD_VERDICT = """
-INSERT INTO health_verdicts AS v (monitor, version, verdict) VALUES ('health', $1, $2::json)
-ON CONFLICT (monitor) DO UPDATE SET version = excluded.version, verdict = excluded.verdict
-WHERE v.version = excluded.version - 1 RETURNING version
+RECORD_HEALTH_STATE = """
+INSERT INTO health_states AS s (monitor, version, state) VALUES ('health', $1, $2::json)
+ON CONFLICT (monitor) DO UPDATE SET version = excluded.version, state = excluded.state
+WHERE s.version = excluded.version - 1 RETURNING version
 """
 
 _messages = msgspec.json.Decoder(list[Message])
 _message = msgspec.json.Decoder(Message)
 _entries = msgspec.json.Decoder(list[AuditEntry])
 _keys = msgspec.json.Decoder(list[ApiKey])
-_verdict = msgspec.json.Decoder(Verdict)
+_health_state = msgspec.json.Decoder(HealthState)
 
 
 class PostgresOutbox:
     """Outbox, AuditLog and Retention: rows that the store wrote, until they are done with.
 
-    Of several processes one at a time is told what waits in the outbox, and one what is unsealed:
-    the one with the lease, which others can have `lease_seconds` after its last look.
+    One process at a time gets what waits in the outbox, and one the entries to archive: whichever
+    holds the lease. Another can take it `lease_seconds` after it was last renewed.
     """
 
     def __init__(self, connection: Connection, *, holder: str, lease_seconds: float) -> None:
@@ -174,18 +174,18 @@ class PostgresOutbox:
         oldest: datetime | None = await self._connection.value("SELECT min(created_at) FROM outbox")
         return oldest
 
-    async def unsealed(self, limit: int) -> list[AuditEntry]:
-        return _entries.decode(await self._leased(UNSEALED, limit))
+    async def unarchived(self, limit: int) -> list[AuditEntry]:
+        return _entries.decode(await self._leased(UNARCHIVED, limit))
 
     async def _leased(self, query: str, limit: int) -> str:
         found: str = await self._connection.value(query, limit, *self._lease)
         self._holds = self._holds or found != "[]"
         return found
 
-    async def sealed(self, entry_ids: Sequence[str], segment: int) -> None:
-        await self._connection.rows(SEALED, entry_ids, segment)
+    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
+        await self._connection.rows(MARK_ARCHIVED, entry_ids, segment)
 
-    async def forget_records(self, before: datetime, limit: int) -> int:
+    async def delete_records(self, before: datetime, limit: int) -> int:
         return len(await self._connection.rows(FORGET_RECORDS, before, limit))
 
 
@@ -215,33 +215,35 @@ class PostgresQueue:
             [msgspec.json.encode(message).decode() for message in messages],
         )
 
-    async def receive(self, limit: int) -> list[Delivery]:
+    async def receive(self, limit: int) -> list[ReceivedMessage]:
         await self._connection.rows(BURY_EXHAUSTED, self._max_receives)
-        return _deliveries(
+        return _received_messages(
             await self._connection.rows(RECEIVE, limit, self._new_id(), self._visibility_seconds)
         )
 
-    async def delete(self, delivery: Delivery) -> None:
+    async def delete(self, delivery: ReceivedMessage) -> None:
         await self._connection.rows(
             "DELETE FROM queue_messages WHERE id = $1::uuid AND receipt = $2::uuid",
             delivery.message.id,
             delivery.receipt,
         )
 
-    async def retry(self, delivery: Delivery, error: str, after_seconds: float = 0.0) -> None:
+    async def retry(
+        self, delivery: ReceivedMessage, error: str, after_seconds: float = 0.0
+    ) -> None:
         delay = max(after_seconds, backoff(self._retry_seconds, delivery.receives))
         await self._connection.rows(
             RETRY, delivery.message.id, delivery.receipt, error, self._max_receives, delay
         )
 
-    async def extend(self, delivery: Delivery, seconds: float) -> None:
+    async def extend(self, delivery: ReceivedMessage, seconds: float) -> None:
         await self._connection.rows(EXTEND, delivery.message.id, delivery.receipt, seconds)
 
-    async def failed(self, limit: int) -> list[Delivery]:
-        return _deliveries(await self._connection.rows(FAILED, limit))
+    async def failed(self, limit: int) -> list[ReceivedMessage]:
+        return _received_messages(await self._connection.rows(FAILED, limit))
 
-    async def dead_letters(self, limit: int) -> list[Delivery]:
-        return _deliveries(await self._connection.rows(DEAD_LETTERS, limit))
+    async def dead_letters(self, limit: int) -> list[ReceivedMessage]:
+        return _received_messages(await self._connection.rows(DEAD_LETTERS, limit))
 
     async def dead(self) -> int:
         dead: int = await self._connection.value(COUNT_DEAD)
@@ -253,7 +255,7 @@ class PostgresQueue:
         return len(await self._connection.rows(REDRIVE, message_id))
 
 
-class PostgresKeys:
+class PostgresApiKeys:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -273,22 +275,22 @@ class PostgresKeys:
         return bool(await self._connection.rows(REVOKE_KEY, key_id, at))
 
 
-class PostgresVerdicts:
+class PostgresHealthStates:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def latest(self) -> Verdict:
-        found = await self._connection.value("SELECT verdict::text FROM health_verdicts")
-        return _verdict.decode(found) if found else Verdict()
+    async def latest(self) -> HealthState:
+        found = await self._connection.value("SELECT state::text FROM health_states")
+        return _health_state.decode(found) if found else HealthState()
 
-    async def record(self, verdict: Verdict) -> bool:
-        data = msgspec.json.encode(verdict).decode()
-        return bool(await self._connection.rows(RECORD_VERDICT, verdict.version, data))
+    async def record(self, state: HealthState) -> bool:
+        data = msgspec.json.encode(state).decode()
+        return bool(await self._connection.rows(RECORD_HEALTH_STATE, state.version, data))
 
 
-def _deliveries(rows: Sequence[tuple[str, str, int, str | None]]) -> list[Delivery]:
+def _received_messages(rows: Sequence[tuple[str, str, int, str | None]]) -> list[ReceivedMessage]:
     return [
-        Delivery(
+        ReceivedMessage(
             message=_message.decode(message),
             receipt=receipt,
             receives=receives,

@@ -14,7 +14,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Batcher(Generic[T, R]):
+class GroupCommit(Generic[T, R]):
     """Turns `flush`, which answers many items at once, into `submit`, which answers one.
 
     `contended(item)` lists what an item wants to itself: two items that share one of these are
@@ -26,11 +26,11 @@ class Batcher(Generic[T, R]):
         flush: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
         *,
         limit: int,
-        contended: Callable[[T], Sequence[object]] = lambda item: (),
+        conflict_keys: Callable[[T], Sequence[object]] = lambda item: (),
     ) -> None:
         self._flush = flush
         self._limit = limit
-        self._contended = contended
+        self._contended = conflict_keys
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._running: asyncio.Task[None] | None = None
 

@@ -36,7 +36,7 @@ MASKED: Mapping[str, str] = MappingProxyType(
         "metadata": "NULL::jsonb",
         "card": "CASE WHEN card IS NULL THEN NULL "
         "ELSE json_build_object('brand', card->>'brand', 'last4', '0000') END",
-        "sealed_card": "NULL::text",
+        "encrypted_card": "NULL::text",
         "due_at": "NULL::timestamptz",
     }
 )
@@ -50,14 +50,14 @@ TABLES: Mapping[str, str] = MappingProxyType(
         "refunds": "id",
         "postings": "transaction_id",
         "audit_entries": "id",
-        "audit_unsealed": "id",
+        "audit_unarchived": "id",
         "audit_segments": "segment",
-        "simulated_answers": "key",
+        "simulated_results": "key",
     }
 )
 """What is copied, in an order that references allow, and by which column it is cut into pieces."""
 
-UNMASKED = ("refunds", "postings", "audit_entries", "audit_unsealed", "audit_segments")
+UNMASKED = ("refunds", "postings", "audit_entries", "audit_unarchived", "audit_segments")
 
 UNFINISHED = """
 SELECT (SELECT count(*) FROM payments WHERE pending IS NOT NULL)
@@ -135,13 +135,13 @@ class Copy:
             if await self._source.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
                 await self._table(table, cut_by, key, told)
 
-    async def remember(self, answers: Iterable[list[tuple[str, str, str]]]) -> None:
+    async def record(self, answers: Iterable[list[tuple[str, str, str]]]) -> None:
         """What the simulated processor answered where it has a file of its own: its key, payment
         and answer, in the order of the keys. Of what is there already nothing is changed.
         """
         for piece in answers:
             await self._target.executemany(
-                "INSERT INTO simulated_answers (key, payment_id, asked) "
+                "INSERT INTO simulated_results (key, payment_id, instruction) "
                 "VALUES ($1, $2::text::uuid, $3::text::json) ON CONFLICT DO NOTHING",
                 piece,
             )

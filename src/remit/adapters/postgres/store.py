@@ -17,7 +17,7 @@ import asyncpg
 import msgspec
 
 from remit.adapters.postgres.connection import Connection
-from remit.adapters.postgres.group_commit import Batcher
+from remit.adapters.postgres.group_commit import GroupCommit
 from remit.domain.change import (
     AuditEntry,
     Change,
@@ -43,13 +43,15 @@ WITH payment AS MATERIALIZED (
 ), new_payments AS (
     INSERT INTO payments
     SELECT id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state, version,
-           attempt, customer_id, reference, metadata, card, sealed_card, pending, authorized_minor,
-           captured_minor, refunded_minor, failure, processor_reference, processed_at, due_at
+           attempt, customer_id, reference, metadata, card, encrypted_card, pending,
+           authorized_minor, captured_minor, refunded_minor, failure, processor_reference,
+           processed_at, due_at
     FROM payment WHERE version = 1
 ), changed_payments AS (
     UPDATE payments s
     SET state = p.state, version = p.version, attempt = p.attempt, card = p.card,
-        sealed_card = p.sealed_card, pending = p.pending, authorized_minor = p.authorized_minor,
+        encrypted_card = p.encrypted_card, pending = p.pending,
+        authorized_minor = p.authorized_minor,
         captured_minor = p.captured_minor, refunded_minor = p.refunded_minor, failure = p.failure,
         processor_reference = p.processor_reference, processed_at = p.processed_at,
         due_at = p.due_at
@@ -73,8 +75,8 @@ WITH payment AS MATERIALIZED (
            state, amount_minor, currency, code, param
     FROM json_populate_recordset(NULL::audit_entries, $4::json)
     RETURNING id
-), unsealed AS (
-    INSERT INTO audit_unsealed SELECT id FROM written_audit
+), unarchived AS (
+    INSERT INTO audit_unarchived SELECT id FROM written_audit
 ), written_postings AS (
     INSERT INTO postings
     SELECT transaction_id, line, payment_id, account, currency, amount_minor, at
@@ -212,10 +214,12 @@ class PostgresStore:
     def __init__(self, writing: Connection, reading: Connection, *, batch_limit: int = 256) -> None:
         self._writing = writing
         self._reading = reading
-        self._commits: Batcher[Change, Conflict | None] = Batcher(
-            self._commit_batch, limit=batch_limit, contended=Change.contended
+        self._commits: GroupCommit[Change, Conflict | None] = GroupCommit(
+            self._commit_batch, limit=batch_limit, conflict_keys=Change.conflict_keys
         )
-        self._lookups: Batcher[str, Payment | None] = Batcher(self._find_batch, limit=batch_limit)
+        self._lookups: GroupCommit[str, Payment | None] = GroupCommit(
+            self._find_batch, limit=batch_limit
+        )
 
     async def ping(self) -> None:
         await self._reading.value("SELECT 'up'")

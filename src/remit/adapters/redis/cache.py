@@ -5,7 +5,7 @@ import msgspec
 from remit.adapters.redis.connection import RedisConnection, Script
 from remit.domain.errors import Unavailable
 from remit.domain.payment import Payment
-from remit.domain.payment_summary import Shown, shown
+from remit.domain.payment_summary import PaymentSummary, payment_summary
 
 LATE_SECONDS = 60.0
 """Longer than anybody who has read a payment takes to put it here: the store's calls give up
@@ -24,7 +24,7 @@ return 1
 """Keeps what is shown of a version, unless a later one has been here."""
 
 _encode = msgspec.json.Encoder().encode
-_shown = msgspec.json.Decoder(Shown)
+_shown = msgspec.json.Decoder(PaymentSummary)
 
 
 class RedisCache:
@@ -34,7 +34,7 @@ class RedisCache:
         self._redis = redis
         self._seconds = seconds
 
-    async def payment(self, payment_id: str) -> Shown | None:
+    async def payment(self, payment_id: str) -> PaymentSummary | None:
         try:
             found = await self._redis.ask("GET", _keys(payment_id)[0])
             return None if found is None else _shown.decode(found)
@@ -44,7 +44,7 @@ class RedisCache:
     async def put(self, payment: Payment) -> None:
         kept_ms = max(1, round(self._seconds * 1_000))
         remembered_ms = kept_ms + round(LATE_SECONDS * 1_000)
-        body = _encode(shown(payment))
+        body = _encode(payment_summary(payment))
         try:
             await self._redis.run(
                 PUT, _keys(payment.id), payment.version, body, kept_ms, remembered_ms

@@ -24,7 +24,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from remit.adapters.postgres.group_commit import Batcher
+from remit.adapters.postgres.group_commit import GroupCommit
 from remit.domain.errors import Unavailable
 from remit.domain.ids import Clock
 
@@ -68,7 +68,7 @@ class RedisConnection:
         self._connection: AbstractConnection | None = None
         self._left_alone_until: datetime | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._calls: Batcher[Sequence[Part], Any] = Batcher(self._exchange, limit=MAX_BATCH)
+        self._calls: GroupCommit[Sequence[Part], Any] = GroupCommit(self._exchange, limit=MAX_BATCH)
 
     async def ask(self, *command: Part) -> Any:
         """The answer to one command."""

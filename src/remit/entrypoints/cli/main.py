@@ -162,12 +162,12 @@ def run_job(job: str, /) -> None:
 
     from remit.adapters.postgres.migrations import MigrationError
     from remit.assembly.service import assemble
-    from remit.entrypoints.operator_jobs import Operating
+    from remit.entrypoints.operator_jobs import OperatorJobs
 
     async def run() -> object:
         app = assemble(settings())
         try:
-            return await Operating(app)(msgspec.json.decode(job, type=dict[str, object]))
+            return await OperatorJobs(app)(msgspec.json.decode(job, type=dict[str, object]))
         finally:
             await app.close()
 

@@ -22,13 +22,13 @@ from remit.adapters.files.storage import FolderBucket
 from remit.adapters.postgres.connection import UrlLogin, connect
 from remit.adapters.postgres.masked_copy import PIECE_ROWS, Compared, Copy, CopyRefused, Told
 from remit.adapters.postgres.migrations import migrate
-from remit.adapters.processors.simulated.sqlite_store import SqliteMemory
+from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.assembly.postgres import database_login
 from remit.assembly.service import assemble
 from remit.clock_and_ids import new_secret
 from remit.entrypoints.cli import local
 from remit.oversight.audit import Verified, copy_trail, verify
-from remit.oversight.reconcile import examine
+from remit.oversight.reconcile import reconcile
 from remit.ports.audit import Bucket
 from remit.settings import Settings, read_settings
 
@@ -54,7 +54,7 @@ async def move(source_url: str | None, trail: Path | None) -> list[Compared]:
             copy = Copy(source, target, new_secret)
             with _bar() as told:
                 await copy.run(told)
-            await copy.remember(answers)
+            await copy.record(answers)
             compared = await copy.compare()
             if all(one.agrees for one in compared):
                 await copy.finish()
@@ -79,7 +79,7 @@ async def _source(url: str | None, trail: Path | None) -> AsyncIterator[Source]:
         laptop = {name: value for name, value in os.environ.items() if name == "REMIT_DATA_DIR"}
         async with local.opened(read_settings(laptop)) as app:
             data = app.settings.data_dir
-            memory = SqliteMemory(data / "processor.sqlite")
+            memory = SqliteSimulatorStore(data / "processor.sqlite")
             try:
                 async with _source(app.settings.database_url, trail or data / "bucket") as found:
                     yield found._replace(answers=memory.all(PIECE_ROWS))
@@ -101,7 +101,7 @@ async def _trail(bucket: Bucket, settings: Settings) -> list[Compared]:
         await copy_trail(bucket, app.bucket)
         source, target = await verify(bucket), await verify(app.bucket)
         wrong: list[str] = []
-        async for one in examine(app):
+        async for one in reconcile(app):
             wrong.append(f"{one.check} {one.record}")
             if len(wrong) == MAX_NAMED:
                 break

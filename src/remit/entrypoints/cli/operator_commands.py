@@ -68,16 +68,16 @@ def list_payments(
 
     Example: `remit payments list --status declined --json`
     """
-    from remit.http.responses import STATES, payment_view
+    from remit.http.responses import STATES_BY_STATUS, payment_view
     from remit.ports.store import PageQuery
 
-    if status is not None and status not in STATES:
-        fail(f"--status must be one of {', '.join(STATES)}.", status=2)
+    if status is not None and status not in STATES_BY_STATUS:
+        fail(f"--status must be one of {', '.join(STATES_BY_STATUS)}.", status=2)
     if not 1 <= limit <= 1000:
         fail("--limit must be from 1 to 1000.", status=2)
 
     async def use(app: App) -> None:
-        state = None if status is None else STATES[status]
+        state = None if status is None else STATES_BY_STATUS[status]
         query = PageQuery(merchant_id=merchant, mode=mode, limit=limit, state=state)
         views = [payment_view(payment) for payment in await app.reader.page(query)]
         if json:
@@ -135,7 +135,7 @@ def refund_payment(payment_id: str, amount: str | None = None, /, *, json: Json 
     from remit.domain.money import major_units, read_amount
     from remit.domain.payment import Refund
     from remit.payments.refund import refund
-    from remit.payments.results import Accepted, Refused
+    from remit.payments.results import Accepted, Rejected
 
     async def use(app: App) -> None:
         payment = await _payment(app, payment_id)
@@ -150,7 +150,7 @@ def refund_payment(payment_id: str, amount: str | None = None, /, *, json: Json 
             case Accepted(refund=Refund() as made):
                 money = f"{major_units(made.amount_minor, made.currency)} {made.currency}"
                 print_json(made) if json else print(f"refund {made.id}: {money} {made.state}")
-            case Refused(error):
+            case Rejected(error):
                 raise error
             case _:
                 raise AssertionError(f"a refund without a key cannot end as {outcome}")
@@ -302,18 +302,18 @@ def verify_audit(*, json: Json = False) -> None:
 
     Example: `remit audit verify`
     """
-    from remit.oversight.audit import Broken, verify
+    from remit.oversight.audit import TamperFound, verify
 
     async def use(app: App) -> None:
         outcome = await verify(app.bucket)
         if json:
-            print_json({"ok": not isinstance(outcome, Broken), **msgspec.to_builtins(outcome)})
-        elif isinstance(outcome, Broken):
+            print_json({"ok": not isinstance(outcome, TamperFound), **msgspec.to_builtins(outcome)})
+        elif isinstance(outcome, TamperFound):
             print_error(f"{outcome.key}: {outcome.problem}.")
         else:
             print(f"{outcome.segments} segments, {outcome.entries} entries, unbroken.")
             print(f"head {outcome.head}")
-        if isinstance(outcome, Broken):
+        if isinstance(outcome, TamperFound):
             raise SystemExit(1)
 
     _with_app(use)
@@ -324,12 +324,12 @@ def doctor(*, json: Json = False) -> None:
 
     Example: `remit doctor`
     """
-    from remit.oversight.reconcile import examine
+    from remit.oversight.reconcile import reconcile
 
     async def use(app: App) -> None:
         total = await app.books.count()
         with progress("payments", total, show=not json) as seen:
-            found = [discrepancy async for discrepancy in examine(app, seen)]
+            found = [discrepancy async for discrepancy in reconcile(app, seen)]
         if json:
             print_json({"payments": total, "discrepancies": found})
         elif found:

@@ -41,7 +41,7 @@ class Counter:
             self._metrics.flush_metrics()
 
 
-async def took(step: Awaitable[None], message: Message, counter: Counter) -> bool:
+async def handled(step: Awaitable[None], message: Message, counter: Counter) -> bool:
     """Whether the step was taken. One poisonous message must not stop the others, and a failure
     that is caught here never shows in the function's own errors: it is counted by itself.
     """

@@ -3,7 +3,7 @@
 the stream      sends each message as it is written
 {"job": "tick"}   what lapsed, messages that wait, the audit trail
 {"job": "work"}   the same, and the queue where that is a table: until nothing is left
-{"job": "prove"}  whether books, payments, processor and audit trail agree
+{"job": "reconcile"}  whether books, payments, processor and audit trail agree
 """
 
 from collections import Counter as Tally
@@ -16,12 +16,17 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
     DynamoDBRecordEventName,
 )
 
-from remit.delivery.relay import forget, relay, send, sweep, work_once
+from remit.delivery.relay import consume_batch, delete_expired_records, relay, send, sweep
 from remit.domain.change import Message
-from remit.entrypoints.lambdas.batch import Counter, Failures, failures, took
+from remit.entrypoints.lambdas.batch import Counter, Failures, failures, handled
 from remit.entrypoints.lambdas.runtime import Event, make_handler
-from remit.oversight.audit import Sealer
-from remit.oversight.metrics import count_dead_letters, count_outbox_age, count_told, prove
+from remit.oversight.audit import AuditArchiver
+from remit.oversight.metrics import (
+    count_dead_letters,
+    count_discrepancies,
+    count_notifications,
+    count_outbox_age,
+)
 from remit.ports.app import App
 
 MAX_ROUNDS = 100
@@ -30,16 +35,16 @@ MAX_ROUNDS = 100
 _message = msgspec.json.Decoder(Message)
 
 
-class Delivery:
+class DeliveryFunction:
     def __init__(self, app: App) -> None:
         self._app = app
-        self._sealer = Sealer(app)
+        self._archiver = AuditArchiver(app)
         self._counter = Counter()
 
     async def __call__(self, event: Event) -> dict[str, Any]:
         if "Records" in event:
             return await self.stream(DynamoDBStreamEvent(event))
-        jobs = {"tick": self.tick, "work": self.work, "prove": self.prove}
+        jobs = {"tick": self.tick, "work": self.work, "reconcile": self.reconcile}
         try:
             return await jobs[event["job"]]()
         finally:
@@ -53,10 +58,10 @@ class Delivery:
         for record in event.records:
             if (message := _new_message(record)) is None:
                 continue
-            if not await took(self._send(message), message, self._counter):
+            if not await handled(self._send(message), message, self._counter):
                 await self._counter.write()
                 return failures([_sequence_number(record)])
-            count_told([message], self._counter)
+            count_notifications([message], self._counter)
         await self._counter.write()
         return failures([])
 
@@ -73,15 +78,15 @@ class Delivery:
         return {
             "swept": swept,
             "relayed": relayed,
-            "sealed": await self._sealer.seal(),
-            "forgotten": await forget(self._app),
+            "archived": await self._archiver.archive(),
+            "expired": await delete_expired_records(self._app),
         }
 
     async def work(self) -> dict[str, int]:
         """Ticks and works until neither finds anything; how much each found to do."""
         done = Tally[str]()
         for _ in range(MAX_ROUNDS):
-            round_ = await self.tick() | {"worked": await work_once(self._app)}
+            round_ = await self.tick() | {"worked": await consume_batch(self._app)}
             done.update(round_)
             if not any(round_.values()):
                 break
@@ -91,12 +96,12 @@ class Delivery:
 
     async def _relay(self) -> int:
         messages = await relay(self._app)
-        count_told(messages, self._counter)
+        count_notifications(messages, self._counter)
         return len(messages)
 
-    async def prove(self) -> dict[str, int]:
+    async def reconcile(self) -> dict[str, int]:
         """How many disagreements each check found."""
-        found = await prove(self._app, self._counter)
+        found = await count_discrepancies(self._app, self._counter)
         await self._counter.write()
         return found
 
@@ -112,4 +117,4 @@ def _sequence_number(record: DynamoDBRecord) -> str:
     return str(record.dynamodb and record.dynamodb.sequence_number)
 
 
-handler = make_handler(Delivery, Delivery.__call__)
+handler = make_handler(DeliveryFunction, DeliveryFunction.__call__)

@@ -10,7 +10,7 @@ from remit.oversight.health import Monitor
 from remit.ports.app import App
 
 
-class Watch:
+class HealthFunction:
     def __init__(self, app: App) -> None:
         self._http = Http(app)
         self._monitor = Monitor(app)
@@ -22,4 +22,4 @@ class Watch:
         return seen
 
 
-handler = make_handler(Watch, Watch.__call__)
+handler = make_handler(HealthFunction, HealthFunction.__call__)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from aws_lambda_powertools.utilities.data_classes import ALBEvent, APIGatewayProxyEvent
 
 from remit.entrypoints.lambdas.runtime import Event
-from remit.http.responses import headers_of, too_large
+from remit.http.responses import response_headers, too_large
 from remit.http.router import Api
 from remit.ports.app import App
 
@@ -77,7 +77,7 @@ class Http:
             "isBase64Encoded": False,
             "body": answer.body.decode(),
         }
-        headers = headers_of(answer, request.request_id)
+        headers = response_headers(answer, request.request_id)
         # A load balancer takes the headers in the form in which it sends them.
         if is_balancer and event.get("multiValueHeaders"):
             return made | {"multiValueHeaders": {name: [value] for name, value in headers}}

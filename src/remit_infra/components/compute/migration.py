@@ -12,7 +12,7 @@ import boto3
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
-from remit.adapters.aws.ecs import OneOff, run_to_end
+from remit.adapters.aws.ecs import RunTask, run_to_end
 from remit.domain.errors import Unavailable
 from remit_infra.components.compute.containers import CONTAINER
 
@@ -25,7 +25,7 @@ class MigrationFailed(Exception):
 
 def run_task(asked: dict[str, Any], client: Any) -> str:
     """Runs the task to its end, and answers with its ARN. Raises MigrationFailed."""
-    where = OneOff(
+    where = RunTask(
         cluster=asked["cluster"],
         task_definition=asked["task_definition"],
         container=CONTAINER,

@@ -45,7 +45,7 @@ NAMES = (
     ("load balancer", "payment-alb"),
     ("queue", "payment-queue"),
     ("repository", "payment-service"),
-    ("rule", "payment-prove"),
+    ("rule", "payment-reconcile"),
     ("service", "payment-service"),
     ("target group", "payment-tg"),
     ("task", "payment-migration-task"),

@@ -135,10 +135,10 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     )
     schedule_message(
         names,
-        "payment-prove",
+        "payment-reconcile",
         storage.queues.work,
         every=PROVE_EVERY,
-        kind="prove",
+        kind="reconcile",
         ready=storage.queues.policy,
     )
     make_dashboard(names, place.region, graphs_of(scopes), known)
@@ -214,7 +214,7 @@ def _tasks(
     cluster: Cluster,
     storage: TaskStorage,
     roles: Mapping[str, aws.iam.Role],
-    watched_metrics: str,
+    monitored_metrics: str,
 ) -> dict[str, Task]:
     if configuration.image is None:
         raise Refused(
@@ -229,7 +229,7 @@ def _tasks(
             "host": "127.0.0.1",
             "work_visibility_seconds": str(VISIBILITY_SECONDS),
             "worker_port": str(PORT),
-            "watched_metrics": watched_metrics,
+            "monitored_metrics": monitored_metrics,
         },
     }
     return {
@@ -267,7 +267,7 @@ def _settings(names: Names, storage: TaskStorage) -> dict[str, pulumi.Input[str]
         "trace_ratio": str(TRACED),
     }
     if environment.pause_after_seconds is not None:
-        told["quiet_after_seconds"] = str(environment.pause_after_seconds)
+        told["idle_after_seconds"] = str(environment.pause_after_seconds)
     return told
 
 

@@ -54,7 +54,7 @@ FUNCTIONS: Mapping[str, tuple[str, int]] = MappingProxyType(
 
 SCHEDULES = (
     ("payment-delivery-tick", "payment-delivery", Duration.minutes(1), "tick"),
-    ("payment-delivery-prove", "payment-delivery", Duration.days(1), "prove"),
+    ("payment-delivery-reconcile", "payment-delivery", Duration.days(1), "reconcile"),
     ("payment-health-monitor", "health-monitor", Duration.minutes(1), "watch"),
 )
 """Rule, function, how often, and the job."""
@@ -113,7 +113,7 @@ class LambdaDynamodb(Stack):
             object_key_param=CfnParameter(self, "CodeKey", default="function.zip"),
         )
         environment = service_environment({**_settings(keys, storage), **settings})
-        watching = service_environment({"watched_metrics": watched(alarms)})
+        watching = service_environment({"monitored_metrics": watched(alarms)})
         resources = _resources(keys, storage)
         functions = {
             name: self._function(

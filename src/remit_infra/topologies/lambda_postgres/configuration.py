@@ -39,7 +39,7 @@ MODULES: Mapping[str, tuple[str, int]] = MappingProxyType(
 
 SCHEDULES = (
     ("payment-delivery-work", "payment-delivery", "1 minute", "work"),
-    ("payment-delivery-prove", "payment-delivery", "1 day", "prove"),
+    ("payment-delivery-reconcile", "payment-delivery", "1 day", "reconcile"),
     ("payment-health-monitor", "health-monitor", "1 minute", "watch"),
 )
 """Rule, function, how often, and the job."""

@@ -96,7 +96,7 @@ def build(configuration: Configuration, place: Place) -> Outputs:
         configuration,
         storage,
         roles,
-        watched_metrics=watched(alarms),
+        monitored_metrics=watched(alarms),
         subnets=network.private,
         group=inside,
     )
@@ -134,7 +134,7 @@ def _functions(
     storage: Storage,
     roles: Mapping[str, aws.iam.Role],
     *,
-    watched_metrics: str,
+    monitored_metrics: str,
     subnets: list[aws.ec2.Subnet],
     group: aws.ec2.SecurityGroup,
 ) -> dict[str, Function]:
@@ -146,7 +146,7 @@ def _functions(
     resources = storage.resources()
     told = storage.settings(database_ca=DATABASE_CA)
     environment = service_environment({**told, **configuration.settings})
-    watching = service_environment({"watched_metrics": watched_metrics})
+    watching = service_environment({"monitored_metrics": monitored_metrics})
     requests = ground.names.environment.rds.requests
     return {
         name: Function(

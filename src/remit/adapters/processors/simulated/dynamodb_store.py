@@ -3,41 +3,41 @@
 import msgspec
 
 from remit.adapters.dynamodb.table import BY_PAYMENT, Table
-from remit.adapters.processors.simulated.processor import Asked
-from remit.domain.payment import Answer
+from remit.adapters.processors.simulated.processor import PastInstruction
+from remit.domain.payment import ProcessorResult
 from remit.ports.processor import Instruction
 
-_asked = msgspec.json.Decoder(Asked)
+_past = msgspec.json.Decoder(PastInstruction)
 
 
-class DynamoMemory:
+class DynamoSimulatorStore:
     """One item for each key, which the first answer makes."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def remember(self, instruction: Instruction, answer: Answer) -> Answer:
-        asked = Asked(instruction.operation, instruction.amount_minor, answer)
+    async def record(self, instruction: Instruction, answer: ProcessorResult) -> ProcessorResult:
+        past = PastInstruction(instruction.operation, instruction.amount_minor, answer)
         first = await self._table.put_new(
             {
-                "transaction_id": f"answer#{instruction.key}",
-                "kind": "answer",
+                "transaction_id": f"result#{instruction.key}",
+                "kind": "result",
                 "payment_id": instruction.payment_id,
-                "data": msgspec.json.encode(asked).decode(),
+                "data": msgspec.json.encode(past).decode(),
             }
         )
         return answer if first else await self.find(instruction.key) or answer
 
-    async def find(self, key: str) -> Answer | None:
-        item = await self._table.get(f"answer#{key}")
-        return None if item is None else _asked.decode(item["data"]).answer
+    async def find(self, key: str) -> ProcessorResult | None:
+        item = await self._table.get(f"result#{key}")
+        return None if item is None else _past.decode(item["data"]).answer
 
-    async def of_payment(self, payment_id: str) -> list[Asked]:
+    async def of_payment(self, payment_id: str) -> list[PastInstruction]:
         return [
-            _asked.decode(item["data"])
+            _past.decode(item["data"])
             async for item in self._table.query(
                 BY_PAYMENT,
                 "payment_id = :payment AND begins_with(transaction_id, :kind)",
-                {":payment": payment_id, ":kind": "answer#"},
+                {":payment": payment_id, ":kind": "result#"},
             )
         ]

@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Answer, Approved, Declined, Operation
+from remit.domain.payment import Approved, Declined, Operation, ProcessorResult
 from remit.ports.processor import Instruction
 from remit.settings import Settings
 
@@ -38,24 +38,24 @@ _DECLINES = {
 _SIGN = {Operation.CHARGE: 1, Operation.CAPTURE: 1, Operation.REFUND: -1}
 
 
-class Asked(msgspec.Struct, frozen=True):
+class PastInstruction(msgspec.Struct, frozen=True):
     """One question of the past, and what was answered."""
 
     operation: Operation
     amount_minor: int
-    answer: Answer
+    answer: ProcessorResult
 
 
-class Memory(Protocol):
+class SimulatorStore(Protocol):
     """What the processor did, kept apart from the service's own store."""
 
-    async def remember(self, instruction: Instruction, answer: Answer) -> Answer:
+    async def record(self, instruction: Instruction, answer: ProcessorResult) -> ProcessorResult:
         """The answer that was given first under the instruction's key: this one, or an earlier."""
         ...
 
-    async def find(self, key: str) -> Answer | None: ...
+    async def find(self, key: str) -> ProcessorResult | None: ...
 
-    async def of_payment(self, payment_id: str) -> list[Asked]: ...
+    async def of_payment(self, payment_id: str) -> list[PastInstruction]: ...
 
 
 class SimulatedProcessor:
@@ -63,11 +63,11 @@ class SimulatedProcessor:
 
     name = "simulated"
 
-    def __init__(self, memory: Memory, settings: Settings) -> None:
-        self._memory = memory
+    def __init__(self, store: SimulatorStore, settings: Settings) -> None:
+        self._store = store
         self._settings = settings
 
-    async def execute(self, instruction: Instruction) -> Answer:
+    async def execute(self, instruction: Instruction) -> ProcessorResult:
         settings = self._settings
         remainder = instruction.amount_minor % settings.simulator_modulus
         if remainder == settings.simulator_down_at:
@@ -81,20 +81,20 @@ class SimulatedProcessor:
             await asyncio.sleep(settings.simulator_late_seconds)
         return answer
 
-    async def _do_once(self, instruction: Instruction) -> Answer:
+    async def _do_once(self, instruction: Instruction) -> ProcessorResult:
         declined = _DECLINES.get(instruction.card.number) if instruction.card else None
         answer = declined or Approved(f"sim_{instruction.key}")
-        return await self._memory.remember(instruction, answer)
+        return await self._store.record(instruction, answer)
 
-    async def find(self, key: str) -> Answer | None:
-        return await self._memory.find(key)
+    async def find(self, key: str) -> ProcessorResult | None:
+        return await self._store.find(key)
 
     async def balance(self, payment_id: str) -> int | None:
-        asked = await self._memory.of_payment(payment_id)
-        if not asked:
+        past = await self._store.of_payment(payment_id)
+        if not past:
             return None
         return sum(
             _SIGN.get(one.operation, 0) * one.amount_minor
-            for one in asked
+            for one in past
             if isinstance(one.answer, Approved)
         )

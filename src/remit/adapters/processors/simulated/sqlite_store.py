@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from remit.adapters.processors.simulated.processor import Asked
-from remit.domain.payment import Answer, Operation
+from remit.adapters.processors.simulated.processor import PastInstruction
+from remit.domain.payment import Operation, ProcessorResult
 from remit.ports.processor import Instruction
 
 _SCHEMA = """
@@ -35,10 +35,10 @@ SELECT key, payment_id, operation, amount_minor, answer FROM answers
 WHERE key > :last ORDER BY key LIMIT :limit
 """
 
-_answer = msgspec.json.Decoder(Answer)
+_answer = msgspec.json.Decoder(ProcessorResult)
 
 
-class SqliteMemory:
+class SqliteSimulatorStore:
     """Survives a killed process, which needs no flush to disk."""
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class SqliteMemory:
         self._books.close()
 
     def all(self, limit: int) -> Iterator[list[tuple[str, str, str]]]:
-        """Everything it answered, `limit` at a time: key, payment, and `Asked` as JSON."""
+        """Every past instruction, `limit` at a time: key, payment, and the rest as JSON."""
         last = ""
         while rows := self._books.execute(_ALL, {"last": last, "limit": limit}).fetchall():
             last = rows[-1][0]
@@ -63,13 +63,13 @@ class SqliteMemory:
                     key,
                     payment_id,
                     msgspec.json.encode(
-                        Asked(Operation(operation), amount_minor, _answer.decode(answer))
+                        PastInstruction(Operation(operation), amount_minor, _answer.decode(answer))
                     ).decode(),
                 )
                 for key, payment_id, operation, amount_minor, answer in rows
             ]
 
-    async def remember(self, instruction: Instruction, answer: Answer) -> Answer:
+    async def record(self, instruction: Instruction, answer: ProcessorResult) -> ProcessorResult:
         try:
             self._books.execute(
                 "INSERT INTO answers (key, payment_id, operation, amount_minor, answer) "
@@ -86,13 +86,13 @@ class SqliteMemory:
             return await self.find(instruction.key) or answer
         return answer
 
-    async def find(self, key: str) -> Answer | None:
+    async def find(self, key: str) -> ProcessorResult | None:
         row = self._books.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else _answer.decode(row[0])
 
-    async def of_payment(self, payment_id: str) -> list[Asked]:
+    async def of_payment(self, payment_id: str) -> list[PastInstruction]:
         return [
-            Asked(Operation(operation), amount_minor, _answer.decode(answer))
+            PastInstruction(Operation(operation), amount_minor, _answer.decode(answer))
             for operation, amount_minor, answer in self._books.execute(
                 _OF_PAYMENT, {"id": payment_id}
             )
