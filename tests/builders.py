@@ -13,35 +13,25 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
+from msgspec import structs
+
 from remit.adapters.aws import elasticache
-from remit.adapters.dynamodb.books import DynamoBooks
-from remit.adapters.dynamodb.delivery import DynamoApiKeys, DynamoHealthStates, DynamoOutbox
-from remit.adapters.dynamodb.store import DynamoStore
 from remit.adapters.dynamodb.table import INDEXES, PARTITION_KEY, Table
 from remit.adapters.files.storage import FolderBucket
 from remit.adapters.files.vault import FileVault
-from remit.adapters.memory.cache import NoCache
-from remit.adapters.memory.limiter import LocalLimiter
-from remit.adapters.memory.sessions import MemorySessions
-from remit.adapters.memory.store import (
-    MemoryBucket,
-    MemoryHealthStates,
-    MemoryPublisher,
-    MemoryQueue,
-    MemoryStore,
-)
-from remit.adapters.postgres.books import PostgresBooks
-from remit.adapters.postgres.connection import Connection, UrlLogin
-from remit.adapters.postgres.delivery import (
-    PostgresApiKeys,
-    PostgresHealthStates,
-    PostgresOutbox,
-    PostgresQueue,
-)
-from remit.adapters.postgres.store import PostgresStore
 from remit.adapters.redis.connection import RedisConnection
-from remit.assembly.service import nothing_measured
-from remit.clock_and_ids import new_id, new_secret
+from remit.assembly.dynamodb import on_dynamodb
+from remit.assembly.memory import assemble_in_memory
+from remit.assembly.parts import (
+    CloudServices,
+    DatabaseAdapters,
+    Process,
+    WorkQueue,
+    build,
+    no_measures,
+    this_process,
+)
+from remit.assembly.postgres import connections, on_postgres, postgres_queue
 from remit.domain.card import Card
 from remit.domain.change import Caller
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
@@ -51,11 +41,14 @@ from remit.oversight.metrics import NullMetrics
 from remit.payments.validate import Amount, CardInput, PaymentRequest
 from remit.ports.app import App
 from remit.ports.processor import Instruction
-from remit.settings import Settings
+from remit.settings import Secret, Settings
 from remit_infra.emulated.cache import EmulatedCache
 
 GOOD_CARD = "4242424242424242"
 DECLINED_CARD = "4000000000000002"
+
+RETRY_SECONDS = 1e-9
+"""Failed work comes back at once, and no test waits."""
 
 Fault = Literal["timeout", "lost", "down"]
 
@@ -120,82 +113,69 @@ class ScriptedProcessor:
         )
 
 
+def a_process(settings: Settings | None) -> Process:
+    """A process with a stopped clock and counted ids."""
+    return this_process(settings or Settings(), StoppedClock(), counted_ids())
+
+
 def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
     """The service over memory, with a stopped clock, counted ids and a scripted processor."""
-    settings = settings or Settings()
-    clock = StoppedClock()
-    store = MemoryStore()
-    queue = MemoryQueue(settings.work_max_receives, clock, settings.work_visibility_seconds)
-
-    async def nothing() -> None:
-        return None
-
-    return App(
-        settings=settings,
-        clock=clock,
-        new_id=counted_ids(),
-        store=store,
-        reader=store,
-        books=store,
-        keys=store,
-        outbox=store,
-        audit_log=store,
-        retention=store,
-        verdicts=MemoryHealthStates(),
-        queue=queue,
-        failed=queue,
-        notifications=MemoryPublisher(),
-        alerts=MemoryPublisher(),
-        bucket=MemoryBucket(),
-        processor=ScriptedProcessor(),
-        vault=FileVault(folder / "vault.key"),
-        limiter=LocalLimiter(clock, per_second=settings.rate_per_second, burst=settings.rate_burst),
-        cache=NoCache(),
-        sessions=MemorySessions(clock, new_secret),
-        ping=nothing,
-        measures=nothing_measured,
-        metrics=NullMetrics(),
-        close=nothing,
-    )
+    vault = FileVault(folder / "vault.key")
+    return assemble_in_memory(a_process(settings), ScriptedProcessor(), vault)
 
 
 def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) -> App:
     """The same service over PostgreSQL and a folder for a bucket. Close it afterwards."""
-    base = memory_app(folder, settings=settings)
-    login = UrlLogin(url)
-    writing, reading, delivery = (Connection(login, by_index=True) for _ in range(3))
-    auditing = Connection(login)
-    store = PostgresStore(writing, reading)
-    outbox = PostgresOutbox(delivery, holder=new_id(), lease_seconds=base.settings.lease_seconds)
-    queue = PostgresQueue(
-        delivery,
-        base.new_id,
-        max_receives=base.settings.work_max_receives,
-        visibility_seconds=base.settings.work_visibility_seconds,
-        retry_seconds=0.0,
+    given = structs.replace(
+        settings or Settings(), database_url=Secret(url), work_retry_seconds=RETRY_SECONDS
     )
+    process = a_process(given)
+    connected = connections(process)
+    database = on_postgres(process, connected)
+    queue = postgres_queue(process, connected.delivery)
+    return over(process, folder, database, queue)
 
-    async def close() -> None:
-        await outbox.release()
-        for connection in (writing, reading, delivery, auditing):
-            await connection.close()
 
-    return replace(
-        base,
-        store=store,
-        reader=store,
-        books=PostgresBooks(auditing),
-        keys=PostgresApiKeys(delivery),
-        outbox=outbox,
-        audit_log=outbox,
-        retention=outbox,
-        verdicts=PostgresHealthStates(delivery),
-        queue=queue,
-        failed=queue,
+def over(
+    process: Process, folder: Path, database: DatabaseAdapters, queue: WorkQueue | None = None
+) -> App:
+    """The service in memory, but for its database and what is in it."""
+    memory = assemble_in_memory(process, ScriptedProcessor(), FileVault(folder / "vault.key"))
+    services = CloudServices(
+        notifications=memory.delivery.notifications,
+        alerts=memory.delivery.alerts,
         bucket=FolderBucket(folder / "bucket"),
-        ping=store.ping,
-        close=close,
+        vault=memory.vault,
+        measures=no_measures,
+        metrics=NullMetrics(),
     )
+    in_memory: Any = memory.delivery.queue
+    return build(process, database, services, queue or in_memory, memory.processor)
+
+
+GROUPS = ("database", "delivery", "audit", "monitoring", "process_state")
+
+
+def group_of(app: App, part: str) -> str:
+    """The group of `App` that holds a part of this name."""
+    [group] = [group for group in GROUPS if part in type(getattr(app, group)).__slots__]
+    return group
+
+
+def part_of(app: App, part: str) -> Any:
+    """A part by its name, wherever `App` holds it."""
+    return getattr(app if part in App.__slots__ else getattr(app, group_of(app, part)), part)
+
+
+def rewired(app: App, **parts: Any) -> App:
+    """The service with other parts in the place of some, each by its name in its group."""
+    for name, part in parts.items():
+        if name in App.__slots__:
+            app = replace(app, **{name: part})
+            continue
+        group = group_of(app, name)
+        app = replace(app, **{group: replace(getattr(app, group), **{name: part})})
+    return app
 
 
 class InTurn:
@@ -251,23 +231,10 @@ def dynamodb_app(
     settings: Settings | None = None,
 ) -> App:
     """The same service over a DynamoDB table of its own."""
-    base = memory_app(folder, settings=settings)
+    process = a_process(settings)
     table = Table(client, table_name)
     make_table(client, table.name)
-    store = DynamoStore(table, kept=timedelta(hours=48))
-    outbox = DynamoOutbox(table)
-    return replace(
-        base,
-        store=store,
-        reader=store,
-        books=DynamoBooks(table),
-        keys=DynamoApiKeys(table),
-        outbox=outbox,
-        audit_log=outbox,
-        retention=outbox,
-        verdicts=DynamoHealthStates(table),
-        ping=store.ping,
-    )
+    return over(process, folder, on_dynamodb(process, table))
 
 
 def redis_settings(cache: EmulatedCache, **others: Any) -> Settings:

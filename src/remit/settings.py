@@ -99,7 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_down_at: int | None = None
     simulator_late_seconds: Seconds = 2.0
 
-    def needed(self, name: str) -> str:
+    def require(self, name: str) -> str:
         """The text of a setting that this topology cannot do without. Raises SettingsError."""
         value: str | None = getattr(self, name)
         if value is None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,15 @@ from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings, SettingsError
 from remit_infra.model.service_env import ON_DYNAMODB
-from tests.builders import DECLINED_CARD, GOOD_CARD, caller, make_table, plain_card, processor_of
+from tests.builders import (
+    DECLINED_CARD,
+    GOOD_CARD,
+    caller,
+    make_table,
+    plain_card,
+    processor_of,
+    rewired,
+)
 from tests.contracts.changes import a_message
 from tests.unit.arranged import a_processed, a_validated, current
 
@@ -109,7 +116,7 @@ async def test_dead_letters_go_back_to_work_one_or_all(
 
 
 async def test_queued_payments_are_taken_through_sqs(in_memory: App, queue: SqsQueue) -> None:
-    app = replace(in_memory, queue=queue, failed=queue)
+    app = rewired(in_memory, queue=queue, failed=queue)
     payment = await a_validated(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
     processor_of(app).faults.append("down")
@@ -157,7 +164,7 @@ async def test_a_key_in_a_bucket_is_written_once(bucket: S3Bucket) -> None:
 
 
 async def test_the_audit_trail_holds_in_a_bucket(in_memory: App, bucket: S3Bucket) -> None:
-    app = replace(in_memory, bucket=bucket)
+    app = rewired(in_memory, bucket=bucket)
     await a_processed(app)
     assert await AuditArchiver(app).archive() == 3
     verified = await verify(bucket)
@@ -302,7 +309,7 @@ async def test_a_payment_is_taken_and_proven_on_aws_alone() -> None:
     assert payment.state is State.CAPTURED
     declined = await a_processed(app, card=DECLINED_CARD)
     assert declined.state is State.DECLINED
-    await app.ping()
+    await app.database.ping()
     while await relay(app) or await AuditArchiver(app).archive():
         pass
     assert [found async for found in reconcile(app)] == []

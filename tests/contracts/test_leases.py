@@ -16,7 +16,7 @@ from remit.oversight.audit import AuditArchiver, Verified, verify
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings
-from tests.builders import caller, postgres_app
+from tests.builders import caller, postgres_app, rewired
 from tests.unit.arranged import a_validated, current
 
 BY_TWO = Settings(relay_batch=2)
@@ -49,7 +49,7 @@ def topic() -> Topic:
 @pytest.fixture
 async def two(database_url: str, tmp_path: Path, topic: Topic) -> AsyncIterator[tuple[App, App]]:
     apps = [
-        replace(postgres_app(tmp_path, database_url, settings=BY_TWO), notifications=topic)
+        rewired(postgres_app(tmp_path, database_url, settings=BY_TWO), notifications=topic)
         for _ in range(2)
     ]
     yield apps[0], apps[1]
@@ -68,7 +68,7 @@ async def test_two_workers_that_relay_send_each_message_once(
         await a_validated(two[0])
 
     async def relay_all(app: App) -> None:
-        while await app.outbox.oldest() is not None:
+        while await app.delivery.outbox.oldest() is not None:
             await relay(app)
 
     await asyncio.gather(*(relay_all(app) for app in two))
@@ -81,13 +81,13 @@ async def test_another_goes_on_when_the_lease_has_lapsed(
 ) -> None:
     first, second = two
     await a_validated(first)
-    died_with = await first.outbox.pending(10)
+    died_with = await first.delivery.outbox.pending(10)
     assert len(died_with) == 1
-    assert await second.outbox.pending(10) == []
-    assert await first.outbox.pending(10) == died_with  # who failed may try again at once
+    assert await second.delivery.outbox.pending(10) == []
+    assert await first.delivery.outbox.pending(10) == died_with  # who failed may try again at once
     await lapse(connection)
-    assert await second.outbox.pending(10) == died_with
-    assert await first.outbox.pending(10) == []
+    assert await second.delivery.outbox.pending(10) == died_with
+    assert await first.delivery.outbox.pending(10) == []
 
 
 async def test_a_lease_lapses_by_itself(
@@ -95,9 +95,9 @@ async def test_a_lease_lapses_by_itself(
 ) -> None:
     short = postgres_app(tmp_path, database_url, settings=Settings(lease_seconds=0.01))
     await a_validated(short)
-    assert len(await short.outbox.pending(10)) == 1
+    assert len(await short.delivery.outbox.pending(10)) == 1
     async with asyncio.timeout(30):
-        while not (taken := await two[0].outbox.pending(10)):  # noqa: ASYNC110
+        while not (taken := await two[0].delivery.outbox.pending(10)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert len(taken) == 1
     await short.close()
@@ -107,9 +107,9 @@ async def test_a_worker_that_ends_leaves_its_lease_to_the_next(
     two: tuple[App, App],
 ) -> None:
     await a_validated(two[0])
-    assert len(await two[0].outbox.pending(10)) == 1
+    assert len(await two[0].delivery.outbox.pending(10)) == 1
     await two[0].close()
-    assert len(await two[1].outbox.pending(10)) == 1
+    assert len(await two[1].delivery.outbox.pending(10)) == 1
 
 
 async def test_a_look_that_finds_nothing_or_another_at_work_writes_nothing(
@@ -119,16 +119,16 @@ async def test_a_look_that_finds_nothing_or_another_at_work_writes_nothing(
         return await connection.fetch("SELECT xmin::text, xmax::text, * FROM leases ORDER BY name")
 
     for app in two:
-        assert await app.outbox.pending(10) == []
-        assert await app.audit_log.unarchived(10) == []
+        assert await app.delivery.outbox.pending(10) == []
+        assert await app.audit.log.unarchived(10) == []
     assert await rows() == []
     await a_validated(two[0])
-    await two[0].outbox.pending(10)
-    await two[0].audit_log.unarchived(10)
+    await two[0].delivery.outbox.pending(10)
+    await two[0].audit.log.unarchived(10)
     held = await rows()
     assert [row["name"] for row in held] == ["archive", "relay"]
-    await two[1].outbox.pending(10)
-    await two[1].audit_log.unarchived(10)
+    await two[1].delivery.outbox.pending(10)
+    await two[1].audit.log.unarchived(10)
     assert await rows() == held
 
 
@@ -147,7 +147,7 @@ async def test_a_lease_is_renewed_while_its_holder_sends(
     slow = Slow()
     app = postgres_app(tmp_path, database_url, settings=Settings(lease_seconds=0.03))
     await a_validated(app)
-    assert len(await relay(replace(app, notifications=slow))) == 1
+    assert len(await relay(rewired(app, notifications=slow))) == 1
     await app.close()
 
 
@@ -165,7 +165,7 @@ async def test_two_workers_that_seal_make_one_trail(
     await a_validated(two[0])
     assert await first.archive() == 0  # it finds that another has sealed, and catches up
     assert await first.archive() == 1
-    verified = await verify(two[0].bucket)
+    verified = await verify(two[0].audit.bucket)
     assert isinstance(verified, Verified)
     assert (verified.segments, verified.entries) == (3, 3)
 
@@ -182,5 +182,9 @@ async def test_two_workers_take_up_what_lapsed_and_work_it_off_once(two: tuple[A
         pass
     for payment in payments:
         assert (await current(two[0], payment)).state is State.CAPTURED
-        taken = [e.action for e in await two[0].reader.history(payment.id) if e.outcome == "done"]
+        taken = [
+            e.action
+            for e in await two[0].database.reader.history(payment.id)
+            if e.outcome == "done"
+        ]
         assert taken == ["process"]

@@ -204,15 +204,15 @@ async def test_a_received_message_stays_hidden_until_its_time_is_over(
     on_postgres: App, connection: asyncpg.Connection
 ) -> None:
     message = a_message(on_postgres, Topic.WORK)
-    await on_postgres.queue.send([message])
-    [first] = await on_postgres.queue.receive(10)
-    assert await on_postgres.queue.receive(10) == []
+    await on_postgres.delivery.queue.send([message])
+    [first] = await on_postgres.delivery.queue.receive(10)
+    assert await on_postgres.delivery.queue.receive(10) == []
     await connection.execute("UPDATE queue_messages SET visible_at = now()")
-    [second] = await on_postgres.queue.receive(10)
+    [second] = await on_postgres.delivery.queue.receive(10)
     assert (second.message, second.receives) == (message, 2)
-    await on_postgres.queue.delete(first)
-    await on_postgres.queue.retry(first, "late")
+    await on_postgres.delivery.queue.delete(first)
+    await on_postgres.delivery.queue.retry(first, "late")
     [left] = await connection.fetch("SELECT last_error FROM queue_messages")
     assert left["last_error"] is None
-    await on_postgres.queue.delete(second)
+    await on_postgres.delivery.queue.delete(second)
     assert await connection.fetchval("SELECT count(*) FROM queue_messages") == 0

@@ -29,15 +29,15 @@ async def test_a_page_shows_ones_own_payments_newest_first(app: App) -> None:
     others = [a_payment(app, merchant_id="other"), a_payment(app, mode="live")]
     for payment in (*mine, *others):
         await app.store.commit(new(app, payment=payment))
-    assert await app.reader.page(ACME) == mine[::-1]
-    assert await app.reader.page(replace(ACME, limit=2)) == mine[:-3:-1]
-    assert await app.reader.page(replace(ACME, cursor=mine[2].id)) == [mine[1], mine[0]]
-    assert await app.reader.page(replace(ACME, customer_id="c1")) == [mine[3], mine[1]]
-    assert await app.reader.page(replace(ACME, reference="r4")) == [mine[4]]
-    assert await app.reader.page(replace(ACME, state=State.CAPTURED)) == []
+    assert await app.database.reader.page(ACME) == mine[::-1]
+    assert await app.database.reader.page(replace(ACME, limit=2)) == mine[:-3:-1]
+    assert await app.database.reader.page(replace(ACME, cursor=mine[2].id)) == [mine[1], mine[0]]
+    assert await app.database.reader.page(replace(ACME, customer_id="c1")) == [mine[3], mine[1]]
+    assert await app.database.reader.page(replace(ACME, reference="r4")) == [mine[4]]
+    assert await app.database.reader.page(replace(ACME, state=State.CAPTURED)) == []
     both = replace(ACME, customer_id="c0", state=State.VALIDATED, cursor=mine[4].id, limit=1)
-    assert await app.reader.page(both) == [mine[2]]
-    assert await app.reader.page(replace(ACME, merchant_id="nobody")) == []
+    assert await app.database.reader.page(both) == [mine[2]]
+    assert await app.database.reader.page(replace(ACME, merchant_id="nobody")) == []
 
 
 async def test_what_is_due_is_found_and_what_is_not_is_left(app: App) -> None:
@@ -46,11 +46,11 @@ async def test_what_is_due_is_found_and_what_is_not_is_left(app: App) -> None:
     never = a_payment(app, due_at=None)
     for payment in (due, later, never):
         await app.store.commit(new(app, payment=payment))
-    assert await app.reader.due(AT - timedelta(microseconds=1), 10) == []
-    assert await app.reader.due(AT, 10) == [due]
-    assert len(await app.reader.due(AT + timedelta(days=1), 1)) == 1
+    assert await app.database.reader.due(AT - timedelta(microseconds=1), 10) == []
+    assert await app.database.reader.due(AT, 10) == [due]
+    assert len(await app.database.reader.due(AT + timedelta(days=1), 1)) == 1
     await app.store.commit(Change(payment=next_version(due, due_at=None), audit=()))
-    assert await app.reader.due(AT, 10) == []
+    assert await app.database.reader.due(AT, 10) == []
 
 
 async def test_refunds_are_listed_oldest_first_and_found_when_due(app: App) -> None:
@@ -59,9 +59,9 @@ async def test_refunds_are_listed_oldest_first_and_found_when_due(app: App) -> N
     await app.store.commit(new(app, payment=payment, refund=refunds[0]))
     for refund in refunds[1:]:
         await app.store.commit(Change(refund=refund, audit=()))
-    assert await app.reader.refunds(payment.id) == refunds
-    assert await app.reader.refunds(app.new_id()) == []
-    due = await app.reader.due_refunds(AT, 10)
+    assert await app.database.reader.refunds(payment.id) == refunds
+    assert await app.database.reader.refunds(app.new_id()) == []
+    due = await app.database.reader.due_refunds(AT, 10)
     assert sorted(refund.id for refund in due) == [refund.id for refund in refunds[1:]]
 
 
@@ -77,11 +77,14 @@ async def test_the_books_are_read_as_an_auditor_does(app: App) -> None:
     await app.store.commit(new(app, payment=plain))
     found = [
         (one.payment, one.booked_minor, one.refunds_minor)
-        async for one in app.books.booked_payments()
+        async for one in app.database.books.booked_payments()
     ]
     assert sorted(found, key=lambda one: one[0].id) == [(taken, 65, 10), (plain, 0, 0)]
-    assert await app.books.count() == 2
-    assert (await app.books.unbalanced(), await app.books.orphaned()) == (None, None)
+    assert await app.database.books.count() == 2
+    assert (await app.database.books.unbalanced(), await app.database.books.orphaned()) == (
+        None,
+        None,
+    )
 
 
 async def test_a_payment_without_an_entry_and_a_posting_without_its_payment_are_found(
@@ -89,10 +92,10 @@ async def test_a_payment_without_an_entry_and_a_posting_without_its_payment_are_
 ) -> None:
     silent = a_payment(app)
     await app.store.commit(Change(payment=silent, audit=()))
-    assert await app.books.orphaned() == f"payment {silent.id}"
+    assert await app.database.books.orphaned() == f"payment {silent.id}"
     postings = postings_of(app, a_payment(app), 5)
     await app.store.commit(Change(audit=(an_entry(app, silent),), postings=postings))
-    assert await app.books.orphaned() == f"posting {postings[0].transaction_id}"
+    assert await app.database.books.orphaned() == f"posting {postings[0].transaction_id}"
 
 
 async def test_a_key_is_found_by_its_hash_until_and_after_it_is_revoked(app: App) -> None:
@@ -109,52 +112,52 @@ async def test_a_key_is_found_by_its_hash_until_and_after_it_is_revoked(app: App
         for n in range(2)
     ]
     for key in keys:
-        await app.keys.add(key, "")
-    assert await app.keys.all() == keys
-    assert await app.keys.find("1" * 64) == keys[1]
-    assert await app.keys.find("2" * 64) is None
-    assert await app.keys.revoke(keys[0].id, AT) is True
-    assert await app.keys.revoke(keys[0].id, AT + timedelta(days=1)) is True
-    assert await app.keys.find("0" * 64) == replace(keys[0], revoked_at=AT)
-    assert await app.keys.revoke(app.new_id(), AT) is False
-    assert await app.keys.revoke("no id", AT) is False
+        await app.database.api_keys.add(key, "")
+    assert await app.database.api_keys.all() == keys
+    assert await app.database.api_keys.find("1" * 64) == keys[1]
+    assert await app.database.api_keys.find("2" * 64) is None
+    assert await app.database.api_keys.revoke(keys[0].id, AT) is True
+    assert await app.database.api_keys.revoke(keys[0].id, AT + timedelta(days=1)) is True
+    assert await app.database.api_keys.find("0" * 64) == replace(keys[0], revoked_at=AT)
+    assert await app.database.api_keys.revoke(app.new_id(), AT) is False
+    assert await app.database.api_keys.revoke("no id", AT) is False
 
 
 async def test_a_message_that_is_sent_twice_is_received_once(app: App) -> None:
     message = a_message(app, Topic.WORK)
-    await app.queue.send([message])
-    await app.queue.send([message])
-    [delivery] = await app.queue.receive(10)
+    await app.delivery.queue.send([message])
+    await app.delivery.queue.send([message])
+    [delivery] = await app.delivery.queue.receive(10)
     assert (delivery.message, delivery.receives, delivery.last_error) == (message, 1, None)
-    await app.queue.delete(delivery)
-    assert await app.queue.receive(10) == []
+    await app.delivery.queue.delete(delivery)
+    assert await app.delivery.queue.receive(10) == []
 
 
 async def test_work_comes_back_with_its_error_until_it_is_a_dead_letter(app: App) -> None:
     message = a_message(app, Topic.WORK)
-    await app.queue.send([message])
+    await app.delivery.queue.send([message])
     for receives in range(1, app.settings.work_max_receives + 1):
-        [delivery] = await app.queue.receive(10)
+        [delivery] = await app.delivery.queue.receive(10)
         assert delivery.receives == receives
-        await app.queue.retry(delivery, f"error {receives}")
-    assert await app.queue.receive(10) == []
-    assert await app.failed.failed(10) == []
-    [dead] = await app.failed.dead_letters(10)
-    assert await app.failed.dead() == 1
+        await app.delivery.queue.retry(delivery, f"error {receives}")
+    assert await app.delivery.queue.receive(10) == []
+    assert await app.delivery.failed.failed(10) == []
+    [dead] = await app.delivery.failed.dead_letters(10)
+    assert await app.delivery.failed.dead() == 1
     assert (dead.message, dead.receives, dead.last_error) == (message, 5, "error 5")
-    assert await app.failed.redrive(app.new_id()) == 0
-    assert await app.failed.redrive(message.id) == 1
-    assert await app.failed.dead_letters(10) == []
-    [again] = await app.queue.receive(10)
+    assert await app.delivery.failed.redrive(app.new_id()) == 0
+    assert await app.delivery.failed.redrive(message.id) == 1
+    assert await app.delivery.failed.dead_letters(10) == []
+    [again] = await app.delivery.queue.receive(10)
     assert (again.receives, again.last_error) == (1, None)
 
 
 async def test_all_dead_letters_are_redriven_at_once(app: App) -> None:
     messages = [a_message(app, Topic.WORK) for _ in range(3)]
-    await app.queue.send(messages)
+    await app.delivery.queue.send(messages)
     for _ in range(app.settings.work_max_receives):
-        for delivery in await app.queue.receive(10):
-            await app.queue.retry(delivery, "error")
-    assert len(await app.failed.dead_letters(2)) == 2
-    assert await app.failed.redrive(None) == 3
-    assert {d.message.id for d in await app.queue.receive(10)} == {m.id for m in messages}
+        for delivery in await app.delivery.queue.receive(10):
+            await app.delivery.queue.retry(delivery, "error")
+    assert len(await app.delivery.failed.dead_letters(2)) == 2
+    assert await app.delivery.failed.redrive(None) == 3
+    assert {d.message.id for d in await app.delivery.queue.receive(10)} == {m.id for m in messages}

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -22,7 +21,7 @@ from remit.domain.payment import State
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.ports.delivery import MAX_BACKOFF_SECONDS, ReceivedMessage, backoff
-from tests.builders import InTurn, caller
+from tests.builders import InTurn, caller, rewired
 from tests.contracts.changes import a_message
 from tests.unit.arranged import a_validated, current
 
@@ -121,7 +120,7 @@ async def test_a_body_nobody_can_read_is_buried_shown_and_redriven_byte_for_byte
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("remit.adapters.aws.sqs.PEEK_SECONDS", 0)
-    app = replace(in_memory, queue=queue, failed=queue)
+    app = rewired(in_memory, queue=queue, failed=queue)
     payment = await a_validated(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
     sqs_id = client.send_message(QueueUrl=urls[0], MessageBody=POISON)["MessageId"]
@@ -188,7 +187,7 @@ async def test_a_receive_waits_for_the_first_message(
 
 
 async def test_a_worker_takes_what_is_in_sqs(in_memory: App, queue: SqsQueue) -> None:
-    app = replace(in_memory, queue=queue, failed=queue)
+    app = rewired(in_memory, queue=queue, failed=queue)
     payments = [await a_validated(app) for _ in range(12)]
     for payment in payments:
         await enqueue(app, caller(), ProcessRequest(payment.id))

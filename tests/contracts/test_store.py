@@ -76,10 +76,10 @@ async def test_every_part_of_a_change_is_written(app: App) -> None:
     assert await app.store.commit(change) is None
     assert await app.store.refund(refund.id) == refund
     assert await app.store.record(record.scope) == record
-    assert tuple(await app.reader.history(payment.id)) == entries
-    assert tuple(await app.audit_log.unarchived(10)) == entries
-    assert tuple(await app.outbox.pending(10)) == messages
-    [examined] = [found async for found in app.books.booked_payments()]
+    assert tuple(await app.database.reader.history(payment.id)) == entries
+    assert tuple(await app.audit.log.unarchived(10)) == entries
+    assert tuple(await app.delivery.outbox.pending(10)) == messages
+    [examined] = [found async for found in app.database.books.booked_payments()]
     assert examined.booked_minor == 40
 
 
@@ -102,7 +102,7 @@ async def test_a_change_of_an_old_version_is_stale(app: App) -> None:
     unknown = Change(payment=a_payment(app, version=2), audit=())
     assert await app.store.commit(unknown) is Conflict.STALE
     assert await app.store.payment(payment.id) == second
-    assert len(await app.reader.history(payment.id)) == 1
+    assert len(await app.database.reader.history(payment.id)) == 1
 
 
 async def test_a_refund_changes_like_a_payment(app: App) -> None:
@@ -132,9 +132,9 @@ async def test_a_conflict_leaves_nothing_of_its_change(app: App) -> None:
     assert await app.store.commit(conflicting) is Conflict.STALE
     assert await app.store.refund(other.id) is None
     assert await app.store.record(a_record("k1").scope) is None
-    assert len(await app.reader.history(payment.id)) == 1
-    assert await app.outbox.pending(10) == []
-    [examined] = [found async for found in app.books.booked_payments()]
+    assert len(await app.database.reader.history(payment.id)) == 1
+    assert await app.delivery.outbox.pending(10) == []
+    [examined] = [found async for found in app.database.books.booked_payments()]
     assert examined.booked_minor == 0
 
 
@@ -212,7 +212,7 @@ async def test_of_claims_at_once_on_one_key_one_wins(app: App) -> None:
     )
     assert sorted(ends, key=str) == [None, *[Conflict.KEY_TAKEN] * 49]
     assert await app.store.record(claims[0].scope) == claims[ends.index(None)]
-    assert len(await app.audit_log.unarchived(100)) == 1
+    assert len(await app.audit.log.unarchived(100)) == 1
 
 
 async def test_those_that_lose_do_not_hold_back_the_others(app: App) -> None:
@@ -241,7 +241,7 @@ async def test_the_largest_amount_is_kept_exactly(app: App) -> None:
     largest = 2**63 - 1
     payment = a_payment(app, amount_minor=largest)
     await app.store.commit(new(app, payment=payment, postings=postings_of(app, payment, largest)))
-    [examined] = [found async for found in app.books.booked_payments()]
+    [examined] = [found async for found in app.database.books.booked_payments()]
     assert (examined.payment.amount_minor, examined.booked_minor) == (largest, largest)
 
 
@@ -256,25 +256,25 @@ async def test_messages_leave_in_the_order_of_their_ids_and_once(app: App) -> No
     messages = [a_message(app) for _ in range(5)]
     for message in reversed(messages):
         await app.store.commit(Change(audit=(), messages=(message,)))
-    assert await app.outbox.pending(3) == messages[:3]
-    assert await app.outbox.oldest() == AT
-    await app.outbox.sent([message.id for message in messages[:2]])
-    await app.outbox.sent([messages[0].id, app.new_id()])
-    assert await app.outbox.pending(10) == messages[2:]
+    assert await app.delivery.outbox.pending(3) == messages[:3]
+    assert await app.delivery.outbox.oldest() == AT
+    await app.delivery.outbox.sent([message.id for message in messages[:2]])
+    await app.delivery.outbox.sent([messages[0].id, app.new_id()])
+    assert await app.delivery.outbox.pending(10) == messages[2:]
     assert await relay(app) == messages[2:]
-    assert (await app.outbox.pending(10), await app.outbox.oldest()) == ([], None)
+    assert (await app.delivery.outbox.pending(10), await app.delivery.outbox.oldest()) == ([], None)
 
 
 async def test_entries_are_archived_once_and_stay_in_the_history(app: App) -> None:
     payment = a_payment(app)
     entries = [an_entry(app, payment) for _ in range(4)]
     await app.store.commit(Change(payment=payment, audit=tuple(entries)))
-    assert await app.books.last_segment() == 0
-    assert await app.audit_log.unarchived(3) == entries[:3]
-    await app.audit_log.mark_archived([entry.id for entry in entries[:3]], 1)
-    assert await app.audit_log.unarchived(10) == entries[3:]
-    await app.audit_log.mark_archived([entry.id for entry in entries[:3]], 1)
-    await app.audit_log.mark_archived([entries[3].id], 2)
-    assert await app.audit_log.unarchived(10) == []
-    assert await app.books.last_segment() == 2
-    assert await app.reader.history(payment.id) == entries
+    assert await app.database.books.last_segment() == 0
+    assert await app.audit.log.unarchived(3) == entries[:3]
+    await app.audit.log.mark_archived([entry.id for entry in entries[:3]], 1)
+    assert await app.audit.log.unarchived(10) == entries[3:]
+    await app.audit.log.mark_archived([entry.id for entry in entries[:3]], 1)
+    await app.audit.log.mark_archived([entries[3].id], 2)
+    assert await app.audit.log.unarchived(10) == []
+    assert await app.database.books.last_segment() == 2
+    assert await app.database.reader.history(payment.id) == entries

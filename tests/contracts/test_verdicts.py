@@ -8,15 +8,15 @@ from remit.ports.app import App
 
 
 async def test_a_verdict_replaces_only_the_one_before_it(app: App) -> None:
-    assert await app.verdicts.latest() == HealthState()
+    assert await app.database.health_states.latest() == HealthState()
     owed = Message(
         id=app.new_id(), topic=Topic.ALERTS, kind="health.failing", created_at=app.clock()
     )
     first = HealthState(version=1, at=app.clock(), failing={"database": "down"}, owed=(owed,))
-    assert await app.verdicts.record(first) is True
-    assert await app.verdicts.record(replace(first, failing={})) is False
-    assert await app.verdicts.record(replace(first, version=3)) is False
-    assert await app.verdicts.latest() == first
+    assert await app.database.health_states.record(first) is True
+    assert await app.database.health_states.record(replace(first, failing={})) is False
+    assert await app.database.health_states.record(replace(first, version=3)) is False
+    assert await app.database.health_states.latest() == first
     second = HealthState(version=2, at=app.clock())
-    assert await app.verdicts.record(second) is True
-    assert await app.verdicts.latest() == second
+    assert await app.database.health_states.record(second) is True
+    assert await app.database.health_states.latest() == second

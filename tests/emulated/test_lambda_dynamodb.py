@@ -81,14 +81,14 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
     assert (answer.status, answer.body["error"]["type"]) == (503, "api_error")
 
     def dead_letters() -> list[Message]:
-        found = asyncio.run(app.failed.dead_letters(100))
+        found = asyncio.run(app.delivery.failed.dead_letters(100))
         return [one.message for one in found if one.message.payment_id == transaction_id]
 
     [dead] = eventually(dead_letters, 180)
     assert dead.kind == "process"
     assert deployed.item(transaction_id)["status"] == {"S": "validated"}
     with deployed.configured("payment-processing", REMIT_SIMULATOR_DOWN_AT="667"):
-        assert asyncio.run(app.failed.redrive(dead.id)) == 1
+        assert asyncio.run(app.delivery.failed.redrive(dead.id)) == 1
         eventually(lambda: deployed.item(transaction_id)["status"] == {"S": "processed"}, 180)
     assert dead_letters() == []
 
@@ -112,10 +112,10 @@ def test_the_audit_trail_is_sealed_and_the_books_agree(deployed: Deployed) -> No
     def is_sealed() -> bool:
         """By this run, or by the clock's own that came just before."""
         deployed.run("payment-delivery", "tick")
-        return asyncio.run(app.audit_log.unarchived(1)) == []
+        return asyncio.run(app.audit.log.unarchived(1)) == []
 
     eventually(is_sealed)
-    verified = asyncio.run(verify(app.bucket))
+    verified = asyncio.run(verify(app.audit.bucket))
     assert isinstance(verified, Verified)
     assert verified.entries >= 3
 

@@ -62,7 +62,7 @@ def delivery_works(deployed: Deployed, seconds: float) -> bool:
     late = deployed.validate(LATE)
     deployed.process(late)
     end = time.monotonic() + seconds
-    while asyncio.run(app.outbox.pending(1)):
+    while asyncio.run(app.delivery.outbox.pending(1)):
         if time.monotonic() > end:
             return False
         time.sleep(0.2)
@@ -74,13 +74,13 @@ def delivery_works(deployed: Deployed, seconds: float) -> bool:
             return False
         time.sleep(0.2)
     ticked, proven = (deployed.run("payment-delivery", job) for job in ("tick", "reconcile"))
-    is_sealed = "archived" in ticked and asyncio.run(app.audit_log.unarchived(1)) == []
+    is_sealed = "archived" in ticked and asyncio.run(app.audit.log.unarchived(1)) == []
     return is_sealed and set(proven.values()) == {0}
 
 
 def health_works(deployed: Deployed, seconds: float) -> bool:
     """The monitor tells that a check has recovered, which this made up to be failing."""
-    verdicts = deployed.app().verdicts
+    verdicts = deployed.app().database.health_states
     before = asyncio.run(verdicts.latest())
     failing = {"made up": "by a test"}
     asyncio.run(

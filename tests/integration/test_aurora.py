@@ -18,7 +18,7 @@ from remit.assembly.service import assemble
 from remit.domain.errors import Unavailable
 from remit.domain.payment import State
 from remit.entrypoints.worker import run_worker
-from remit.idle import looking
+from remit.idle import IdlePolicy
 from remit.oversight.audit import Verified, verify
 from remit.oversight.health import health
 from remit.oversight.reconcile import reconcile
@@ -75,7 +75,7 @@ async def deployed(
 
 async def test_two_workers_take_what_the_api_queued(deployed: Settings) -> None:
     api, *workers = [assemble(deployed) for _ in range(3)]
-    assert isinstance(api.queue, SqsQueue)
+    assert isinstance(api.delivery.queue, SqsQueue)
     stop = asyncio.Event()
     running = [asyncio.create_task(run_worker(app, stop)) for app in workers]
     payments = [await a_validated(api) for _ in range(5)]
@@ -85,19 +85,22 @@ async def test_two_workers_take_what_the_api_queued(deployed: Settings) -> None:
         for payment in payments:
             while (await current(api, payment)).state is not State.CAPTURED:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        while await api.audit_log.unarchived(1) or await api.outbox.oldest():  # noqa: ASYNC110
+        while await api.audit.log.unarchived(1) or await api.delivery.outbox.oldest():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         stop.set()
         await asyncio.gather(*running)
     assert [found async for found in reconcile(api)] == []
-    assert isinstance(await verify(api.bucket), Verified)
+    assert isinstance(await verify(api.audit.bucket), Verified)
     for app in (api, *workers):
         await app.close()
     counted = {m["MetricName"] for m in boto3.client("cloudwatch").list_metrics()["Metrics"]}
     assert {"payment.captured", "OutboxAge"} <= counted
 
 
-async def test_a_service_that_rests_leaves_its_database_alone_and_wakes_by_itself(
+IDLE = "not asked: this process is idle, and the database may have paused"
+
+
+async def test_an_idle_service_leaves_its_database_alone_until_the_next_payment(
     deployed: Settings,
 ) -> None:
     quick = structs.replace(
@@ -109,7 +112,7 @@ async def test_a_service_that_rests_leaves_its_database_alone_and_wakes_by_itsel
         sweep_interval_seconds=0.05,
     )
     asking = assemble(deployed)
-    assert await asking.outbox.oldest() is None
+    assert await asking.delivery.outbox.oldest() is None
     ours = await connections(asking)
     api, worker = assemble(quick), assemble(quick)
     stop = asyncio.Event()
@@ -117,14 +120,14 @@ async def test_a_service_that_rests_leaves_its_database_alone_and_wakes_by_itsel
     async with asyncio.timeout(90):
         await a_validated(api)
         for _ in range(2):
-            while not (api.is_idle() and worker.is_idle()):  # noqa: ASYNC110
+            while not (api.idle.is_idle and worker.idle.is_idle):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             while await connections(asking) != ours:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-            assert (await health(api)).checks["database"].detail == "not asked: the database rests"
+            assert (await health(api)).checks["database"].detail == IDLE
             assert await connections(asking) == ours
             await a_validated(api)  # which the worker is told of
-            while await asking.outbox.oldest():  # noqa: ASYNC110
+            while await asking.delivery.outbox.oldest():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         stop.set()
         await running
@@ -134,7 +137,7 @@ async def test_a_service_that_rests_leaves_its_database_alone_and_wakes_by_itsel
 
 async def connections(app: App) -> set[int]:
     """Who is connected to the database, as the database knows it."""
-    outbox: Any = app.outbox
+    outbox: Any = app.delivery.outbox
     rows = await outbox._connection.rows(
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'remit'"
     )
@@ -147,13 +150,12 @@ async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) ->
             assemble(structs.replace(deployed, **{name: None}))
 
 
-async def test_a_look_does_not_keep_a_connection_open(database_url: str) -> None:
-    connection = Connection(UrlLogin(database_url), idle_after_seconds=0.1)
+async def test_queries_that_are_no_work_do_not_keep_a_connection_open(database_url: str) -> None:
+    connection = Connection(UrlLogin(database_url), idle=IdlePolicy(0.1))
     assert await connection.value("SELECT 1") == 1
     async with asyncio.timeout(30):
         while connection.is_open:
-            with looking():
-                await connection.value("SELECT 1")
+            await connection.value("SELECT 1")
             await asyncio.sleep(0.02)
     assert await connection.value("SELECT 1") == 1
     await connection.close()

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from remit.adapters.memory.store import MemoryStore
 from remit.adapters.redis.cache import RedisCache
-from remit.assembly.aws import with_redis
 from remit.assembly.service import assemble
 from remit.domain.change import Change, Conflict
 from remit.domain.payment import Payment, State
@@ -48,7 +47,7 @@ ORDER = {
 
 @pytest.fixture
 async def app(cache: EmulatedCache, tmp_path: Path) -> AsyncIterator[App]:
-    made = with_redis(memory_app(tmp_path, settings=redis_settings(cache)))
+    made = memory_app(tmp_path, settings=redis_settings(cache))
     yield made
     await made.close()
 
@@ -57,14 +56,14 @@ async def app(cache: EmulatedCache, tmp_path: Path) -> AsyncIterator[App]:
 def served(cache: EmulatedCache, tmp_path: Path) -> Iterator[Served]:
     """The service on a port, over memory and Redis."""
     settings = redis_settings(cache, port=free_port(), cache_seconds=600.0)
-    with Served(with_redis(memory_app(tmp_path, settings=settings))) as running:
+    with Served(memory_app(tmp_path, settings=settings)) as running:
         yield running
 
 
 def stored(app: App) -> dict[str, Payment]:
     """What the store holds, for tests that alter it behind the cache's back."""
-    assert isinstance(app.reader, MemoryStore)
-    return app.reader.payments
+    assert isinstance(app.database.reader, MemoryStore)
+    return app.database.reader.payments
 
 
 def a_made(served: Served) -> str:
@@ -95,7 +94,7 @@ def test_what_the_cache_shows_is_what_the_store_would_show(served: Served) -> No
     payment_id = a_made(served)
     served.post("/process", {"transaction_id": payment_id})
     payment = stored(served.app)[payment_id]
-    known = served.run(served.app.cache.payment(payment_id))
+    known = served.run(served.app.process_state.cache.payment(payment_id))
     assert known is not None
     assert payment_view(known) == payment_view(payment)
     assert known.state is State.CAPTURED
@@ -114,16 +113,16 @@ def test_nobody_is_shown_a_payment_of_another_merchant_or_mode(served: Served) -
 
 async def test_every_commit_is_in_the_cache_before_it_is_answered(app: App) -> None:
     payment = await a_validated(app)
-    assert await app.cache.payment(payment.id) == payment_summary(payment)
+    assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
     for _ in range(2):
         payment = await current(app, payment)
         renewed = replace(payment, version=payment.version + 1, attempt=payment.attempt + 1)
         assert await app.store.commit(Change(payment=renewed, audit=())) is None
-        assert await app.cache.payment(payment.id) == payment_summary(renewed)
+        assert await app.process_state.cache.payment(payment.id) == payment_summary(renewed)
     captured = await a_processed(app)
-    assert await app.cache.payment(captured.id) == payment_summary(captured)
+    assert await app.process_state.cache.payment(captured.id) == payment_summary(captured)
     await a_refund(app, captured, 40)
-    known = await app.cache.payment(captured.id)
+    known = await app.process_state.cache.payment(captured.id)
     assert known == payment_summary(await current(app, captured))
     assert known is not None
     assert known.refunded_minor == 40
@@ -133,17 +132,19 @@ async def test_a_change_that_was_not_committed_is_not_shown(app: App) -> None:
     payment = await a_validated(app)
     late = replace(payment, version=9, state=State.CAPTURED)
     assert await app.store.commit(Change(payment=late, audit=())) is Conflict.STALE
-    assert await app.cache.payment(payment.id) == payment_summary(payment)
+    assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
 
 
 async def test_a_late_reader_cannot_overwrite_what_is_newer(app: App) -> None:
     first = await a_validated(app)
     last = await current(app, await a_processed(app))
-    await asyncio.gather(*(app.cache.put(replace(last, version=n)) for n in range(9, 0, -1)))
-    known = await app.cache.payment(last.id)
+    await asyncio.gather(
+        *(app.process_state.cache.put(replace(last, version=n)) for n in range(9, 0, -1))
+    )
+    known = await app.process_state.cache.payment(last.id)
     assert known is not None
     assert known.version == 9
-    assert await app.cache.payment(first.id) == payment_summary(first)
+    assert await app.process_state.cache.payment(first.id) == payment_summary(first)
 
 
 async def test_a_late_reader_cannot_bring_back_what_is_old_when_the_newer_is_gone(
@@ -155,10 +156,12 @@ async def test_a_late_reader_cannot_bring_back_what_is_old_when_the_newer_is_gon
     await brief.put(replace(payment, version=2))
     while await brief.payment(payment.id) is not None:  # noqa: ASYNC110 - Redis tells nobody
         await asyncio.sleep(0.001)
-    await app.cache.put(payment)
-    assert await app.cache.payment(payment.id) is None
-    await app.cache.put(replace(payment, version=2))
-    assert await app.cache.payment(payment.id) == payment_summary(replace(payment, version=2))
+    await app.process_state.cache.put(payment)
+    assert await app.process_state.cache.payment(payment.id) is None
+    await app.process_state.cache.put(replace(payment, version=2))
+    assert await app.process_state.cache.payment(payment.id) == payment_summary(
+        replace(payment, version=2)
+    )
     await connection.close()
 
 
@@ -175,7 +178,7 @@ async def test_no_card_and_no_secret_is_in_redis(app: App, cache: EmulatedCache)
     captured = await a_processed(app)
     declined = await a_processed(app, card=DECLINED_CARD)
     await a_refund(app, captured, 10)
-    await app.limiter.take("00000000-0000-7000-8000-000000000001")
+    await app.process_state.limiter.take("00000000-0000-7000-8000-000000000001")
     kept = await current(app, waiting)
     everything = str(cache.everything())
     assert all(payment.id in everything for payment in (waiting, captured, declined))
@@ -211,11 +214,11 @@ def test_only_what_an_answer_shows_is_cached() -> None:
 async def test_decisions_do_not_know_the_cache(app: App, cache: EmulatedCache) -> None:
     payment = await a_validated(app)
     lie = replace(payment, version=99, state=State.CAPTURED, amount_minor=1, captured_minor=1)
-    await app.cache.put(lie)
+    await app.process_state.cache.put(lie)
     outcome = await process(app, caller(), ProcessRequest(payment.id))
     assert isinstance(outcome, Accepted)
     assert (outcome.payment.state, outcome.payment.captured_minor) == (State.CAPTURED, 10_000)
-    assert await app.cache.payment(payment.id) == payment_summary(lie)
+    assert await app.process_state.cache.payment(payment.id) == payment_summary(lie)
     refunded = await a_refund(app, payment, 9_000)
     assert refunded.amount_minor == 9_000
 
@@ -225,9 +228,9 @@ async def test_what_cannot_be_read_is_read_from_the_store(app: App, cache: Emula
     with cache.owner() as owner:
         for nonsense in ("", "nonsense", "{}", '{"id": 1}'):
             owner.set(f"payment:{{{payment.id}}}", nonsense)
-            assert await app.cache.payment(payment.id) is None
-    await app.cache.put(payment)
-    assert await app.cache.payment(payment.id) == payment_summary(payment)
+            assert await app.process_state.cache.payment(payment.id) is None
+    await app.process_state.cache.put(payment)
+    assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
 
 
 async def test_without_redis_nothing_is_known_and_nothing_fails(
@@ -236,11 +239,11 @@ async def test_without_redis_nothing_is_known_and_nothing_fails(
     cache.stop()
     payment = await a_processed(app)
     assert payment.state is State.CAPTURED
-    assert await app.cache.payment(payment.id) is None
+    assert await app.process_state.cache.payment(payment.id) is None
     cache.start()
     clock_of(app).advance(1)
-    while await app.cache.payment(payment.id) is None:
-        await app.cache.put(payment)
+    while await app.process_state.cache.payment(payment.id) is None:
+        await app.process_state.cache.put(payment)
         await asyncio.sleep(0.01)
 
 
@@ -250,17 +253,17 @@ async def test_the_service_is_assembled_with_redis_where_the_settings_name_one(
     settings = redis_settings(cache, database_url=Secret(database_url), data_dir=tmp_path)
     app = assemble(settings)
     payment = await a_processed(app)
-    assert await app.limiter.take("k1") is None
-    await app.sessions.create("Ann", seconds=60)
+    assert await app.process_state.limiter.take("k1") is None
+    await app.process_state.sessions.create("Ann", seconds=60)
     kinds = {key.partition(":")[0] for key in cache.everything()}
     assert kinds == {"payment", "limit", "session"}
-    assert await app.cache.payment(payment.id) == payment_summary(payment)
+    assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
     await app.close()
     for name in set(IN_ELASTICACHE) - {"cache_endpoint"}:
         with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
             assemble(replace(settings, **{name: None}))
     alone = assemble(replace(settings, cache_endpoint=None))
-    assert await alone.cache.ping() is False
+    assert await alone.process_state.cache.ping() is False
     await alone.close()
 
 
@@ -268,7 +271,7 @@ def test_a_payment_is_taken_while_redis_dies(
     cache: EmulatedCache, database_url: str, tmp_path: Path
 ) -> None:
     settings = redis_settings(cache, port=free_port())
-    with Served(with_redis(postgres_app(tmp_path, database_url, settings=settings))) as served:
+    with Served(postgres_app(tmp_path, database_url, settings=settings)) as served:
         payment_id = a_made(served)
         path = f"/payments/{payment_id}"
         assert served.get(path).body["status"] == "validated"

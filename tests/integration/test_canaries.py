@@ -7,7 +7,6 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from remit.oversight.audit import AuditArchiver
 from remit.ports.app import App
 from remit.ports.processor import Instruction
 from remit.settings import Settings
-from tests.builders import clock_of, postgres_app
+from tests.builders import clock_of, postgres_app, rewired
 from tests.integration.served import JSON, Served
 from tests.service import free_port
 
@@ -83,7 +82,7 @@ def test_a_marked_card_is_found_nowhere_but_in_the_vault(
 ) -> None:
     processor = Leaky()
     settings = Settings(port=free_port(), work_max_receives=2)
-    app = replace(
+    app = rewired(
         postgres_app(tmp_path, database_url, settings=settings),
         processor=processor,
         notifications=FileTopic(tmp_path / "notifications.jsonl"),

@@ -170,7 +170,7 @@ def test_a_revoked_key_stops_working_within_its_second(served: Served) -> None:
     key = served.new_key("acme")
     assert served.get("/payments", key).status == 200
     key_id = next(k.id for k in store_of(served.app).api_keys.values() if k.last4 == key[-4:])
-    served.run(served.app.keys.revoke(key_id, served.app.clock()))
+    served.run(served.app.database.api_keys.revoke(key_id, served.app.clock()))
     clock_of(served.app).advance(1.0)
     assert problem(served.get("/payments", key))[0] == 401
 

@@ -11,7 +11,7 @@ import pytest
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.domain.errors import Unavailable
 from remit.settings import Settings
-from tests.builders import DECLINED_CARD, clock_of, memory_app, postgres_app, processor_of
+from tests.builders import DECLINED_CARD, clock_of, memory_app, postgres_app, processor_of, rewired
 from tests.integration.served import Served
 from tests.integration.test_http import ORDER, problem, process, validate
 from tests.service import free_port, wait_until
@@ -45,7 +45,7 @@ def test_a_processor_that_does_not_answer_leaves_it_processing(on_both: Served, 
 def test_a_key_over_its_rate_is_told_when_to_come_back(tmp_path: Path) -> None:
     settings = Settings(port=free_port(), rate_per_second=1, rate_burst=2)
     app = memory_app(tmp_path, settings=settings)
-    with Served(replace(app, limiter=LocalLimiter(app.clock, per_second=1, burst=2))) as served:
+    with Served(rewired(app, limiter=LocalLimiter(app.clock, per_second=1, burst=2))) as served:
         assert [served.get("/payments").status for _ in range(2)] == [200, 200]
         over = served.get("/payments")
         assert problem(over) == (429, "rate_limit_error", "rate_limit")
@@ -80,7 +80,7 @@ def test_a_database_that_cannot_be_reached_is_a_503(tmp_path: Path) -> None:
     settings = Settings(port=free_port())
     nowhere = f"postgresql://remit@127.0.0.1:{free_port()}/remit"
     app = postgres_app(tmp_path, nowhere, settings=settings)
-    with Served(replace(app, keys=memory_app(tmp_path).keys)) as served:
+    with Served(rewired(app, api_keys=memory_app(tmp_path).database.api_keys)) as served:
         for answer in (
             served.post("/validate", ORDER),
             served.post("/validate", {}),
@@ -99,7 +99,7 @@ def test_health_says_what_is_wrong(tmp_path: Path) -> None:
         if down:
             raise Unavailable("The database cannot be reached. Try again.")
 
-    app = replace(memory_app(tmp_path, settings=Settings(port=free_port())), ping=ping)
+    app = rewired(memory_app(tmp_path, settings=Settings(port=free_port())), ping=ping)
     with Served(app) as served:
         well = served.send("GET", "/health", None, {})
         assert (well.status, well.body["status"]) == (200, "healthy")

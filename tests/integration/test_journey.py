@@ -36,5 +36,5 @@ async def test_a_payment_is_validated_processed_and_refunded(app: App) -> None:
     archiver = AuditArchiver(app)
     while await archiver.archive():
         pass
-    assert isinstance(await verify(app.bucket), Verified)
+    assert isinstance(await verify(app.audit.bucket), Verified)
     assert [found async for found in reconcile(app)] == []

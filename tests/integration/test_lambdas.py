@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +21,7 @@ from remit.oversight.api_keys import create_key
 from remit.oversight.audit import Verified, verify
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
-from tests.builders import GOOD_CARD, caller, clock_of, processor_of
+from tests.builders import GOOD_CARD, caller, clock_of, processor_of, rewired
 from tests.contracts.test_aws import settings_of_a_deployment
 from tests.integration.test_http_bad_input import FINE, PROCESS_REFUSED, REFUSED, refusal_of
 from tests.unit.arranged import a_processed, a_validated, current, store_of, told
@@ -170,7 +169,7 @@ async def test_the_stream_delivers_each_message_once(in_memory: App) -> None:
     event = inserted(in_memory)
     function = DeliveryFunction(in_memory)
     assert await function(event) == {"batchItemFailures": []}
-    kinds = [kind for kind, _ in told(in_memory.notifications)]
+    kinds = [kind for kind, _ in told(in_memory.delivery.notifications)]
     assert kinds == ["payment.validated", "payment.captured"]
     assert store_of(in_memory).messages == {}
 
@@ -188,7 +187,7 @@ async def test_the_stream_comes_again_from_the_first_that_failed(in_memory: App)
         async def publish(self, messages: object) -> None:
             raise OSError("down")
 
-    function = DeliveryFunction(replace(in_memory, alerts=Down()))
+    function = DeliveryFunction(rewired(in_memory, alerts=Down()))
     failed = event["Records"][2]["dynamodb"]["SequenceNumber"]
     assert await function(event) == {"batchItemFailures": [{"itemIdentifier": failed}]}
     assert len(store_of(in_memory).messages) == 1
@@ -231,7 +230,7 @@ async def test_the_clock_sweeps_relays_and_seals(in_memory: App) -> None:
     clock_of(in_memory).advance(60)
     found = await DeliveryFunction(in_memory)({"job": "tick"})
     assert found == {"swept": 1, "relayed": 3, "archived": 3, "expired": 0}
-    assert isinstance(await verify(in_memory.bucket), Verified)
+    assert isinstance(await verify(in_memory.audit.bucket), Verified)
 
 
 def metrics(capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:

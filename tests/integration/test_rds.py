@@ -150,11 +150,11 @@ async def test_a_payment_is_taken_and_proven_on_rds(deployed: Settings) -> None:
     assert (payment.state, declined.state) == (State.CAPTURED, State.DECLINED)
     processing = ProcessRequest(payment.id)
     assert isinstance(await process(app, caller(), processing), Replayed)
-    await app.ping()
+    await app.database.ping()
     while await relay(app) or await AuditArchiver(app).archive():
         pass
     assert [found async for found in reconcile(app)] == []
-    assert isinstance(await verify(app.bucket), Verified)
+    assert isinstance(await verify(app.audit.bucket), Verified)
     await app.close()
 
 
@@ -175,7 +175,9 @@ async def test_the_clock_does_what_waits_in_the_queue_and_counts_what_is_dead(
     done = await function({"job": "work"})
     assert (done["worked"], (await current(app, good)).state) == (2, State.CAPTURED)
     assert (await current(app, bad)).state is State.VALIDATED
-    assert [one.message.payment_id for one in await app.failed.dead_letters(10)] == [bad.id]
+    assert [one.message.payment_id for one in await app.delivery.failed.dead_letters(10)] == [
+        bad.id
+    ]
     assert (await function({"job": "work"}))["worked"] == 0
     await app.close()
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from remit.adapters.aws import elasticache
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.adapters.redis.connection import RedisConnection
 from remit.adapters.redis.limiter import PARTS, RedisLimiter
-from remit.assembly.aws import with_redis
 from remit.clock_and_ids import now
 from remit.domain.errors import Unavailable
 from remit.domain.health_state import Check
@@ -36,6 +34,7 @@ from tests.builders import (
     memory_app,
     redis_connection,
     redis_settings,
+    rewired,
 )
 from tests.unit.arranged import told
 
@@ -67,7 +66,7 @@ async def new_limiter(cache: EmulatedCache) -> AsyncIterator[NewLimiter]:
 
 @pytest.fixture
 async def app(cache: EmulatedCache, tmp_path: Path) -> AsyncIterator[App]:
-    made = with_redis(memory_app(tmp_path, settings=redis_settings(cache)))
+    made = memory_app(tmp_path, settings=redis_settings(cache))
     yield made
     await made.close()
 
@@ -227,7 +226,7 @@ async def test_a_primary_that_became_a_replica_is_left_for_another(
 
 
 async def test_the_api_keys_secret_is_in_no_key(app: App, cache: EmulatedCache) -> None:
-    await app.limiter.take("00000000-0000-7000-8000-000000000001")
+    await app.process_state.limiter.take("00000000-0000-7000-8000-000000000001")
     assert list(cache.everything()) == ["limit:00000000-0000-7000-8000-000000000001"]
 
 
@@ -235,8 +234,13 @@ async def test_an_outage_is_alerted_once_each_way_by_two_monitors(
     app: App, cache: EmulatedCache, tmp_path: Path
 ) -> None:
     settings = redis_settings(cache)
-    second = with_redis(replace(memory_app(tmp_path, settings=settings), verdicts=app.verdicts))
-    second = replace(second, clock=app.clock, new_id=app.new_id, alerts=app.alerts)
+    second = rewired(
+        memory_app(tmp_path, settings=settings),
+        health_states=app.database.health_states,
+        clock=app.clock,
+        new_id=app.new_id,
+        alerts=app.delivery.alerts,
+    )
     monitors = [Monitor(app), Monitor(second)]
 
     async def watch(times: int) -> None:
@@ -245,12 +249,12 @@ async def test_an_outage_is_alerted_once_each_way_by_two_monitors(
             clock_of(app).advance(60)
 
     await watch(2)
-    assert told(app.alerts) == []
+    assert told(app.delivery.alerts) == []
     cache.stop()
     await watch(4)
     cache.start()
     await watch(4)
-    assert told(app.alerts) == [
+    assert told(app.delivery.alerts) == [
         ("health.failing", f"cache: {DOWN.detail}"),
         ("health.recovered", "cache"),
     ]

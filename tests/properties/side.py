@@ -3,10 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Literal
 
-from remit.adapters.postgres.delivery import PostgresQueue
+from remit.adapters.postgres.queue import PostgresQueue
 from remit.delivery.relay import consume_batch, delete_expired_records, relay, sweep
 from remit.domain.change import AuditEntry, Change, Message, Topic
 from remit.domain.errors import Unavailable
@@ -15,11 +14,11 @@ from remit.oversight.audit import AuditArchiver, Verified, verify
 from remit.oversight.reconcile import reconcile
 from remit.payments.results import Accepted, Queued, Rejected, Replayed, StepResult
 from remit.ports.app import App
-from tests.builders import clock_of, processor_of
+from tests.builders import clock_of, part_of, processor_of, rewired
 
 When = Literal["before", "after"]
 
-PORTS = ("store", "outbox", "audit_log", "queue", "notifications", "bucket", "vault")
+PORTS = ("store", "outbox", "log", "queue", "notifications", "bucket", "vault")
 CLAIMED = "claimed"
 QUIET_ROUNDS = 60
 
@@ -60,9 +59,9 @@ class Side:
         self.attempts: dict[str, tuple[str, bool]] = {}
         self.audit: list[AuditEntry] = []
         self.faulty: dict[str, Any] = {
-            name: Faulty(getattr(app, name), self._called) for name in PORTS
+            name: Faulty(part_of(app, name), self._called) for name in PORTS
         }
-        self.app = replace(app, **self.faulty)
+        self.app = rewired(app, **self.faulty)
         self.archiver = AuditArchiver(self.app)
 
     def _called(self, name: str, call: Any) -> None:
@@ -121,9 +120,9 @@ class Side:
 
     async def check(self) -> None:
         """What holds after every step, whatever has failed."""
-        assert await self.app.books.unbalanced() is None
-        assert await self.app.books.orphaned() is None
-        async for examined in self.app.books.booked_payments():
+        assert await self.app.database.books.unbalanced() is None
+        assert await self.app.database.books.orphaned() is None
+        async for examined in self.app.database.books.booked_payments():
             p = examined.payment
             assert 0 <= p.captured_minor <= p.authorized_minor <= p.amount_minor
             assert 0 <= examined.refunds_minor <= p.refunded_minor <= p.captured_minor
@@ -166,27 +165,29 @@ class Side:
             payment = await self._stored(payment_id)
             at_processor = await self.app.processor.balance(payment_id)
             assert (at_processor or 0) == payment.captured_minor - payment.refunded_minor
-        verified = await verify(_plain(self.app.bucket))
+        verified = await verify(_plain(self.app.audit.bucket))
         assert isinstance(verified, Verified)
         assert verified.entries == len(self.audit)
         self.check_audit()
 
     async def _end_pauses(self) -> None:
         """A queue in PostgreSQL has the server's clock, which no test advances."""
-        queue = _plain(self.app.queue)
+        queue = _plain(self.app.delivery.queue)
         if isinstance(queue, PostgresQueue):
             await queue._connection.rows("UPDATE queue_messages SET visible_at = now()")
 
     async def _is_quiet(self) -> bool:
-        if await _plain(self.app.outbox).pending(1) or await _plain(self.app.audit_log).unarchived(
+        if await _plain(self.app.delivery.outbox).pending(1) or await _plain(
+            self.app.audit.log
+        ).unarchived(1):
+            return False
+        if await self.app.delivery.failed.failed(1) or await self.app.delivery.failed.dead_letters(
             1
         ):
-            return False
-        if await self.app.failed.failed(1) or await self.app.failed.dead_letters(1):
-            await self.app.failed.redrive(None)
+            await self.app.delivery.failed.redrive(None)
             return False
         payments = [await self._stored(payment_id) for payment_id in self.made]
-        refunds = [r for p in payments for r in await self.app.reader.refunds(p.id)]
+        refunds = [r for p in payments for r in await self.app.database.reader.refunds(p.id)]
         return not any(p.pending for p in payments) and not any(r.due_at for r in refunds)
 
 

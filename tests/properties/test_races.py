@@ -77,9 +77,9 @@ async def test_a_hundred_identical_requests_make_one_payment(app: App) -> None:
         *(validate(app, caller(request_id=f"r{n}"), request, "k1") for n in range(100))
     )
     assert ends(outcomes) == {"Accepted": 1, "Replayed": 99}
-    [payment] = await app.reader.page(PageQuery(merchant_id="acme", mode="test"))
+    [payment] = await app.database.reader.page(PageQuery(merchant_id="acme", mode="test"))
     assert {o.payment.id for o in outcomes if isinstance(o, Replayed)} == {payment.id}
-    assert await app.books.count() == 1
+    assert await app.database.books.count() == 1
 
 
 async def test_a_hundred_identical_requests_charge_once(app: App) -> None:

@@ -2,12 +2,9 @@
 
 from msgspec.structs import replace
 
-from remit.adapters.memory.store import (
-    MemoryBucket,
-    MemoryPublisher,
-    MemoryQueue,
-    MemoryStore,
-)
+from remit.adapters.memory.queue import MemoryQueue
+from remit.adapters.memory.services import MemoryBucket, MemoryPublisher
+from remit.adapters.memory.store import MemoryStore
 from remit.delivery.relay import consume_batch, relay
 from remit.domain.errors import InvalidRequest, RemitError
 from remit.domain.payment import Payment, Refund
@@ -28,8 +25,8 @@ def store_of(app: App) -> MemoryStore:
 
 
 def queue_of(app: App) -> MemoryQueue:
-    assert isinstance(app.queue, MemoryQueue)
-    return app.queue
+    assert isinstance(app.delivery.queue, MemoryQueue)
+    return app.delivery.queue
 
 
 def objects_of(bucket: Bucket) -> dict[str, bytes]:
@@ -106,7 +103,9 @@ async def current_refund(app: App, asked: Refund) -> Refund:
 
 async def history(app: App, payment: Payment) -> list[tuple[str, str]]:
     """The payment's audit trail, as (action, outcome)."""
-    return [(entry.action, entry.outcome) for entry in await app.reader.history(payment.id)]
+    return [
+        (entry.action, entry.outcome) for entry in await app.database.reader.history(payment.id)
+    ]
 
 
 def balances(app: App) -> dict[str, int]:

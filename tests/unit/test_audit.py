@@ -36,86 +36,88 @@ def first(body: bytes, old: bytes, new: bytes) -> bytes:
 
 
 async def test_every_entry_is_sealed_once_and_in_order(app: App) -> None:
-    bodies = [body for key, body in sorted(objects_of(app.bucket).items()) if "segments" in key]
+    bodies = [
+        body for key, body in sorted(objects_of(app.audit.bucket).items()) if "segments" in key
+    ]
     lines = [line for body in bodies for line in body.splitlines()[1:]]
     assert [msgspec.json.decode(line)["id"] for line in lines] == [
         entry.id for entry in store_of(app).audit
     ]
-    verified = await verify(app.bucket)
+    verified = await verify(app.audit.bucket)
     assert isinstance(verified, Verified)
     assert (verified.segments, verified.entries) == (6, 12)
     assert await AuditArchiver(app).archive() == 0
 
 
 async def test_an_empty_trail_holds(in_memory: App) -> None:
-    assert await verify(in_memory.bucket) == Verified(segments=0, entries=0, head="0" * 64)
+    assert await verify(in_memory.audit.bucket) == Verified(segments=0, entries=0, head="0" * 64)
 
 
 @pytest.mark.parametrize("number", [1, 3, 6])
 async def test_a_changed_entry_is_named(app: App, number: int) -> None:
-    objects, key = objects_of(app.bucket), segment_key(number)
+    objects, key = objects_of(app.audit.bucket), segment_key(number)
     objects[key] = first(objects[key], b'"amount_minor":10000', b'"amount_minor":10001')
-    assert await verify(app.bucket) == TamperFound(
+    assert await verify(app.audit.bucket) == TamperFound(
         key=key, problem="the segment is not the one that was sealed"
     )
 
 
 async def test_a_removed_or_doubled_line_is_named(app: App) -> None:
-    objects, key = objects_of(app.bucket), segment_key(2)
+    objects, key = objects_of(app.audit.bucket), segment_key(2)
     whole = objects[key]
     header, one, two = whole.splitlines(keepends=True)
     for lines, there in (([header, one], 1), ([header, one, two, two], 3), ([header], 0)):
         objects[key] = b"".join(lines)
         problem = f"2 entries were sealed and {there} are there"
-        assert await verify(app.bucket) == TamperFound(key=key, problem=problem)
+        assert await verify(app.audit.bucket) == TamperFound(key=key, problem=problem)
     objects[key] = header + two + one
-    assert await verify(app.bucket) == TamperFound(
+    assert await verify(app.audit.bucket) == TamperFound(
         key=key, problem="the segment is not the one that was sealed"
     )
     objects[key] = header + one + b"not json\n"
-    assert await verify(app.bucket) == TamperFound(key=key, problem="a line cannot be read")
+    assert await verify(app.audit.bucket) == TamperFound(key=key, problem="a line cannot be read")
     objects[key] = b""
-    assert await verify(app.bucket) == TamperFound(
+    assert await verify(app.audit.bucket) == TamperFound(
         key=key, problem="the header is not this segment's"
     )
 
 
 @pytest.mark.parametrize("number", [1, 4, 6])
 async def test_a_missing_segment_is_named_even_the_last(app: App, number: int) -> None:
-    del objects_of(app.bucket)[segment_key(number)]
-    assert await verify(app.bucket) == TamperFound(
+    del objects_of(app.audit.bucket)[segment_key(number)]
+    assert await verify(app.audit.bucket) == TamperFound(
         key=segment_key(number), problem="the segment is missing"
     )
 
 
 async def test_a_missing_or_altered_seal_is_named(app: App) -> None:
-    objects, key = objects_of(app.bucket), digest_key(5)
+    objects, key = objects_of(app.audit.bucket), digest_key(5)
     seal = objects.pop(key)
-    assert await verify(app.bucket) == TamperFound(key=key, problem="the seal is missing")
+    assert await verify(app.audit.bucket) == TamperFound(key=key, problem="the seal is missing")
     objects[key] = b"\xff"
-    assert await verify(app.bucket) == TamperFound(key=key, problem="the seal cannot be read")
+    assert await verify(app.audit.bucket) == TamperFound(key=key, problem="the seal cannot be read")
     objects[key] = first(seal, b'"count":2', b'"count":3')
-    assert await verify(app.bucket) == TamperFound(
+    assert await verify(app.audit.bucket) == TamperFound(
         key=segment_key(5), problem="the segment is not the one that was sealed"
     )
 
 
 async def test_segments_that_changed_places_are_named(app: App) -> None:
-    objects = objects_of(app.bucket)
+    objects = objects_of(app.audit.bucket)
     for make in (segment_key, digest_key):
         objects[make(2)], objects[make(3)] = objects[make(3)], objects[make(2)]
-    assert await verify(app.bucket) == TamperFound(
+    assert await verify(app.audit.bucket) == TamperFound(
         key=segment_key(2), problem="the header is not this segment's"
     )
 
 
 async def test_a_segment_resealed_without_the_rest_breaks_the_next(app: App) -> None:
-    objects = objects_of(app.bucket)
+    objects = objects_of(app.audit.bucket)
     forged = first(objects[segment_key(2)], b'"amount_minor":10000', b'"amount_minor":1')
     objects[segment_key(2)] = forged
     seal = {"segment": 2, "sha256": hashlib.sha256(forged).hexdigest(), "count": 2}
     objects[digest_key(2)] = msgspec.json.encode(seal)
-    assert await verify(app.bucket) == TamperFound(
+    assert await verify(app.audit.bucket) == TamperFound(
         key=segment_key(3), problem="the segment does not follow the one before it"
     )
 
@@ -127,7 +129,7 @@ async def test_sealers_at_once_seal_each_entry_once(new_app: AppFactory) -> None
         await a_processed(app)
         await asyncio.gather(*(archiver.archive() for archiver in sealers))
     await asyncio.gather(*(seal_all(app) for _ in range(3)))
-    verified = await verify(app.bucket)
+    verified = await verify(app.audit.bucket)
     assert isinstance(verified, Verified)
     assert verified.entries == len(store_of(app).audit) == 15
 
@@ -135,20 +137,20 @@ async def test_sealers_at_once_seal_each_entry_once(new_app: AppFactory) -> None
 async def test_what_a_dead_sealer_left_is_finished_by_the_next(app: App) -> None:
     # It died after storing the segment: no seal, and its entries are not marked.
     store = store_of(app)
-    del objects_of(app.bucket)[digest_key(6)]
+    del objects_of(app.audit.bucket)[digest_key(6)]
     store.segments = {entry: number for entry, number in store.segments.items() if number != 6}
     await a_processed(app)
     await seal_all(app)
-    verified = await verify(app.bucket)
+    verified = await verify(app.audit.bucket)
     assert isinstance(verified, Verified)
     assert verified.entries == len(store.audit) == 15
 
 
 async def test_a_number_that_was_cut_off_is_never_used_again(app: App) -> None:
     for make in (segment_key, digest_key):
-        del objects_of(app.bucket)[make(6)]
+        del objects_of(app.audit.bucket)[make(6)]
     await a_processed(app)
     await seal_all(app)
-    assert await verify(app.bucket) == TamperFound(
+    assert await verify(app.audit.bucket) == TamperFound(
         key=segment_key(6), problem="the segment is missing"
     )

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from remit.adapters.memory.store import MemoryQueue
+from remit.adapters.memory.queue import MemoryQueue
 from remit.delivery.consumer import Consumer
 from remit.delivery.relay import relay
 from remit.domain.change import UNREADABLE, Message
@@ -19,7 +18,7 @@ from remit.ports.app import App
 from remit.ports.delivery import ReceivedMessage
 from remit.ports.processor import Instruction
 from remit.settings import Settings
-from tests.builders import AppFactory, caller, clock_of, processor_of
+from tests.builders import AppFactory, caller, clock_of, processor_of, rewired
 from tests.unit.arranged import a_validated, current, queue_of
 
 SLOW = "6.66"
@@ -99,7 +98,7 @@ class Recorded:
 def watched(new_app: AppFactory, **settings: Any) -> tuple[App, Watched, Recorded]:
     app = new_app(settings=Settings(relay_interval_seconds=0.001, **settings))
     processor, queue = Watched(app), Recorded(queue_of(app))
-    return replace(app, processor=processor, queue=queue), processor, queue
+    return rewired(app, processor=processor, queue=queue), processor, queue
 
 
 async def an_enqueued(app: App, amount: str = "100.00") -> Payment:
@@ -260,7 +259,7 @@ async def test_what_nobody_can_read_fails_and_is_buried_and_counted(new_app: App
     app, _, queue = watched(new_app, work_max_receives=3)
     payment = await a_validated(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
-    [message] = [m for m in await app.outbox.pending(10) if m.kind == "process"]
+    [message] = [m for m in await app.delivery.outbox.pending(10) if m.kind == "process"]
     await queue.send([structs.replace(message, kind=UNREADABLE)])
     async with Running(app):
         await until(is_buried, queue)

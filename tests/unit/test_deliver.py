@@ -123,23 +123,23 @@ async def test_work_that_keeps_failing_becomes_a_dead_letter_and_is_redriven_onc
     processor_of(app).down = True
     for receives in (1, 2):
         assert await consume_batch(app) == 1
-        [failed] = await app.failed.failed(10)
+        [failed] = await app.delivery.failed.failed(10)
         assert (failed.receives, failed.last_error) == (
             receives,
             "processor_unavailable: The processor cannot be reached. Try again.",
         )
-        assert await app.failed.dead_letters(10) == []
+        assert await app.delivery.failed.dead_letters(10) == []
     await consume_batch(app)
     assert await consume_batch(app) == 0
-    [dead] = await app.failed.dead_letters(10)
+    [dead] = await app.delivery.failed.dead_letters(10)
     assert dead.message.payment_id == payment.id
     assert (await current(app, payment)).state is State.VALIDATED
 
     processor_of(app).down = False
-    assert await app.failed.redrive("no-such-message") == 0
-    assert await app.failed.redrive(dead.message.id) == 1
-    assert await app.failed.redrive(dead.message.id) == 0
-    assert await app.failed.dead_letters(10) == []
+    assert await app.delivery.failed.redrive("no-such-message") == 0
+    assert await app.delivery.failed.redrive(dead.message.id) == 1
+    assert await app.delivery.failed.redrive(dead.message.id) == 0
+    assert await app.delivery.failed.dead_letters(10) == []
     await deliver_all(app)
     assert (await current(app, payment)).state is State.CAPTURED
     assert balances(app)["test/merchant/acme"] == -10_000
@@ -162,7 +162,7 @@ async def test_a_poisonous_message_does_not_stop_the_others(in_memory: App) -> N
     await relay(in_memory)
     assert await consume_batch(in_memory) == 2
     assert (await current(in_memory, payment)).state is State.CAPTURED
-    [failed] = await in_memory.failed.failed(10)
+    [failed] = await in_memory.delivery.failed.failed(10)
     assert failed.message.payment_id == broken.id
 
 
@@ -202,7 +202,7 @@ async def test_a_payment_in_progress_is_tried_again_later(in_memory: App) -> Non
     processor_of(in_memory).faults.append("timeout")
     accepted(await process(in_memory, caller(), ProcessRequest(payment.id)))
     await consume_batch(in_memory)
-    [failed] = await in_memory.failed.failed(10)
+    [failed] = await in_memory.delivery.failed.failed(10)
     assert failed.last_error == "payment_invalid_state: The payment is being processed."
 
 
@@ -328,11 +328,11 @@ async def test_each_message_reaches_its_topic_once(in_memory: App) -> None:
     await in_memory.store.commit(Change(audit=(), messages=(alert,)))
     assert len(await relay(in_memory)) == 3
     assert await relay(in_memory) == []
-    assert told(in_memory.notifications) == [
+    assert told(in_memory.delivery.notifications) == [
         ("payment.validated", None),
         ("payment.captured", None),
     ]
-    assert told(in_memory.alerts) == [("ledger.unbalanced", "t1")]
+    assert told(in_memory.delivery.alerts) == [("ledger.unbalanced", "t1")]
     assert queue_of(in_memory).waiting == {}
 
 
@@ -345,7 +345,7 @@ async def test_every_new_status_is_notified(in_memory: App) -> None:
     canceled = await a_validated(in_memory)
     await cancel(in_memory, caller(), canceled.id)
     await relay(in_memory)
-    assert [kind for kind, _ in told(in_memory.notifications)] == [
+    assert [kind for kind, _ in told(in_memory.delivery.notifications)] == [
         "payment.validated",
         "payment.declined",
         "payment.validated",

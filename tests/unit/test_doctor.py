@@ -114,5 +114,5 @@ def alter(objects: dict[str, bytes]) -> None:
 async def test_a_trail_that_was_cut_or_altered_is_named(
     in_memory: App, payment: Payment, damage: Callable[[dict[str, bytes]], None], record: str
 ) -> None:
-    damage(objects_of(in_memory.bucket))
+    damage(objects_of(in_memory.audit.bucket))
     assert await found(in_memory) == [("audit", record)]

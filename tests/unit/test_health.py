@@ -1,11 +1,10 @@
 """What is well and what is not, and one alert for each change of state."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
-from remit.adapters.memory.store import MemoryHealthStates
+from remit.adapters.memory.services import MemoryHealthStates
 from remit.delivery.relay import consume_batch, relay
 from remit.domain.errors import Unavailable
 from remit.domain.health_state import Check, HealthState
@@ -13,7 +12,7 @@ from remit.oversight.health import Monitor, health
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings
-from tests.builders import AppFactory, caller, clock_of, processor_of
+from tests.builders import AppFactory, caller, clock_of, processor_of, rewired
 from tests.unit.arranged import a_processed, a_validated, deliver_all, queue_of, told
 
 
@@ -37,7 +36,7 @@ def database() -> Database:
 
 @pytest.fixture
 def app(new_app: AppFactory, database: Database) -> App:
-    return replace(new_app(settings=Settings(work_max_receives=1)), ping=database)
+    return rewired(new_app(settings=Settings(work_max_receives=1)), ping=database)
 
 
 async def failing(app: App) -> dict[str, str | None]:
@@ -96,7 +95,7 @@ async def a_dead_letter(app: App) -> None:
 async def test_each_change_is_alerted_once(app: App, database: Database) -> None:
     monitor = Monitor(app)
     await monitor.watch()
-    assert told(app.alerts) == []
+    assert told(app.delivery.alerts) == []
     database.mood = "down"
     for _ in range(3):
         await monitor.watch()
@@ -105,7 +104,7 @@ async def test_each_change_is_alerted_once(app: App, database: Database) -> None
     database.mood = "well"
     for _ in range(3):
         await monitor.watch()
-    assert told(app.alerts) == [
+    assert told(app.delivery.alerts) == [
         ("health.failing", "database: The database cannot be reached. Try again."),
         ("health.failing", "dead_letters: 1 dead letters"),
         ("health.recovered", "database"),
@@ -115,7 +114,7 @@ async def test_each_change_is_alerted_once(app: App, database: Database) -> None
 async def test_what_is_wrong_at_the_start_is_alerted(app: App, database: Database) -> None:
     database.mood = "down"
     await Monitor(app).watch()
-    assert [kind for kind, _ in told(app.alerts)] == ["health.failing"]
+    assert [kind for kind, _ in told(app.delivery.alerts)] == ["health.failing"]
 
 
 async def test_an_alert_is_sent_once_however_often_the_monitor_starts(
@@ -125,14 +124,14 @@ async def test_an_alert_is_sent_once_however_often_the_monitor_starts(
         database.mood = mood
         await Monitor(app).watch()
         clock_of(app).advance(60)
-    kinds = [kind for kind, _ in told(app.alerts)]
+    kinds = [kind for kind, _ in told(app.delivery.alerts)]
     assert kinds == ["health.failing", "health.recovered"]
 
 
 async def test_two_monitors_at_once_alert_once(app: App, database: Database) -> None:
     database.mood = "down"
     await asyncio.gather(*(Monitor(app).watch() for _ in range(5)))
-    assert len(told(app.alerts)) == 1
+    assert len(told(app.delivery.alerts)) == 1
 
 
 async def test_an_alert_that_was_not_sent_is_sent_by_the_next_monitor(
@@ -144,13 +143,13 @@ async def test_an_alert_that_was_not_sent_is_sent_by_the_next_monitor(
 
     database.mood = "down"
     with pytest.raises(Unavailable):
-        await Monitor(replace(app, alerts=Down())).watch()
+        await Monitor(rewired(app, alerts=Down())).watch()
     await Monitor(app).watch()
-    assert told(app.alerts) == []
+    assert told(app.delivery.alerts) == []
     clock_of(app).advance(31)
     for _ in range(2):
         await Monitor(app).watch()
-    assert [kind for kind, _ in told(app.alerts)] == ["health.failing"]
+    assert [kind for kind, _ in told(app.delivery.alerts)] == ["health.failing"]
 
 
 async def test_a_store_that_is_down_is_alerted_once_and_its_return_too(
@@ -165,13 +164,13 @@ async def test_a_store_that_is_down_is_alerted_once_and_its_return_too(
             await database()
             return await super().record(verdict)
 
-    app = replace(app, verdicts=Forgetful())
+    app = rewired(app, health_states=Forgetful())
     monitor = Monitor(app)
     for mood in ("well", "down", "down", "well", "well"):
         database.mood = mood
         await monitor.watch()
         clock_of(app).advance(5)
-    assert [kind for kind, _ in told(app.alerts)] == ["health.failing", "health.recovered"]
+    assert [kind for kind, _ in told(app.delivery.alerts)] == ["health.failing", "health.recovered"]
 
 
 async def test_what_the_monitor_measures_is_in_the_answer_until_it_is_old(app: App) -> None:
@@ -180,7 +179,7 @@ async def test_what_the_monitor_measures_is_in_the_answer_until_it_is_old(app: A
     async def measures() -> dict[str, Check]:
         return {"api-errors": errors, "api-latency": Check(ok=True)}
 
-    app = replace(app, measures=measures)
+    app = rewired(app, measures=measures)
     assert (await health(app)).checks["monitor"].detail == "has not looked yet"
     assert (await Monitor(app).watch()).status == "unhealthy"
     assert await failing(app) == {"monitor": "api-errors: 12, and 10 is the most"}
@@ -190,12 +189,12 @@ async def test_what_the_monitor_measures_is_in_the_answer_until_it_is_old(app: A
     errors = Check(ok=True)
     await Monitor(app).watch()
     assert (await health(app)).checks["monitor"] == Check(ok=True, detail="looked 0 s ago")
-    assert [kind for kind, _ in told(app.alerts)] == ["health.failing", "health.recovered"]
+    assert [kind for kind, _ in told(app.delivery.alerts)] == ["health.failing", "health.recovered"]
 
 
 async def test_metrics_that_cannot_be_read_are_a_failure_of_their_own(app: App) -> None:
     async def measures() -> dict[str, Check]:
         raise Unavailable("AWS cannot be reached. Try again.")
 
-    seen = await Monitor(replace(app, measures=measures)).watch()
+    seen = await Monitor(rewired(app, measures=measures)).watch()
     assert seen.checks["metrics"] == Check(ok=False, detail="AWS cannot be reached. Try again.")

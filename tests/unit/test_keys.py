@@ -86,7 +86,7 @@ async def test_a_revoked_key_stops_within_the_cache_time(new_app: AppFactory) ->
     made = await a_key(app)
     authenticate = Authenticator(app)
     await authenticate(made.secret, "req")
-    assert await app.keys.revoke(made.key.id, clock_of(app).now)
+    assert await app.database.api_keys.revoke(made.key.id, clock_of(app).now)
     clock_of(app).advance(4.9)
     await authenticate(made.secret, "req")
     clock_of(app).advance(0.1)
@@ -101,7 +101,7 @@ async def test_being_used_does_not_keep_a_revoked_key_alive(in_memory: App) -> N
     made = await a_key(in_memory)
     authenticate = Authenticator(in_memory)
     await authenticate(made.secret, "req")
-    await in_memory.keys.revoke(made.key.id, clock_of(in_memory).now)
+    await in_memory.database.api_keys.revoke(made.key.id, clock_of(in_memory).now)
     for _ in range(9):
         clock_of(in_memory).advance(0.1)
         await authenticate(made.secret, "req")
@@ -112,7 +112,7 @@ async def test_being_used_does_not_keep_a_revoked_key_alive(in_memory: App) -> N
 
 async def test_another_key_of_the_merchant_outlives_the_revoked_one(in_memory: App) -> None:
     lost, kept = await a_key(in_memory), await a_key(in_memory)
-    await in_memory.keys.revoke(lost.key.id, clock_of(in_memory).now)
+    await in_memory.database.api_keys.revoke(lost.key.id, clock_of(in_memory).now)
     assert (await Authenticator(in_memory)(kept.secret, "req")).merchant_id == "acme"
 
 

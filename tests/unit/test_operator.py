@@ -223,9 +223,13 @@ def settings(**more: str | None) -> Settings:
 
 async def test_an_operators_machine_asks_a_task_for_keys_and_sqs_for_failed_work() -> None:
     app = assemble(settings())
-    assert isinstance(app.keys, OperatorApiKeys)
-    assert isinstance(app.failed, SqsQueue)
-    for refused in (app.reader.refunds("x"), app.books.count(), app.queue.receive(1)):
+    assert isinstance(app.database.api_keys, OperatorApiKeys)
+    assert isinstance(app.delivery.failed, SqsQueue)
+    for refused in (
+        app.database.reader.refunds("x"),
+        app.database.books.count(),
+        app.delivery.queue.receive(1),
+    ):
         with pytest.raises(Unavailable, match=UNREACHABLE):
             await refused
 

@@ -1,11 +1,10 @@
-"""The worker as a process: its jobs, what it counts, whether it lives, and when it rests."""
+"""The worker as a process: its jobs, what it counts, whether it lives, and when it is idle."""
 
 import asyncio
 import http.client
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -18,12 +17,13 @@ from remit.domain.health_state import Check
 from remit.domain.payment import State
 from remit.entrypoints.healthcheck import is_live
 from remit.entrypoints.liveness import Progress, serve_liveness
-from remit.entrypoints.worker import IdleTimer, run_worker
+from remit.entrypoints.worker import run_worker
+from remit.idle import IdlePolicy
 from remit.oversight.health import Monitor
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings
-from tests.builders import AppFactory, caller, clock_of
+from tests.builders import AppFactory, caller, clock_of, rewired
 from tests.unit.arranged import a_processed, a_validated, current, queue_of, store_of, tamper
 
 QUICK = Settings(
@@ -60,9 +60,9 @@ async def until(is_so: Callable[[], bool]) -> None:
 class Running:
     """A worker for as long as the block lasts."""
 
-    def __init__(self, app: App, **more: Progress | IdleTimer) -> None:
+    def __init__(self, app: App, progress: Progress | None = None) -> None:
         self._stop = asyncio.Event()
-        self._task = asyncio.create_task(run_worker(app, self._stop, **more))  # type: ignore[arg-type]
+        self._task = asyncio.create_task(run_worker(app, self._stop, progress=progress))
 
     async def __aenter__(self) -> None:
         await asyncio.sleep(0)
@@ -75,7 +75,7 @@ class Running:
 
 async def test_all_that_was_counted_is_handed_on_at_the_end(new_app: AppFactory) -> None:
     metrics = Tallied()
-    app = replace(new_app(settings=QUICK), metrics=metrics)
+    app = rewired(new_app(settings=QUICK), metrics=metrics)
     payment = await a_validated(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
     async with Running(app):
@@ -93,7 +93,7 @@ async def test_the_clock_has_the_books_proven_and_what_is_found_counted(
     new_app: AppFactory,
 ) -> None:
     metrics = Tallied()
-    app = replace(new_app(settings=QUICK), metrics=metrics)
+    app = rewired(new_app(settings=QUICK), metrics=metrics)
     payment = await a_processed(app)
     tamper(app, payment, captured_minor=1)
     body = {
@@ -109,23 +109,23 @@ async def test_the_clock_has_the_books_proven_and_what_is_found_counted(
     assert "Discrepancies" in metrics.counted
 
 
-async def test_what_was_counted_before_a_rest_is_handed_on_in_it(
+async def test_what_was_counted_is_written_while_the_worker_is_idle(
     new_app: AppFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("remit.entrypoints.worker.METRICS_INTERVAL_SECONDS", 0.01)
-    metrics, rest = Tallied(), IdleTimer(0.001)
-    app = replace(new_app(settings=QUICK), metrics=metrics)
-    async with Running(app, rest=rest):
-        await until(lambda: rest.is_due)
+    metrics, idle = Tallied(), IdlePolicy(0.001)
+    app = rewired(new_app(settings=QUICK), metrics=metrics)
+    async with Running(rewired(app, idle=idle)):
+        await until(lambda: idle.is_idle)
         metrics.count("payment.captured")
         await until(lambda: "payment.captured" in metrics.written)
 
 
 async def test_a_failed_step_is_counted(new_app: AppFactory) -> None:
     metrics = Tallied()
-    app = replace(new_app(settings=QUICK), metrics=metrics)
+    app = rewired(new_app(settings=QUICK), metrics=metrics)
     [message] = [a_wake(app)]
-    await app.queue.send([msgspec.structs.replace(message, kind="dance")])
+    await app.delivery.queue.send([msgspec.structs.replace(message, kind="dance")])
     async with Running(app):
         await until(lambda: bool(queue_of(app).buried))
     assert metrics.written["MessagesFailed"] == app.settings.work_max_receives
@@ -151,7 +151,7 @@ async def test_measures_that_cost_money_are_taken_once_in_their_time(in_memory: 
             raise Unavailable("AWS cannot be reached. Try again.")
         return {"api-errors": Check(ok=True)}
 
-    monitor = Monitor(replace(in_memory, measures=measures), measures_hold=timedelta(minutes=1))
+    monitor = Monitor(rewired(in_memory, measures=measures), measures_hold=timedelta(minutes=1))
     seen = []
     for _ in range(26):
         seen.append(set((await monitor.watch()).checks) - {"database", "delivery", "dead_letters"})
@@ -188,7 +188,7 @@ async def test_a_worker_whose_job_hangs_does_not_live(
 ) -> None:
     class Hanging:
         def __init__(self, app: App) -> None:
-            self.inner = app.outbox
+            self.inner = app.delivery.outbox
             self.go = asyncio.Event()
 
         async def pending(self, limit: int) -> list[Message]:
@@ -201,7 +201,7 @@ async def test_a_worker_whose_job_hangs_does_not_live(
     app = new_app(settings=msgspec.structs.replace(QUICK, worker_port=unused_tcp_port))
     outbox = Hanging(app)
     progress = Progress(hung_seconds=1.0)
-    async with Running(replace(app, outbox=outbox), progress=progress):  # type: ignore[arg-type]
+    async with Running(rewired(app, outbox=outbox), progress=progress):
         async with asyncio.timeout(30):
             while not await asyncio.to_thread(is_live, unused_tcp_port):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -227,20 +227,20 @@ async def test_what_is_no_request_is_no_harm(new_app: AppFactory) -> None:
         assert await asked(port) == (200, "live")
 
 
-async def test_a_worker_rests_when_nothing_happens_and_goes_on_when_it_hears_something(
+async def test_an_idle_worker_leaves_the_outbox_alone_until_a_message_wakes_it(
     new_app: AppFactory,
 ) -> None:
     app = new_app(settings=QUICK)
-    rest = IdleTimer(0.05)
-    async with Running(app, rest=rest):
-        await until(lambda: rest.is_due)
+    idle = IdlePolicy(0.05)
+    async with Running(rewired(app, idle=idle)):
+        await until(lambda: idle.is_idle)
         await asyncio.sleep(0.05)
         looks = count_looks(app)
         await a_validated(app)
         await asyncio.sleep(0.05)
         assert looks == [0]
         assert len(store_of(app).messages) == 1
-        await app.queue.send([a_wake(app)])
+        await app.delivery.queue.send([a_wake(app)])
         await until(lambda: not store_of(app).messages)
 
 
@@ -256,10 +256,10 @@ def count_looks(app: App) -> list[int]:
     return looks
 
 
-async def test_a_worker_that_rests_looks_now_and_then(new_app: AppFactory) -> None:
+async def test_an_idle_worker_looks_for_work_now_and_then(new_app: AppFactory) -> None:
     app = new_app(settings=QUICK)
-    rest = IdleTimer(0.01, look_seconds=0.02)
-    async with Running(app, rest=rest):
-        await until(lambda: rest.is_due)
+    idle = IdlePolicy(0.01, wake_up_seconds=0.02)
+    async with Running(rewired(app, idle=idle)):
+        await until(lambda: idle.is_idle)
         await a_validated(app)
         await until(lambda: not store_of(app).messages)

@@ -1,54 +1,27 @@
-"""Assembles what is common: everything on PostgreSQL, and what each process has for itself."""
+"""Everything that is committed in PostgreSQL, wherever it runs."""
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from remit.adapters.memory.cache import NoCache
-from remit.adapters.memory.limiter import LocalLimiter
-from remit.adapters.memory.sessions import MemorySessions
-from remit.adapters.processors.simulated.processor import SimulatedProcessor, SimulatorStore
-from remit.clock_and_ids import new_id, new_secret, now
-from remit.domain.health_state import Check
-from remit.ports.app import App
-from remit.ports.audit import Bucket
-from remit.ports.delivery import Publisher
-from remit.ports.monitoring import Metrics
-from remit.ports.process_state import Cache, Limiter, Sessions
-from remit.ports.vault import Vault
+from remit.assembly.parts import DatabaseAdapters, Process
+from remit.clock_and_ids import new_id
+from remit.ports.store import OnCommit
 from remit.settings import Settings
 
 if TYPE_CHECKING:
-    from remit.adapters.postgres.connection import Connection, Login
+    from remit.adapters.postgres.connection import Connection, Login, Span
+    from remit.adapters.postgres.queue import PostgresQueue
 
-AUDIT_TIMEOUT_SECONDS = 3_600.0
-"""For one question about the whole of the books."""
-
-
-class CloudServices(NamedTuple):
-    """What a topology has around its database."""
-
-    notifications: Publisher
-    alerts: Publisher
-    bucket: Bucket
-    vault: Vault
-    measures: Callable[[], Awaitable[Mapping[str, Check]]]
-    metrics: Metrics
+RECONCILE_TIMEOUT_SECONDS = 3_600.0
+"""For one query over the whole of the books."""
 
 
-class ProcessState(NamedTuple):
-    """What the processes of a service share where there is Redis, and else have each their own."""
+class Connections(NamedTuple):
+    """One for each kind of work. Where one request is answered at a time, one serves for all."""
 
-    limiter: Limiter
-    cache: Cache
-    sessions: Sessions
-
-
-def in_process(settings: Settings) -> ProcessState:
-    return ProcessState(
-        limiter=LocalLimiter(now, per_second=settings.rate_per_second, burst=settings.rate_burst),
-        cache=NoCache(),
-        sessions=MemorySessions(now, new_secret),
-    )
+    writing: "Connection"
+    reading: "Connection"
+    delivery: "Connection"
+    reconciling: "Connection"
 
 
 def database_login(settings: Settings) -> "Login":
@@ -62,72 +35,75 @@ def database_login(settings: Settings) -> "Login":
         return SecretLogin(
             LazyClient("secretsmanager"),
             secret_arn=settings.database_secret_arn,
-            endpoint=settings.needed("database_endpoint"),
+            endpoint=settings.require("database_endpoint"),
             database=settings.database_name,
             ca=settings.database_ca,
         )
-    return UrlLogin(settings.needed("database_url"))
+    return UrlLogin(settings.require("database_url"))
+
+
+def connections(
+    process: Process, *, span: "Span | None" = None, shared: bool = False
+) -> Connections:
+    """Connections to the database that the settings name; `shared` is one for all but reconciling,
+    for a process that does one thing at a time.
+    """
+    from contextlib import nullcontext
+
+    from remit.adapters.postgres.connection import Connection
+
+    login = database_login(process.settings)
+
+    def make() -> Connection:
+        return Connection(login, by_index=True, span=span or nullcontext, idle=process.idle)
+
+    first = make()
+    reconciling = Connection(login, timeout_seconds=RECONCILE_TIMEOUT_SECONDS, idle=process.idle)
+    if shared:
+        return Connections(first, first, first, reconciling)
+    return Connections(first, make(), make(), reconciling)
 
 
 def on_postgres(
-    settings: Settings,
-    around: CloudServices,
-    memory: SimulatorStore,
-    login: "Login",
-    writing: "Connection",
-    reading: "Connection",
-    delivery: "Connection",
-) -> App:
-    """Everything that is committed in PostgreSQL, the queue of work too."""
+    process: Process, connections: Connections, *on_commit: OnCommit
+) -> DatabaseAdapters:
+    """The ports that PostgreSQL fills. `on_commit` is called beside the process's own."""
+    from remit.adapters.postgres.api_keys import PostgresApiKeys
     from remit.adapters.postgres.books import PostgresBooks
-    from remit.adapters.postgres.connection import Connection
-    from remit.adapters.postgres.delivery import (
-        PostgresApiKeys,
-        PostgresHealthStates,
-        PostgresOutbox,
-        PostgresQueue,
-    )
+    from remit.adapters.postgres.health_states import PostgresHealthStates
+    from remit.adapters.postgres.outbox import PostgresOutbox
     from remit.adapters.postgres.store import PostgresStore
 
-    store = PostgresStore(writing, reading)
-    quiet = settings.idle_after_seconds
-    auditing = Connection(login, timeout_seconds=AUDIT_TIMEOUT_SECONDS, idle_after_seconds=quiet)
-    connections = (writing, reading, delivery, auditing)
-    outbox = PostgresOutbox(delivery, holder=new_id(), lease_seconds=settings.lease_seconds)
-    queue = PostgresQueue(
-        delivery,
-        new_id,
-        max_receives=settings.work_max_receives,
-        visibility_seconds=settings.work_visibility_seconds,
-        retry_seconds=settings.work_retry_seconds,
+    outbox = PostgresOutbox(
+        connections.delivery, holder=new_id(), lease_seconds=process.settings.lease_seconds
     )
 
     async def close() -> None:
         await outbox.release()
-        for connection in connections:
+        for connection in dict.fromkeys(connections):
             await connection.close()
 
-    def is_idle() -> bool:
-        return quiet is not None and not any(connection.is_open for connection in connections)
-
-    return App(
-        settings=settings,
-        clock=now,
-        new_id=new_id,
-        store=store,
-        reader=store,
-        books=PostgresBooks(auditing),
-        keys=PostgresApiKeys(delivery),
+    return DatabaseAdapters(
+        store=PostgresStore(
+            connections.writing, connections.reading, on_commit=(*process.on_commit, *on_commit)
+        ),
+        books=PostgresBooks(connections.reconciling),
+        api_keys=PostgresApiKeys(connections.delivery),
         outbox=outbox,
-        audit_log=outbox,
-        retention=outbox,
-        verdicts=PostgresHealthStates(delivery),
-        queue=queue,
-        failed=queue,
-        processor=SimulatedProcessor(memory, settings),
-        ping=store.ping,
+        health_states=PostgresHealthStates(connections.delivery),
         close=close,
-        is_idle=is_idle,
-        **around._asdict(),
-        **in_process(settings)._asdict(),
+    )
+
+
+def postgres_queue(process: Process, connection: "Connection") -> "PostgresQueue":
+    """The work queue where there is no SQS."""
+    from remit.adapters.postgres.queue import PostgresQueue
+
+    settings = process.settings
+    return PostgresQueue(
+        connection,
+        process.new_id,
+        max_receives=settings.work_max_receives,
+        visibility_seconds=settings.work_visibility_seconds,
+        retry_seconds=settings.work_retry_seconds,
     )

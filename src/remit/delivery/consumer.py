@@ -66,7 +66,7 @@ class Consumer:
                 continue
             pause = settings.relay_interval_seconds
             try:
-                deliveries = await self._app.queue.receive(free)
+                deliveries = await self._app.delivery.queue.receive(free)
             except Exception:
                 log.exception("job_failed", job="work")
                 deliveries, pause = [], max(pause, FAILURE_PAUSE_SECONDS)
@@ -100,7 +100,7 @@ class Consumer:
 
     async def _hand_back(self, delivery: ReceivedMessage) -> None:
         try:
-            await self._app.queue.extend(delivery, 0)
+            await self._app.delivery.queue.extend(delivery, 0)
         except Exception:
             log.exception("message_left", message_id=delivery.message.id)
 
@@ -127,7 +127,7 @@ class Consumer:
             except TimeoutError:
                 wait = visibility_seconds / 2
                 try:
-                    await self._app.queue.extend(delivery, visibility_seconds)
+                    await self._app.delivery.queue.extend(delivery, visibility_seconds)
                 except Exception:
                     log.exception("message_not_extended", message_id=delivery.message.id)
                     wait = min(wait, FAILURE_PAUSE_SECONDS)

@@ -31,13 +31,13 @@ log = structlog.get_logger("deliver")
 
 async def relay(app: App) -> list[Message]:
     """Sends the oldest waiting messages to where they go, then marks them sent; which ones."""
-    messages = await app.outbox.pending(app.settings.relay_batch)
+    messages = await app.delivery.outbox.pending(app.settings.relay_batch)
     if messages:
         async with _held(app):
             for topic in Topic:
                 if chosen := [message for message in messages if message.topic is topic]:
                     await send(app, topic, chosen)
-            await app.outbox.sent([message.id for message in messages])
+            await app.delivery.outbox.sent([message.id for message in messages])
     return messages
 
 
@@ -49,7 +49,7 @@ async def _held(app: App) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(app.settings.lease_seconds / 3)
             try:
-                await app.outbox.renew()
+                await app.delivery.outbox.renew()
             except Unavailable as error:
                 log.warning("lease_not_renewed", error=error.code)
 
@@ -63,18 +63,18 @@ async def _held(app: App) -> AsyncIterator[None]:
 async def send(app: App, topic: Topic, messages: Sequence[Message]) -> None:
     match topic:
         case Topic.WORK:
-            await app.queue.send(messages)
+            await app.delivery.queue.send(messages)
         case Topic.NOTIFICATIONS:
-            await app.notifications.publish(messages)
+            await app.delivery.notifications.publish(messages)
         case Topic.ALERTS:
-            await app.alerts.publish(messages)
+            await app.delivery.alerts.publish(messages)
         case _:
             assert_never(topic)
 
 
 async def consume_batch(app: App) -> int:
     """Receives one batch of work and takes each step; how many messages that was."""
-    deliveries = await app.queue.receive(app.settings.work_concurrency)
+    deliveries = await app.delivery.queue.receive(app.settings.work_concurrency)
     await asyncio.gather(*(_handle(app, delivery) for delivery in deliveries))
     return len(deliveries)
 
@@ -102,7 +102,7 @@ async def try_message(
 async def acknowledge(app: App, delivery: ReceivedMessage, failure: RemitError | None) -> None:
     """Tells the queue what became of a message: deleted when done, else back for later."""
     if failure is None:
-        await app.queue.delete(delivery)
+        await app.delivery.queue.delete(delivery)
         return
     message = delivery.message
     log.warning(
@@ -112,14 +112,14 @@ async def acknowledge(app: App, delivery: ReceivedMessage, failure: RemitError |
         receives=delivery.receives,
         error=failure.code,
     )
-    app.metrics.count(FAILED)
+    app.monitoring.metrics.count(FAILED)
     pause = 0.0
     if isinstance(failure, InvalidState):
         # Somebody else's open question is answered or taken back within its lease and a sweep: to
         # look again before that would only use up what the message may be received.
         lease = app.settings.claim_lease.total_seconds()
         pause = lease + 2 * app.settings.sweep_interval_seconds
-    await app.queue.retry(delivery, f"{failure.code}: {failure.message}", pause)
+    await app.delivery.queue.retry(delivery, f"{failure.code}: {failure.message}", pause)
 
 
 async def handle_message(
@@ -132,7 +132,7 @@ async def handle_message(
     """
     match message.kind:
         case "reconcile":
-            await count_discrepancies(app, app.metrics, moved)
+            await count_discrepancies(app, app.monitoring.metrics, moved)
             return None
         case "wake":
             return None
@@ -171,8 +171,8 @@ def _retryable(outcome: Accepted | Replayed | Queued | Rejected) -> RemitError |
 async def sweep(app: App) -> int:
     """Takes up what has lapsed: questions without an answer, cards kept long enough; how many."""
     now = app.clock()
-    payments = await app.reader.due(now, SWEEP_LIMIT)
-    refunds = await app.reader.due_refunds(now, SWEEP_LIMIT)
+    payments = await app.database.reader.due(now, SWEEP_LIMIT)
+    refunds = await app.database.reader.due_refunds(now, SWEEP_LIMIT)
     until = now + 4 * app.settings.claim_lease
     for payment in payments:
         await app.store.commit(_lapsed(app, payment))
@@ -186,7 +186,7 @@ async def sweep(app: App) -> int:
 async def delete_expired_records(app: App) -> int:
     """Deletes idempotency records that have been kept long enough; how many."""
     kept = timedelta(seconds=app.settings.idempotency_retention_seconds)
-    return await app.retention.delete_records(app.clock() - kept, FORGET_LIMIT)
+    return await app.database.retention.delete_records(app.clock() - kept, FORGET_LIMIT)
 
 
 def _lapsed(app: App, payment: Payment) -> Change:

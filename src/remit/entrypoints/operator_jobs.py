@@ -31,17 +31,17 @@ class OperatorJobs:
                 return await self._migrate()
             case {"job": "add_key", "key": key}:
                 # Its secret never comes here.
-                return await app.keys.add(msgspec.convert(key, ApiKey), "")
+                return await app.database.api_keys.add(msgspec.convert(key, ApiKey), "")
             case {"job": "keys"}:
-                return msgspec.to_builtins(await app.keys.all())
+                return msgspec.to_builtins(await app.database.api_keys.all())
             case {"job": "revoke_key", "id": str(key_id), "at": at}:
-                return await app.keys.revoke(key_id, msgspec.convert(at, datetime))
+                return await app.database.api_keys.revoke(key_id, msgspec.convert(at, datetime))
             case {"job": "failed", "limit": int(limit)}:
-                return msgspec.to_builtins(await app.failed.failed(limit))
+                return msgspec.to_builtins(await app.delivery.failed.failed(limit))
             case {"job": "dead_letters", "limit": int(limit)}:
-                return msgspec.to_builtins(await app.failed.dead_letters(limit))
+                return msgspec.to_builtins(await app.delivery.failed.dead_letters(limit))
             case {"job": "redrive", "id": str() | None as message_id}:
-                return await app.failed.redrive(message_id)
+                return await app.delivery.failed.redrive(message_id)
             case _:
                 raise ValueError(f"There is no job {asked.get('job')!r} with these arguments.")
 

@@ -14,6 +14,7 @@ from remit.delivery.consumer import FAILURE_PAUSE_SECONDS, Consumer
 from remit.delivery.relay import delete_expired_records, relay, sweep
 from remit.entrypoints.liveness import Progress, serve_liveness
 from remit.entrypoints.tracing import tracing
+from remit.idle import IdlePolicy
 from remit.oversight.audit import AuditArchiver
 from remit.oversight.health import Monitor
 from remit.oversight.metrics import count_dead_letters, count_notifications, count_outbox_age
@@ -23,41 +24,10 @@ MONITOR_INTERVAL_SECONDS = 5.0
 MEASURES_HOLD = timedelta(minutes=1)
 FORGET_INTERVAL_SECONDS = 60.0
 METRICS_INTERVAL_SECONDS = 60.0
-LOOK_SECONDS = 3_600.0
-"""How often a worker that rests looks for what nobody told it."""
 
 Job = Callable[[], Awaitable[int]]
 
 log = structlog.get_logger("worker")
-
-
-class IdleTimer:
-    """When a worker may leave its database alone: nothing has happened for `after_seconds`."""
-
-    def __init__(self, after_seconds: float | None, look_seconds: float = LOOK_SECONDS) -> None:
-        self._after_seconds = after_seconds
-        self.look_seconds = look_seconds
-        self._stirred = asyncio.Event()
-        self._last = asyncio.get_running_loop().time()
-
-    def stir(self) -> None:
-        """Something has happened: whoever rests goes on at once."""
-        self._last = asyncio.get_running_loop().time()
-        self._stirred.set()
-
-    @property
-    def is_due(self) -> bool:
-        if self._after_seconds is None:
-            return False
-        return asyncio.get_running_loop().time() - self._last >= self._after_seconds
-
-    async def over(self, stop: asyncio.Event) -> None:
-        """Waits until something happens, and anyway not for longer than to the next look."""
-        self._stirred.clear()
-        waiting = [asyncio.create_task(event.wait()) for event in (self._stirred, stop)]
-        await asyncio.wait(waiting, timeout=self.look_seconds, return_when="FIRST_COMPLETED")
-        for task in waiting:
-            task.cancel()
 
 
 async def run_worker(
@@ -65,12 +35,10 @@ async def run_worker(
     stop: asyncio.Event,
     *,
     progress: Progress | None = None,
-    rest: IdleTimer | None = None,
 ) -> None:
     """Runs every job until `stop` is set; what is under way is finished first."""
     settings = app.settings
     progress = progress or Progress()
-    rest = rest or IdleTimer(settings.idle_after_seconds)
     worker = _Worker(stop, progress)
 
     def moved() -> None:
@@ -78,15 +46,13 @@ async def run_worker(
 
     moved()
     async with serve_liveness(progress, settings.host, settings.worker_port), tracing(app) as begin:
-        consumer = Consumer(app, moved, rest.stir, lambda kind: begin(kind, None))
-        jobs = [worker.repeat(*job, rest) for job in _jobs(app, progress)]
+        consumer = Consumer(app, moved, app.idle.worked, lambda kind: begin(kind, None))
+        jobs = [worker.repeat(*job, app.idle) for job in _jobs(app, progress)]
         if settings.service_name is not None:
-            measure = _measuring(app, rest)
-            jobs.append(
-                worker.repeat("metrics", measure, METRICS_INTERVAL_SECONDS, IdleTimer(None))
-            )
+            measure = _measuring(app)
+            jobs.append(worker.repeat("metrics", measure, METRICS_INTERVAL_SECONDS, IdlePolicy()))
         await _finish(asyncio.gather(consumer.run(stop), *jobs), stop, settings.stop_seconds)
-        await app.metrics.write()
+        await app.monitoring.metrics.write()
 
 
 async def _finish(
@@ -115,7 +81,7 @@ def _jobs(app: App, progress: Progress) -> list[tuple[str, Job, float]]:
 
     async def relay_once() -> int:
         messages = await relay(app)
-        count_notifications(messages, app.metrics)
+        count_notifications(messages, app.monitoring.metrics)
         return len(messages)
 
     async def watch() -> int:
@@ -136,16 +102,16 @@ def _jobs(app: App, progress: Progress) -> list[tuple[str, Job, float]]:
     ]
 
 
-def _measuring(app: App, rest: IdleTimer) -> Job:
-    """Hands on what was counted, also before a rest; a database that rests is not asked."""
+def _measuring(app: App) -> Job:
+    """Writes what was counted, in an idle process too; its database is not asked."""
 
     async def measure() -> int:
         try:
-            if not rest.is_due:
-                await count_outbox_age(app, app.metrics)
-                await count_dead_letters(app, app.metrics)
+            if not app.idle.is_idle:
+                await count_outbox_age(app, app.monitoring.metrics)
+                await count_dead_letters(app, app.monitoring.metrics)
         finally:
-            await app.metrics.write()
+            await app.monitoring.metrics.write()
         return 0
 
     return measure
@@ -158,7 +124,7 @@ class _Worker:
         self._stop = stop
         self._progress = progress
 
-    async def repeat(self, name: str, job: Job, pause_seconds: float, rest: IdleTimer) -> None:
+    async def repeat(self, name: str, job: Job, pause_seconds: float, idle: IdlePolicy) -> None:
         """Repeats `job` at once while it finds work, and after a pause when it finds none or
         fails.
         """
@@ -168,16 +134,16 @@ class _Worker:
             try:
                 if await job():
                     pause = 0.0
-                    rest.stir()
+                    idle.worked()
             except Exception:
                 log.exception("job_failed", job=name)
                 pause = max(pause, FAILURE_PAUSE_SECONDS)
             self._progress.moved(name, pause)
             if pause:
                 await self._pause(pause)
-            if rest.is_due and not self._stop.is_set():
-                self._progress.moved(name, rest.look_seconds)
-                await rest.over(self._stop)
+            if idle.is_idle and not self._stop.is_set():
+                self._progress.moved(name, idle.wake_up_seconds)
+                await idle.wait_for_work(self._stop)
         self._progress.ended(name)
 
     async def _pause(self, seconds: float) -> None:

@@ -145,12 +145,12 @@ class Api:
 
     async def _look_up(self, payment_id: str) -> Payment | PaymentSummary | None:
         """To be shown, as it is or was a moment ago. Whose it is, is for the caller to ask."""
-        known = await self._app.cache.payment(payment_id)
+        known = await self._app.process_state.cache.payment(payment_id)
         if known is not None:
             return known
         payment = await self._app.store.payment(payment_id)
         if payment is not None:
-            await self._app.cache.put(payment)
+            await self._app.process_state.cache.put(payment)
         return payment
 
     async def _list(self, request: Request) -> Response:
@@ -166,7 +166,7 @@ class Api:
             customer_id=fields.get("customer_id"),
             reference=fields.get("payment_id"),
         )
-        return page_response(await self._app.reader.page(query), limit)
+        return page_response(await self._app.database.reader.page(query), limit)
 
     async def _health(self, request: Request) -> Response:
         seen = await health(self._app)

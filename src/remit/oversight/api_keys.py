@@ -40,7 +40,7 @@ async def create_key(app: App, *, merchant_id: str, mode: Mode, label: str, rand
         last4=secret[-4:],
         created_at=app.clock(),
     )
-    await app.keys.add(key, secret)
+    await app.database.api_keys.add(key, secret)
     return NewKey(secret, key)
 
 
@@ -64,7 +64,7 @@ class Authenticator:
         if secret is None:
             raise Unauthenticated("No API key given. Send it in the x-api-key header.")
         key = await self._find(secret)
-        if (wait_seconds := await self._app.limiter.take(key.id)) is not None:
+        if (wait_seconds := await self._app.process_state.limiter.take(key.id)) is not None:
             raise RateLimited(wait_seconds)
         return Caller(key.merchant_id, key.mode, f"key:{key.id}", request_id)
 
@@ -77,7 +77,7 @@ class Authenticator:
                 self._known[secret] = (key, now + self._remember)
                 key = None
             if _KEY.fullmatch(secret):
-                key = await self._app.keys.find(key_hash(secret))
+                key = await self._app.database.api_keys.find(key_hash(secret))
             if key is None or key.revoked_at is not None:
                 self._known.pop(secret, None)
                 raise Unauthenticated("This API key is not valid.")

@@ -90,7 +90,7 @@ class AuditArchiver:
         """Seals the entries that wait, one segment at most; how many entries that was."""
         if not self._caught_up:
             await self._catch_up()
-        entries = await self._app.audit_log.unarchived(self._app.settings.archive_batch)
+        entries = await self._app.audit.log.unarchived(self._app.settings.archive_batch)
         if not entries:
             return 0
         number = self._head.segment + 1
@@ -101,7 +101,7 @@ class AuditArchiver:
             sealed_at=self._app.clock(),
         )
         body = b"".join(msgspec.json.encode(line) + b"\n" for line in (header, *entries))
-        if not await self._app.bucket.put_new(segment_key(number), body):
+        if not await self._app.audit.bucket.put_new(segment_key(number), body):
             self._caught_up = False
             return 0
         await self._finish(number, body, entries)
@@ -113,8 +113,8 @@ class AuditArchiver:
         A number that was sealed once is never used again, so that what was cut off stays missing.
         It is read first: a segment is stored before its entries are marked, so it must be there.
         """
-        marked = await self._app.books.last_segment()
-        async for number, body in _segments(self._app.bucket, self._head.segment):
+        marked = await self._app.database.books.last_segment()
+        async for number, body in _segments(self._app.audit.bucket, self._head.segment):
             lines = body.splitlines()[1:]
             await self._finish(number, body, [_entry.decode(line) for line in lines])
             self._moved()
@@ -126,8 +126,8 @@ class AuditArchiver:
         seal = SegmentDigest(
             segment=number, sha256=hashlib.sha256(body).hexdigest(), count=len(entries)
         )
-        await self._app.bucket.put_new(digest_key(number), msgspec.json.encode(seal))
-        await self._app.audit_log.mark_archived([entry.id for entry in entries], number)
+        await self._app.audit.bucket.put_new(digest_key(number), msgspec.json.encode(seal))
+        await self._app.audit.log.mark_archived([entry.id for entry in entries], number)
         self._head = seal
 
 

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from remit.domain.change import Message, Topic
 from remit.domain.errors import Unavailable
 from remit.domain.health_state import Check, HealthState
-from remit.idle import looking
 from remit.ports.app import App
 
 CHECK_TIMEOUT_SECONDS = 2.0
@@ -39,14 +38,14 @@ Probe = Callable[[App], Awaitable[Check | None]]
 
 
 async def health(app: App) -> Health:
-    """Asks each dependency, for two seconds at most, and what the monitor saw last. A database
-    that rests is not woken for it, nor kept from its rest.
+    """Asks each dependency, for two seconds at most, and what the monitor saw last.
+
+    The database of an idle process may have paused. It is not asked, because that would wake it.
     """
     probes = {**DEPENDENCIES, "monitor": _monitor}
-    if app.is_idle():
-        probes.update(dict.fromkeys(IN_DATABASE, _resting))
-    with looking():
-        return _health(await _look(app, probes))
+    if app.idle.is_idle:
+        probes.update(dict.fromkeys(IN_DATABASE, _paused))
+    return _health(await _look(app, probes))
 
 
 def _health(checks: dict[str, Check]) -> Health:
@@ -71,16 +70,18 @@ async def _probe(probe: Awaitable[Check | None]) -> Check | None:
 
 
 async def _database(app: App) -> Check:
-    await app.ping()
+    await app.database.ping()
     return Check(ok=True)
 
 
-async def _resting(app: App) -> Check:
-    return Check(ok=True, detail="not asked: the database rests")
+async def _paused(app: App) -> Check:
+    return Check(
+        ok=True, detail="not asked: this process is idle, and the database may have paused"
+    )
 
 
 async def _delivery(app: App) -> Check:
-    oldest = await app.outbox.oldest()
+    oldest = await app.delivery.outbox.oldest()
     age_seconds = 0.0 if oldest is None else (app.clock() - oldest).total_seconds()
     return Check(
         ok=age_seconds <= MAX_OUTBOX_AGE_SECONDS,
@@ -89,13 +90,13 @@ async def _delivery(app: App) -> Check:
 
 
 async def _dead_letters(app: App) -> Check:
-    dead = await app.failed.dead()
+    dead = await app.delivery.failed.dead()
     return Check(ok=dead == 0, detail=f"{dead} dead letters")
 
 
 async def _cache(app: App) -> Check | None:
     try:
-        there = await app.cache.ping()
+        there = await app.process_state.cache.ping()
     except Unavailable as error:
         return Check(ok=False, detail=f"{error.message} Rate limits are per process.")
     return Check(ok=True) if there else None
@@ -103,7 +104,7 @@ async def _cache(app: App) -> Check | None:
 
 async def _monitor(app: App) -> Check:
     """The measures that only the monitor takes. A state of long ago says nothing of today."""
-    state = await app.verdicts.latest()
+    state = await app.database.health_states.latest()
     if state.at is None:
         return Check(ok=True, detail="has not looked yet")
     age_seconds = max(0.0, (app.clock() - state.at).total_seconds())
@@ -160,7 +161,7 @@ class Monitor:
         )
         state = HealthState(version=before.version + 1, at=now, failing=failing, owed=owed)
         if await self._record(state) and owed:
-            await app.alerts.publish(owed)
+            await app.delivery.alerts.publish(owed)
             await self._record(replace(state, version=state.version + 1, owed=()))
         return _health(checks)
 
@@ -169,7 +170,7 @@ class Monitor:
         if self._measured is not None and now - self._measured[0] < self._measures_hold:
             return self._measured[1]
         try:
-            measured = dict(await self._app.measures())
+            measured = dict(await self._app.monitoring.measures())
         except Unavailable as error:
             measured = {"metrics": Check(ok=False, detail=error.message)}
         self._measured = (now, measured)
@@ -178,7 +179,7 @@ class Monitor:
     async def _before(self) -> HealthState:
         """The state before this one. While the store is down, this monitor's own memory."""
         try:
-            stored = await self._app.verdicts.latest()
+            stored = await self._app.database.health_states.latest()
         except Unavailable:
             return self._unrecorded or HealthState()
         if self._unrecorded is None:
@@ -188,7 +189,7 @@ class Monitor:
     async def _record(self, state: HealthState) -> bool:
         """Whether this monitor is the one to tell it."""
         try:
-            recorded = await self._app.verdicts.record(state)
+            recorded = await self._app.database.health_states.record(state)
         except Unavailable:
             self._unrecorded = state
             return True

@@ -44,13 +44,13 @@ def count_notifications(messages: Sequence[Message], metrics: Metrics) -> None:
 
 async def count_outbox_age(app: App, metrics: Metrics) -> None:
     """How long the oldest message has waited to be sent."""
-    oldest = await app.outbox.oldest()
+    oldest = await app.delivery.outbox.oldest()
     age = 0.0 if oldest is None else (app.clock() - oldest).total_seconds()
     metrics.seconds(OUTBOX_AGE, max(0.0, age))
 
 
 async def count_dead_letters(app: App, metrics: Metrics) -> None:
-    metrics.count(DEAD_LETTERS, await app.failed.dead())
+    metrics.count(DEAD_LETTERS, await app.delivery.failed.dead())
 
 
 async def count_discrepancies(

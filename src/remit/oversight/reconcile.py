@@ -28,20 +28,20 @@ async def reconcile(
 
     Calls `seen` once for each payment, for whoever shows progress.
     """
-    if (transaction_id := await app.books.unbalanced()) is not None:
+    if (transaction_id := await app.database.books.unbalanced()) is not None:
         yield Discrepancy(
             check="ledger", record=transaction_id, problem="its postings do not sum to zero"
         )
-    if (record := await app.books.orphaned()) is not None:
+    if (record := await app.database.books.orphaned()) is not None:
         yield Discrepancy(check="links", record=record, problem="what it belongs to is missing")
-    async for examined in app.books.booked_payments():
+    async for examined in app.database.books.booked_payments():
         async for found in _examine_payment(app, examined):
             yield found
         seen()
-    outcome = await verify(app.bucket)
+    outcome = await verify(app.audit.bucket)
     if isinstance(outcome, TamperFound):
         yield Discrepancy(check="audit", record=outcome.key, problem=outcome.problem)
-    elif (last := await app.books.last_segment()) > outcome.segments:
+    elif (last := await app.database.books.last_segment()) > outcome.segments:
         yield Discrepancy(
             check="audit",
             record=f"segment {outcome.segments + 1}",
@@ -60,7 +60,7 @@ async def _examine_payment(app: App, examined: BookedPayment) -> AsyncIterator[D
             f"{payment.currency} (minor units)",
         )
     refunded = payment.refunded_minor or examined.refunds_minor
-    refunds = await app.reader.refunds(payment.id) if refunded else []
+    refunds = await app.database.reader.refunds(payment.id) if refunded else []
     promised_minor = sum(
         refund.amount_minor for refund in refunds if refund.state is not RefundState.FAILED
     )

@@ -3,7 +3,7 @@
 An adapter of any port whose dependency is down raises `errors.Unavailable`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -18,12 +18,17 @@ from remit.domain.change import (
 )
 from remit.domain.payment import Mode, Payment, Refund, State
 
+OnCommit = Callable[[Change], Awaitable[None]]
+"""Called by a store with every change that it has written, before the caller is answered."""
+
 
 class Store(Protocol):
     """The one place where money is decided."""
 
     async def commit(self, change: Change) -> Conflict | None:
-        """Writes all of `change` durably, or nothing and says who was first."""
+        """Writes all of `change` durably and calls each `OnCommit`, or writes nothing and says
+        which conflict prevented it.
+        """
         ...
 
     async def payment(self, payment_id: str) -> Payment | None: ...

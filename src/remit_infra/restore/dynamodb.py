@@ -178,7 +178,7 @@ class Restore:
 
         async def look() -> tuple[int, list[Discrepancy]]:
             app = assemble(settings)
-            return await app.books.count(), [found async for found in reconcile(app)]
+            return await app.database.books.count(), [found async for found in reconcile(app)]
 
         self._say("verifying books, payments, processor and audit trail")
         return asyncio.run(look())

@@ -83,7 +83,7 @@ def test_work_that_waits_is_done_told_of_and_sealed(stack: Stack) -> None:
         eventually(kinds, 60)
         sealed = "SELECT count(*)::int FROM audit_unarchived"
         eventually(lambda: stack.rows(sealed) == [(0,)], 60)
-    assert isinstance(stack.use(lambda app: verify(app.bucket)), Verified)
+    assert isinstance(stack.use(lambda app: verify(app.audit.bucket)), Verified)
 
 
 def test_the_daily_proof_is_a_message_that_one_worker_takes(stack: Stack) -> None:
@@ -150,9 +150,9 @@ def test_poison_ends_as_a_dead_letter_is_told_of_and_goes_back(stack: Stack) -> 
     )
     name = stack.names("alarm", "payment-dlq-not-empty")
     eventually(lambda: any(one.get("AlarmName") == name for one in told()), 60)
-    letters = stack.use(lambda app: app.failed.dead_letters(10))
+    letters = stack.use(lambda app: app.delivery.failed.dead_letters(10))
     assert {letter.message.kind for letter in letters} == {"mystery", "unreadable"}
-    eventually(lambda: stack.use(lambda app: app.failed.redrive(None)), 60)
+    eventually(lambda: stack.use(lambda app: app.delivery.failed.redrive(None)), 60)
     eventually(lambda: stack.waiting("payment-dlq") == 0, 60)
     back: list[str] = []
     while len(back) < 2:

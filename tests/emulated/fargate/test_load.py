@@ -131,7 +131,7 @@ def test_queued_payments_are_each_taken_once_while_workers_die(stack: Stack) -> 
     )
     assert (postings, imbalance) == (2 * charges, 0)
     assert stack.use(disagreements) == []
-    assert isinstance(stack.use(lambda app: verify(app.bucket)), Verified)
+    assert isinstance(stack.use(lambda app: verify(app.audit.bucket)), Verified)
 
 
 def captured(stack: Stack) -> int:

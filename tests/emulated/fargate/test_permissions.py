@@ -128,15 +128,15 @@ async def an_enqueued(app: App) -> str:
 
 async def made_up(app: App) -> None:
     """A check that is failing, which the monitor will see recover and must tell."""
-    before = await app.verdicts.latest()
+    before = await app.database.health_states.latest()
     verdict = HealthState(
         version=before.version + 1, at=before.at, failing={"made up": "by a test"}
     )
-    await app.verdicts.record(verdict)
+    await app.database.health_states.record(verdict)
 
 
 async def is_told(app: App) -> bool:
-    found = await app.verdicts.latest()
+    found = await app.database.health_states.latest()
     return "made up" not in found.failing and not found.owed
 
 

@@ -75,9 +75,9 @@ def test_a_key_that_is_revoked_is_forgotten_by_both(stack: Stack) -> None:
 
     async def make_and_revoke() -> str:
         made = await a_key(operator)
-        assert await operator.keys.revoke(made.key.id, operator.clock())
-        assert not await operator.keys.revoke("nobody's", operator.clock())
-        [found] = [key for key in await operator.keys.all() if key.id == made.key.id]
+        assert await operator.database.api_keys.revoke(made.key.id, operator.clock())
+        assert not await operator.database.api_keys.revoke("nobody's", operator.clock())
+        [found] = [key for key in await operator.database.api_keys.all() if key.id == made.key.id]
         assert (found.merchant_id, found.revoked_at is None) == ("acme", False)
         return made.secret
 
@@ -105,7 +105,7 @@ def test_what_was_committed_is_delivered_sealed_and_proven(stack: Stack) -> None
     assert set(stack.run("payment-delivery", "reconcile").values()) == {0}
 
     async def look(app: App) -> None:
-        assert isinstance(await verify(app.bucket), Verified)
+        assert isinstance(await verify(app.audit.bucket), Verified)
         assert [one async for one in reconcile(app)] == []
 
     stack.use(look)
@@ -126,7 +126,7 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
     assert stack.run("health-monitor", "watch")["checks"]["dead_letters"]["ok"] is False
 
     async def redrive(app: App) -> None:
-        operator = stack.operator().failed
+        operator = stack.operator().delivery.failed
         assert [dead.message.id for dead in await operator.dead_letters(10)] == [message_id]
         assert await operator.redrive(message_id) == await consume_batch(app) == 1
         assert (await operator.failed(10), await operator.dead()) == ([], 0)
@@ -169,7 +169,7 @@ def test_an_operators_commands_go_through_a_function_in_the_network(stack: Stack
 def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: Stack) -> None:
     async def ask() -> None:
         with pytest.raises(Unavailable, match="from within its network alone"):
-            await stack.operator().reader.refunds("01890000-0000-7000-8000-000000000000")
+            await stack.operator().database.reader.refunds("01890000-0000-7000-8000-000000000000")
         with pytest.raises(Unavailable, match="payment-operator-staging-001 failed: There is no"):
             await OperatorFunction(
                 stack.emulator.client("lambda"), f"payment-operator-{SUFFIX}"

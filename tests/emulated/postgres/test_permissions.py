@@ -72,14 +72,14 @@ def health_works(stack: Stack) -> bool:
 
     async def make_up(app: App) -> None:
         failing = {"made up": "by a test"}
-        before = await app.verdicts.latest()
-        while not await app.verdicts.record(
+        before = await app.database.health_states.latest()
+        while not await app.database.health_states.record(
             HealthState(version=before.version + 1, at=before.at, failing=failing)
         ):
-            before = await app.verdicts.latest()
+            before = await app.database.health_states.latest()
 
     async def is_told(app: App) -> bool:
-        found = await app.verdicts.latest()
+        found = await app.database.health_states.latest()
         return "made up" not in found.failing and not found.owed
 
     stack.use(make_up)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from remit.adapters.dynamodb.delivery import SEGMENTS
+from remit.adapters.dynamodb.outbox import SEGMENTS
 from remit.adapters.dynamodb.table import BY_PAYMENT, Table
 from remit.domain.ledger import Posting, Unbalanced, check_balanced, merchant_account
 from remit.domain.payment import Payment, Refund, RefundState

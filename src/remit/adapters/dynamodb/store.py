@@ -35,7 +35,7 @@ from remit.domain.errors import Unavailable
 from remit.domain.ledger import Posting
 from remit.domain.money import major_units
 from remit.domain.payment import STATUS_NAMES, Mode, Payment, Refund
-from remit.ports.store import PageQuery
+from remit.ports.store import OnCommit, PageQuery
 
 MAX_TRIES = 6
 FIRST_PAUSE_SECONDS = 0.02
@@ -53,9 +53,12 @@ _record = msgspec.json.Decoder(IdempotencyRecord)
 class DynamoStore:
     """Store and Reader over one table. `kept` is how long idempotency records live (by TTL)."""
 
-    def __init__(self, table: Table, *, kept: timedelta) -> None:
+    def __init__(
+        self, table: Table, *, kept: timedelta, on_commit: Sequence[OnCommit] = ()
+    ) -> None:
         self._table = table
         self._kept = kept
+        self._on_commit = on_commit
 
     async def ping(self) -> None:
         await self._table.call("describe_table", TableName=self._table.name)
@@ -77,6 +80,8 @@ class DynamoStore:
                 await asyncio.sleep(pause)
                 pause *= 2
             else:
+                for committed in self._on_commit:
+                    await committed(change)
                 return None
         raise Unavailable("The same records are changing too fast. Try again.")
 

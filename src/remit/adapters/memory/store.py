@@ -5,7 +5,7 @@ One event loop, no awaiting inside a method: each call is atomic. Nothing surviv
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from remit.domain.change import (
     AuditEntry,
@@ -16,19 +16,17 @@ from remit.domain.change import (
     KeyUse,
     Message,
 )
-from remit.domain.health_state import HealthState
-from remit.domain.ids import Clock
 from remit.domain.ledger import Posting, merchant_account
 from remit.domain.payment import Mode, Payment, Refund, RefundState
 from remit.ports.api_keys import ApiKey
-from remit.ports.delivery import ReceivedMessage
-from remit.ports.store import BookedPayment, PageQuery
+from remit.ports.store import BookedPayment, OnCommit, PageQuery
 
 
 class MemoryStore:
     """Store, Reader, Books, Keys, Outbox, AuditLog and Retention, over dictionaries."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_commit: Sequence[OnCommit] = ()) -> None:
+        self._on_commit = on_commit
         self.payments: dict[str, Payment] = {}
         self.refunds_by_id: dict[str, Refund] = {}
         self.references: dict[tuple[str, Mode, str], str] = {}
@@ -56,7 +54,12 @@ class MemoryStore:
         self.audit.extend(change.audit)
         self.postings.extend(change.postings)
         self.messages.update((message.id, message) for message in change.messages)
+        for committed in self._on_commit:
+            await committed(change)
         return None
+
+    async def ping(self) -> None:
+        """Always reachable."""
 
     def _conflict(self, change: Change) -> Conflict | None:
         record, payment, refund = change.record, change.payment, change.refund
@@ -196,118 +199,3 @@ class MemoryStore:
 
     async def last_segment(self) -> int:
         return max(self.segments.values(), default=0)
-
-
-class MemoryQueue:
-    """Queue and FailedQueue. A received message is back at once when it is retried, and otherwise
-    when the clock says so.
-    """
-
-    def __init__(self, max_receives: int, clock: Clock, visibility_seconds: float) -> None:
-        self.max_receives = max_receives
-        self.waiting: dict[str, ReceivedMessage] = {}
-        self.buried: dict[str, ReceivedMessage] = {}
-        self.hidden_until: dict[str, datetime] = {}
-        self._clock = clock
-        self._visibility_seconds = visibility_seconds
-
-    async def send(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            fresh = ReceivedMessage(message=message, receipt=message.id, receives=0)
-            self.waiting.setdefault(message.id, fresh)
-
-    async def receive(self, limit: int) -> list[ReceivedMessage]:
-        received = [
-            ReceivedMessage(
-                message=waiting.message,
-                receipt=waiting.receipt,
-                receives=waiting.receives + 1,
-                last_error=waiting.last_error,
-            )
-            for waiting in self._visible()[:limit]
-        ]
-        self.waiting.update((delivery.message.id, delivery) for delivery in received)
-        for delivery in received:
-            await self.extend(delivery, self._visibility_seconds)
-        return received
-
-    def _visible(self) -> list[ReceivedMessage]:
-        now = self._clock()
-        return [d for d in self.waiting.values() if self.hidden_until.get(d.message.id, now) <= now]
-
-    async def delete(self, delivery: ReceivedMessage) -> None:
-        self.waiting.pop(delivery.message.id, None)
-        self.hidden_until.pop(delivery.message.id, None)
-
-    async def extend(self, delivery: ReceivedMessage, seconds: float) -> None:
-        self.hidden_until[delivery.message.id] = self._clock() + timedelta(seconds=seconds)
-
-    async def retry(
-        self, delivery: ReceivedMessage, error: str, after_seconds: float = 0.0
-    ) -> None:
-        failed = ReceivedMessage(
-            message=delivery.message,
-            receipt=delivery.receipt,
-            receives=delivery.receives,
-            last_error=error,
-        )
-        await self.extend(delivery, after_seconds)
-        if delivery.receives >= self.max_receives:
-            self.waiting.pop(delivery.message.id, None)
-            self.buried[delivery.message.id] = failed
-        else:
-            self.waiting[delivery.message.id] = failed
-
-    async def failed(self, limit: int) -> list[ReceivedMessage]:
-        return [delivery for delivery in self.waiting.values() if delivery.last_error][:limit]
-
-    async def dead_letters(self, limit: int) -> list[ReceivedMessage]:
-        return list(self.buried.values())[:limit]
-
-    async def dead(self) -> int:
-        return len(self.buried)
-
-    async def redrive(self, message_id: str | None) -> int:
-        chosen = [m for m in self.buried if message_id in (None, m)]
-        for dead_id in chosen:
-            await self.send([self.buried.pop(dead_id).message])
-        return len(chosen)
-
-
-class MemoryHealthStates:
-    def __init__(self) -> None:
-        self.state = HealthState()
-
-    async def latest(self) -> HealthState:
-        return self.state
-
-    async def record(self, state: HealthState) -> bool:
-        if state.version != self.state.version + 1:
-            return False
-        self.state = state
-        return True
-
-
-class MemoryPublisher:
-    """Keeps what was published, as a topic's subscriber would have received it."""
-
-    def __init__(self) -> None:
-        self.published: list[Message] = []
-
-    async def publish(self, messages: Sequence[Message]) -> None:
-        self.published.extend(messages)
-
-
-class MemoryBucket:
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-
-    async def put_new(self, key: str, body: bytes) -> bool:
-        return self.objects.setdefault(key, body) is body
-
-    async def get(self, key: str) -> bytes | None:
-        return self.objects.get(key)
-
-    async def list(self, prefix: str, after: str, limit: int) -> list[str]:
-        keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
-        return keys[:limit]

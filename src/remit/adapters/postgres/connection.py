@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from remit.domain.errors import Unavailable
-from remit.idle import is_look
+from remit.idle import IdlePolicy
 
 CALL_TIMEOUT_SECONDS = 15.0
 
@@ -79,8 +79,8 @@ Span = Callable[[str], AbstractContextManager[Any]]
 class Connection:
     """Raises Unavailable when the database cannot be reached or does not answer in time.
 
-    `span` records what is asked, for whoever traces it. After `idle_after_seconds` without use it
-    closes, so that the database can pause, and opens again with the next call.
+    `span` records each query, where the process is traced. Once the process is idle the connection
+    closes, so that the database can pause; the next call opens it again.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Connection:
         by_index: bool = False,
         timeout_seconds: float = CALL_TIMEOUT_SECONDS,
         span: Span = nullcontext,
-        idle_after_seconds: float | None = None,
+        idle: IdlePolicy | None = None,
     ) -> None:
         self._login = login
         self._span = span
@@ -99,9 +99,8 @@ class Connection:
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
         self._failures = 0
-        self._idle_after_seconds = idle_after_seconds
-        self._used_at: float | None = None
-        self._resting: asyncio.TimerHandle | None = None
+        self._idle = idle or IdlePolicy()
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -119,7 +118,7 @@ class Connection:
             if self._failures != failures:
                 # Who waited for this attempt to connect has its answer, and does not wait again.
                 raise Unavailable("The database cannot be reached. Try again.")
-            self._note_use()
+            self._close_when_idle()
             try:
                 with self._span(query):
                     return await self._fetch(query, args)
@@ -150,34 +149,28 @@ class Connection:
             return await connection.fetch(query, *args, timeout=self._timeout_seconds)
 
     async def close(self) -> None:
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
-        self._used_at = None
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
         if self._connection is not None:
             closing, self._connection = self._connection, None
             await closing.close(timeout=5)
 
-    def _note_use(self) -> None:
-        if self._idle_after_seconds is None:
-            return
-        loop = asyncio.get_running_loop()
-        if self._used_at is None or not is_look():
-            self._used_at = loop.time()
-        if self._resting is None:
-            self._resting = loop.call_later(self._idle_after_seconds, self._rest)
+    def _close_when_idle(self) -> None:
+        if self._idle.after_seconds is not None and self._idle_timer is None:
+            self._idle_timer = asyncio.get_running_loop().call_later(
+                self._idle.seconds_left(), self._on_idle_timer
+            )
 
-    def _rest(self) -> None:
-        """Closes if nobody has used it for long enough, or looks again when that may be so."""
-        self._resting = None
-        if self._idle_after_seconds is None or self._used_at is None:
-            return
-        loop = asyncio.get_running_loop()
-        left = self._used_at + self._idle_after_seconds - loop.time()
+    def _on_idle_timer(self) -> None:
+        """Closes, or looks again later if there was work meanwhile or a call is under way."""
+        self._idle_timer = None
+        left = self._idle.seconds_left()
         if self._turn.locked():
-            left = self._idle_after_seconds
+            left = left or self._idle.after_seconds or 0.0
+        loop = asyncio.get_running_loop()
         if left > 0:
-            self._resting = loop.call_later(left, self._rest)
+            self._idle_timer = loop.call_later(left, self._on_idle_timer)
         else:
             self._closing = loop.create_task(self._close_quietly())
 

@@ -29,7 +29,7 @@ from remit.domain.change import (
 )
 from remit.domain.errors import Unavailable
 from remit.domain.payment import Mode, Payment, Refund
-from remit.ports.store import PageQuery
+from remit.ports.store import OnCommit, PageQuery
 
 COMMIT = """
 WITH payment AS MATERIALIZED (
@@ -211,7 +211,15 @@ class PostgresStore:
     the same where one request is answered at a time.
     """
 
-    def __init__(self, writing: Connection, reading: Connection, *, batch_limit: int = 256) -> None:
+    def __init__(
+        self,
+        writing: Connection,
+        reading: Connection,
+        *,
+        batch_limit: int = 256,
+        on_commit: Sequence[OnCommit] = (),
+    ) -> None:
+        self._on_commit = on_commit
         self._writing = writing
         self._reading = reading
         self._commits: GroupCommit[Change, Conflict | None] = GroupCommit(
@@ -225,7 +233,11 @@ class PostgresStore:
         await self._reading.value("SELECT 'up'")
 
     async def commit(self, change: Change) -> Conflict | None:
-        return await self._commits.submit(change)
+        conflict = await self._commits.submit(change)
+        if conflict is None:
+            for committed in self._on_commit:
+                await committed(change)
+        return conflict
 
     async def _commit_batch(self, changes: Sequence[Change]) -> list[Conflict | Exception | None]:
         """Writes what can be written, together; one that the database refuses fails no other."""

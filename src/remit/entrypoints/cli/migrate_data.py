@@ -98,8 +98,8 @@ async def _trail(bucket: Bucket, settings: Settings) -> list[Compared]:
     """The trail on both sides, once it is copied; and whether the new books agree in themselves."""
     app = assemble(settings)
     try:
-        await copy_trail(bucket, app.bucket)
-        source, target = await verify(bucket), await verify(app.bucket)
+        await copy_trail(bucket, app.audit.bucket)
+        source, target = await verify(bucket), await verify(app.audit.bucket)
         wrong: list[str] = []
         async for one in reconcile(app):
             wrong.append(f"{one.check} {one.record}")

@@ -79,7 +79,7 @@ def list_payments(
     async def use(app: App) -> None:
         state = None if status is None else STATES_BY_STATUS[status]
         query = PageQuery(merchant_id=merchant, mode=mode, limit=limit, state=state)
-        views = [payment_view(payment) for payment in await app.reader.page(query)]
+        views = [payment_view(payment) for payment in await app.database.reader.page(query)]
         if json:
             print_json(views)
             return
@@ -108,8 +108,8 @@ def show_payment(payment_id: str, /, *, json: Json = False) -> None:
 
     async def use(app: App) -> None:
         payment = await _payment(app, payment_id)
-        refunds = await app.reader.refunds(payment.id)
-        history = await app.reader.history(payment.id)
+        refunds = await app.database.reader.refunds(payment.id)
+        history = await app.database.reader.history(payment.id)
         view = payment_view(payment)
         if json:
             print_json({"payment": view, "refunds": refunds, "history": history})
@@ -211,7 +211,7 @@ def list_keys(*, json: Json = False) -> None:
     """
 
     async def use(app: App) -> None:
-        found = await app.keys.all()
+        found = await app.database.api_keys.all()
         if json:
             shown = [msgspec.to_builtins(key) for key in found]
             print_json([{k: v for k, v in key.items() if k != "hash"} for key in shown])
@@ -240,7 +240,7 @@ def revoke(key_id: str, /) -> None:
     """
 
     async def use(app: App) -> None:
-        if not await app.keys.revoke(key_id, app.clock()):
+        if not await app.database.api_keys.revoke(key_id, app.clock()):
             fail(f"There is no key {key_id}. See `remit keys list`.")
         print(f"revoked {key_id}")
 
@@ -255,8 +255,8 @@ def list_failed(*, limit: int = 100, json: Json = False) -> None:
     """
 
     async def use(app: App) -> None:
-        retrying = [("retrying", d) for d in await app.failed.failed(limit)]
-        dead = [("dead", d) for d in await app.failed.dead_letters(limit)]
+        retrying = [("retrying", d) for d in await app.delivery.failed.failed(limit)]
+        dead = [("dead", d) for d in await app.delivery.failed.dead_letters(limit)]
         if json:
             print_json([{"state": state, **msgspec.to_builtins(d)} for state, d in retrying + dead])
             return
@@ -288,7 +288,7 @@ def redrive(
         fail("Name one message, or say --all. See `remit failed list`.", status=2)
 
     async def use(app: App) -> None:
-        moved = await app.failed.redrive(message_id)
+        moved = await app.delivery.failed.redrive(message_id)
         if message_id is not None and not moved:
             fail(f"There is no dead letter {message_id}. See `remit failed list`.")
         print(f"{moved} sent back to work")
@@ -305,7 +305,7 @@ def verify_audit(*, json: Json = False) -> None:
     from remit.oversight.audit import TamperFound, verify
 
     async def use(app: App) -> None:
-        outcome = await verify(app.bucket)
+        outcome = await verify(app.audit.bucket)
         if json:
             print_json({"ok": not isinstance(outcome, TamperFound), **msgspec.to_builtins(outcome)})
         elif isinstance(outcome, TamperFound):
@@ -327,7 +327,7 @@ def doctor(*, json: Json = False) -> None:
     from remit.oversight.reconcile import reconcile
 
     async def use(app: App) -> None:
-        total = await app.books.count()
+        total = await app.database.books.count()
         with progress("payments", total, show=not json) as seen:
             found = [discrepancy async for discrepancy in reconcile(app, seen)]
         if json:

@@ -49,7 +49,7 @@ class DeliveryFunction:
             return await jobs[event["job"]]()
         finally:
             # The next run may find another container, and this one never wakes again.
-            await self._app.outbox.release()
+            await self._app.delivery.outbox.release()
 
     async def stream(self, event: DynamoDBStreamEvent) -> Failures:
         """Sends the messages among the new items, in their order. From the first that fails on,
@@ -67,7 +67,7 @@ class DeliveryFunction:
 
     async def _send(self, message: Message) -> None:
         await send(self._app, message.topic, [message])
-        await self._app.outbox.sent([message.id])
+        await self._app.delivery.outbox.sent([message.id])
 
     async def tick(self) -> dict[str, int]:
         """One round of each of the worker's jobs; how much each found to do."""

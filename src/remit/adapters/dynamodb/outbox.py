@@ -1,29 +1,22 @@
-"""What is delivered later, on DynamoDB: the outbox, the audit entries to seal, API keys.
+"""The outbox on DynamoDB, and the audit entries that wait for the archive.
 
-In AWS the table's stream hands new messages to the deliverer as they are written; what is read here
-is what the stream has not delivered yet.
+The table's stream hands new messages to the delivery function as they are written. What is read
+here is what the stream has not delivered yet.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec.structs import replace
 
-from remit.adapters.dynamodb.table import BY_OWNER, BY_TASK, SHARDS, Item, Table
+from remit.adapters.dynamodb.table import BY_TASK, SHARDS, Item, Table
 from remit.domain.change import AuditEntry, Message
-from remit.domain.health_state import HealthState
-from remit.ports.api_keys import ApiKey
 
-KEY_OWNER = "api keys"
 SEGMENTS = "segments"
-VERDICT = "health"
 
 _json = msgspec.json.Encoder().encode
 _message = msgspec.json.Decoder(Message)
 _entry = msgspec.json.Decoder(AuditEntry)
-_key = msgspec.json.Decoder(ApiKey)
-_health_state = msgspec.json.Decoder(HealthState)
 
 
 class DynamoOutbox:
@@ -83,65 +76,3 @@ class DynamoOutbox:
                 if taken == limit:
                     break
         return sorted(found, key=lambda item: str(item["task_at"]))[:limit]
-
-
-class DynamoApiKeys:
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    async def add(self, key: ApiKey, secret: str) -> None:
-        await self._put(key)
-
-    async def _put(self, key: ApiKey) -> None:
-        await self._table.put(
-            {
-                "transaction_id": f"key#{key.hash}",
-                "kind": "key",
-                "owner": KEY_OWNER,
-                "data": _json(key).decode(),
-            }
-        )
-
-    async def find(self, key_hash: str) -> ApiKey | None:
-        item = await self._table.get(f"key#{key_hash}")
-        return None if item is None else _key.decode(item["data"])
-
-    async def all(self) -> list[ApiKey]:
-        found = [
-            _key.decode(item["data"])
-            async for item in self._table.query(
-                BY_OWNER,
-                "#owner = :owner",
-                {":owner": KEY_OWNER},
-                ExpressionAttributeNames={"#owner": "owner"},
-            )
-        ]
-        return sorted(found, key=lambda key: key.id)
-
-    async def revoke(self, key_id: str, at: datetime) -> bool:
-        for key in await self.all():
-            if key.id == key_id:
-                if key.revoked_at is None:
-                    await self._put(replace(key, revoked_at=at))
-                return True
-        return False
-
-
-class DynamoHealthStates:
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    async def latest(self) -> HealthState:
-        item = await self._table.get(VERDICT)
-        return HealthState() if item is None else _health_state.decode(item["data"])
-
-    async def record(self, state: HealthState) -> bool:
-        item = {
-            "transaction_id": VERDICT,
-            "kind": "health_state",
-            "version": state.version,
-            "data": _json(state).decode(),
-        }
-        if state.version == 1:
-            return await self._table.put_new(item)
-        return await self._table.put_if(item, "version = :before", {":before": state.version - 1})

@@ -1,0 +1,47 @@
+"""Topics, a bucket and the monitor's memory, in memory."""
+
+from collections.abc import Sequence
+
+from remit.domain.change import (
+    Message,
+)
+from remit.domain.health_state import HealthState
+
+
+class MemoryHealthStates:
+    def __init__(self) -> None:
+        self.state = HealthState()
+
+    async def latest(self) -> HealthState:
+        return self.state
+
+    async def record(self, state: HealthState) -> bool:
+        if state.version != self.state.version + 1:
+            return False
+        self.state = state
+        return True
+
+
+class MemoryPublisher:
+    """Keeps what was published, as a topic's subscriber would have received it."""
+
+    def __init__(self) -> None:
+        self.published: list[Message] = []
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        self.published.extend(messages)
+
+
+class MemoryBucket:
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    async def put_new(self, key: str, body: bytes) -> bool:
+        return self.objects.setdefault(key, body) is body
+
+    async def get(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    async def list(self, prefix: str, after: str, limit: int) -> list[str]:
+        keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+        return keys[:limit]

@@ -1,0 +1,115 @@
+"""The outbox on PostgreSQL, the audit entries that wait for the archive, and what expires."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+
+import msgspec
+
+from remit.adapters.postgres.connection import Connection
+from remit.domain.change import AuditEntry, Message
+from remit.domain.errors import Unavailable
+
+LEASED = """
+WITH leased AS (
+    INSERT INTO leases AS l (name, holder, held_until)
+    SELECT '{name}', $2::uuid, now() + $3 * interval '1 second'
+    WHERE EXISTS (SELECT FROM {waiting}) AND NOT EXISTS (
+        SELECT FROM leases WHERE name = '{name}' AND holder <> $2::uuid AND held_until > now()
+    )
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
+    WHERE l.holder = excluded.holder OR l.held_until <= now()
+    RETURNING name
+)
+"""
+"""Takes or renews a lease if something waits. If nothing does, or another process holds the lease,
+it writes nothing. Who gets the lease sees what its last holder deleted: it is free only after that.
+"""
+
+PENDING = (
+    LEASED.format(name="relay", waiting="outbox")
+    + """
+SELECT coalesce(json_agg(found.message ORDER BY found.id), '[]')::text FROM (
+    SELECT id, message FROM outbox WHERE EXISTS (SELECT FROM leased) ORDER BY id LIMIT $1
+) found
+"""
+)  # nosec B608 - both names are constants of this module
+
+UNARCHIVED = (
+    LEASED.format(name="archive", waiting="audit_unarchived")
+    + """
+SELECT coalesce(json_agg(found ORDER BY found.id), '[]')::text FROM (
+    SELECT * FROM audit_entries WHERE EXISTS (SELECT FROM leased)
+    AND id = ANY (ARRAY(SELECT id FROM audit_unarchived ORDER BY id LIMIT $1))
+) found
+"""
+)  # nosec B608 - both names are constants of this module
+
+RENEW = """
+UPDATE leases SET held_until = now() + $2 * interval '1 second'
+WHERE name = 'relay' AND holder = $1::uuid
+"""
+
+RELEASE = "UPDATE leases SET held_until = now() WHERE holder = $1::uuid AND held_until > now()"
+
+MARK_ARCHIVED = """
+WITH archived AS (DELETE FROM audit_unarchived WHERE id = ANY($1::uuid[]))
+INSERT INTO audit_segments (segment, entries) VALUES ($2, cardinality($1::uuid[]))
+ON CONFLICT (segment) DO NOTHING
+"""
+
+DELETE_RECORDS = """
+DELETE FROM idempotency
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2))
+RETURNING 1
+"""
+
+_messages = msgspec.json.Decoder(list[Message])
+_entries = msgspec.json.Decoder(list[AuditEntry])
+
+
+class PostgresOutbox:
+    """Outbox, AuditLog and Retention: rows that the store wrote, until they are done with.
+
+    One process at a time gets what waits in the outbox, and one the entries to archive: whichever
+    holds the lease. Another can take it `lease_seconds` after it was last renewed.
+    """
+
+    def __init__(self, connection: Connection, *, holder: str, lease_seconds: float) -> None:
+        self._connection = connection
+        self._lease = (holder, lease_seconds)
+        self._holds = False
+
+    async def pending(self, limit: int) -> list[Message]:
+        return _messages.decode(await self._leased(PENDING, limit))
+
+    async def renew(self) -> None:
+        await self._connection.rows(RENEW, *self._lease)
+
+    async def release(self) -> None:
+        """Where the database is not available, the leases lapse by themselves."""
+        if self._holds:
+            self._holds = False
+            with suppress(Unavailable):
+                await self._connection.rows(RELEASE, self._lease[0])
+
+    async def sent(self, message_ids: Sequence[str]) -> None:
+        await self._connection.rows("DELETE FROM outbox WHERE id = ANY($1::uuid[])", message_ids)
+
+    async def oldest(self) -> datetime | None:
+        oldest: datetime | None = await self._connection.value("SELECT min(created_at) FROM outbox")
+        return oldest
+
+    async def unarchived(self, limit: int) -> list[AuditEntry]:
+        return _entries.decode(await self._leased(UNARCHIVED, limit))
+
+    async def _leased(self, query: str, limit: int) -> str:
+        found: str = await self._connection.value(query, limit, *self._lease)
+        self._holds = self._holds or found != "[]"
+        return found
+
+    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
+        await self._connection.rows(MARK_ARCHIVED, entry_ids, segment)
+
+    async def delete_records(self, before: datetime, limit: int) -> int:
+        return len(await self._connection.rows(DELETE_RECORDS, before, limit))

@@ -1,0 +1,44 @@
+"""The service on a laptop: PostgreSQL by its URL, and files for everything else."""
+
+from remit.adapters.files.storage import FileTopic, FolderBucket
+from remit.adapters.files.vault import FileVault
+from remit.adapters.processors.simulated.processor import SimulatedProcessor
+from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
+from remit.assembly.parts import CloudServices, build, no_measures, this_process
+from remit.assembly.postgres import connections, on_postgres, postgres_queue
+from remit.oversight.metrics import NullMetrics
+from remit.ports.app import App
+from remit.settings import Settings
+
+
+def assemble_locally(settings: Settings) -> App:
+    files = _files(settings)
+    process = this_process(settings)
+    connected = connections(process)
+    simulator = SqliteSimulatorStore(settings.data_dir / "processor.sqlite")
+    database = on_postgres(process, connected)
+
+    async def close() -> None:
+        simulator.close()
+        await database.close()
+
+    return build(
+        process,
+        database._replace(close=close),
+        files,
+        postgres_queue(process, connected.delivery),
+        SimulatedProcessor(simulator, settings),
+    )
+
+
+def _files(settings: Settings) -> CloudServices:
+    data = settings.data_dir
+    (data / "topics").mkdir(parents=True, exist_ok=True)
+    return CloudServices(
+        notifications=FileTopic(data / "topics" / "notifications.jsonl"),
+        alerts=FileTopic(data / "topics" / "alerts.jsonl"),
+        bucket=FolderBucket(data / "bucket"),
+        vault=FileVault(data / "vault.key"),
+        measures=no_measures,
+        metrics=NullMetrics(),
+    )
