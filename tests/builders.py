@@ -33,10 +33,10 @@ from remit.assembly.parts import (
 )
 from remit.assembly.postgres import connections, on_postgres, postgres_queue
 from remit.domain.card import Card
-from remit.domain.change import Caller
+from remit.domain.change import Caller, KeyScope
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.ids import NewId
-from remit.domain.payment import Approved, Declined, Operation, ProcessorResult
+from remit.domain.payment import Approved, Declined, Mode, Operation, ProcessorResult
 from remit.oversight.metrics import NullMetrics
 from remit.payments.validate import Amount, CardInput, PaymentRequest
 from remit.ports.app import App
@@ -76,6 +76,7 @@ class ScriptedProcessor:
     """A processor in memory that fails as told: each call takes the next of `faults`."""
 
     name = "scripted"
+    modes: frozenset[Mode] = frozenset({"test", "live"})
 
     def __init__(self) -> None:
         self.faults: deque[Fault | None] = deque()
@@ -268,6 +269,11 @@ def processor_of(app: App) -> ScriptedProcessor:
 
 def caller(merchant_id: str = "acme", *, request_id: str = "req") -> Caller:
     return Caller(merchant_id, "test", "key:test", request_id)
+
+
+def key_of(action: str, key: str | None, merchant_id: str = "acme") -> KeyScope | None:
+    """An Idempotency-Key of the usual caller on the route of a step; None if there is none."""
+    return None if key is None else KeyScope(merchant_id, "test", f"POST /{action}", key)
 
 
 def order(

@@ -14,7 +14,7 @@ from remit.assembly.service import assemble
 from remit.domain.change import Change, Conflict
 from remit.domain.payment import Payment, State
 from remit.domain.payment_summary import PaymentSummary, payment_summary
-from remit.http.responses import payment_view
+from remit.http.two_step.views import payment_view
 from remit.payments.process import ProcessRequest, process
 from remit.payments.results import Accepted
 from remit.ports.app import App

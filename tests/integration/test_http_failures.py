@@ -10,6 +10,7 @@ import pytest
 
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.domain.errors import Unavailable
+from remit.domain.payment import Mode
 from remit.settings import Settings
 from tests.builders import DECLINED_CARD, clock_of, memory_app, postgres_app, processor_of, rewired
 from tests.integration.served import Served
@@ -127,6 +128,7 @@ class _Broken:
     """A processor with a bug of its own, and card numbers in its errors."""
 
     name = "broken"
+    modes: frozenset[Mode] = frozenset({"test"})
 
     async def execute(self, instruction: object) -> Any:
         raise RuntimeError(f"bad card {DECLINED_CARD}")

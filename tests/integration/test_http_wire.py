@@ -154,11 +154,12 @@ def test_too_many_query_parameters_are_refused(served: Served) -> None:
 
 
 def test_a_path_or_method_that_is_not_there_says_what_is(served: Served) -> None:
-    nowhere = served.get("/nowhere")
-    assert (nowhere.status, nowhere.body["error"]) == (
-        404,
-        wrong("route_unknown", "There is nothing at this path."),
-    )
+    for path in ("/nowhere", "/payments/a/b", "/validate/", "//validate", "/payments/{a}/b"):
+        nowhere = served.get(path)
+        assert (nowhere.status, nowhere.body["error"]) == (
+            404,
+            wrong("route_unknown", "There is nothing at this path."),
+        )
     for path, method, allowed in (
         ("/validate", "GET", "POST"),
         ("/process", "DELETE", "POST"),

@@ -46,6 +46,7 @@ from tests.builders import (
     GOOD_CARD,
     caller,
     clock_of,
+    key_of,
     memory_app,
     order,
     postgres_app,
@@ -114,7 +115,9 @@ class SideBySide(RuleBasedStateMachine):
     @rule(amount=st.sampled_from(["1.00", "0.60"]), card=cards, key=keys, reference=keys)
     def validate(self, amount: str, card: str, key: str | None, reference: str | None) -> None:
         wanted = order(amount, card=card, reference=reference)
-        self.take("validate", lambda side, id_: validate(*of(side, id_), wanted, key))
+        self.take(
+            "validate", lambda side, id_: validate(*of(side, id_), wanted, key_of("validate", key))
+        )
 
     @rule(number=numbers, key=keys, card=st.none() | cards)
     def process(self, number: int, key: str | None, card: str | None) -> None:
@@ -123,7 +126,7 @@ class SideBySide(RuleBasedStateMachine):
     @rule(number=numbers, key=keys, card=st.none() | cards)
     def enqueue(self, number: int, key: str | None, card: str | None) -> None:
         def step(side: Side, id_: str) -> Awaitable[StepResult]:
-            return enqueue(*of(side, id_), request(side, number, card), key)
+            return enqueue(*of(side, id_), request(side, number, card), key_of("process", key))
 
         self.take("process", step)
 
@@ -131,7 +134,9 @@ class SideBySide(RuleBasedStateMachine):
     def authorize(self, number: int, key: str | None) -> None:
         self.take(
             "authorize",
-            lambda side, id_: authorize(*of(side, id_), request(side, number, None), key),
+            lambda side, id_: authorize(
+                *of(side, id_), request(side, number, None), key_of("authorize", key)
+            ),
         )
 
     @rule(number=numbers, part=parts, final=st.booleans(), key=keys)
@@ -244,22 +249,28 @@ def request(side: Side, number: int, card: str | None) -> ProcessRequest:
 
 
 def processing(number: int, key: str | None, card: str | None) -> Step:
-    return lambda side, id_: process(*of(side, id_), request(side, number, card), key)
+    return lambda side, id_: process(
+        *of(side, id_), request(side, number, card), key_of("process", key)
+    )
 
 
 def capturing(number: int, part: int | None, final: bool, key: str | None) -> Step:
     return lambda side, id_: capture(
-        *of(side, id_), chosen(side, number), amount_minor=part, final=final, key=key
+        *of(side, id_),
+        chosen(side, number),
+        amount_minor=part,
+        final=final,
+        key=key_of("capture", key),
     )
 
 
 def canceling(number: int, key: str | None) -> Step:
-    return lambda side, id_: cancel(*of(side, id_), chosen(side, number), key=key)
+    return lambda side, id_: cancel(*of(side, id_), chosen(side, number), key=key_of("cancel", key))
 
 
 def refunding(number: int, part: int | None, key: str | None) -> Step:
     return lambda side, id_: refund(
-        *of(side, id_), chosen(side, number), amount_minor=part, key=key
+        *of(side, id_), chosen(side, number), amount_minor=part, key=key_of("refund", key)
     )
 
 

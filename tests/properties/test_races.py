@@ -17,7 +17,7 @@ from remit.payments.results import Accepted, Rejected, Replayed, StepResult
 from remit.payments.validate import validate
 from remit.ports.app import App
 from remit.ports.store import PageQuery
-from tests.builders import caller, order, postgres_app, processor_of
+from tests.builders import caller, key_of, order, postgres_app, processor_of
 from tests.unit.arranged import accepted, deliver_all, seal_all
 
 
@@ -74,7 +74,10 @@ async def test_two_processes_refund_no_more_than_was_captured(two: list[App]) ->
 async def test_a_hundred_identical_requests_make_one_payment(app: App) -> None:
     request = order("5.00", reference="order-1")
     outcomes = await asyncio.gather(
-        *(validate(app, caller(request_id=f"r{n}"), request, "k1") for n in range(100))
+        *(
+            validate(app, caller(request_id=f"r{n}"), request, key_of("validate", "k1"))
+            for n in range(100)
+        )
     )
     assert ends(outcomes) == {"Accepted": 1, "Replayed": 99}
     [payment] = await app.database.reader.page(PageQuery(merchant_id="acme", mode="test"))
@@ -85,7 +88,10 @@ async def test_a_hundred_identical_requests_make_one_payment(app: App) -> None:
 async def test_a_hundred_identical_requests_charge_once(app: App) -> None:
     payment = accepted(await validate(app, caller(), order("5.00"), None))
     outcomes = await asyncio.gather(
-        *(process(app, caller(), ProcessRequest(payment.id), "k1") for _ in range(100))
+        *(
+            process(app, caller(), ProcessRequest(payment.id), key_of("process", "k1"))
+            for _ in range(100)
+        )
     )
     counted = ends(outcomes)
     assert counted["Accepted"] == 1

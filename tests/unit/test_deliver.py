@@ -21,6 +21,7 @@ from tests.builders import (
     StoppedClock,
     caller,
     clock_of,
+    key_of,
     order,
     processor_of,
 )
@@ -68,8 +69,8 @@ async def test_a_worker_takes_a_queued_payment(in_memory: App) -> None:
 async def test_queueing_again_under_the_key_says_queued_once_more(in_memory: App) -> None:
     payment = await a_validated(in_memory)
     request = ProcessRequest(payment.id)
-    queued(await enqueue(in_memory, caller(), request, "k1"))
-    again = await enqueue(in_memory, caller(), request, "k1")
+    queued(await enqueue(in_memory, caller(), request, key_of("process", "k1")))
+    again = await enqueue(in_memory, caller(), request, key_of("process", "k1"))
     assert replayed(again) == replace(payment, encrypted_card=None)
     work = [m for m in store_of(in_memory).messages.values() if m.topic is Topic.WORK]
     assert len(work) == 1
@@ -88,7 +89,7 @@ async def test_a_payment_queued_twice_is_charged_once(in_memory: App) -> None:
 async def test_a_card_sent_with_the_request_waits_sealed_for_the_worker(in_memory: App) -> None:
     declined = await a_processed(in_memory, card=DECLINED_CARD)
     request = ProcessRequest(declined.id, CardInput(GOOD_CARD, 12, 2030))
-    waiting = queued(await enqueue(in_memory, caller(), request, "k1"))
+    waiting = queued(await enqueue(in_memory, caller(), request, key_of("process", "k1")))
     assert waiting.encrypted_card is not None
     assert waiting.due_at == clock_of(in_memory).now + in_memory.settings.card_retention
     [record] = store_of(in_memory).records.values()
@@ -301,14 +302,19 @@ async def test_a_card_kept_long_enough_is_erased(in_memory: App) -> None:
 # DynamoDB deletes old records itself, by their time to live.
 @pytest.mark.parametrize("app", ["in_memory", "on_postgres"], indirect=True)
 async def test_an_idempotency_key_is_free_again_after_its_time(app: App) -> None:
-    first = accepted(await validate(app, caller(), order("1.00"), "k1"))
+    first = accepted(await validate(app, caller(), order("1.00"), key_of("validate", "k1")))
     clock_of(app).advance(timedelta(hours=48).total_seconds())
-    accepted(await validate(app, caller(), order("2.00"), "k2"))
+    accepted(await validate(app, caller(), order("2.00"), key_of("validate", "k2")))
     assert await delete_expired_records(app) == 0
     clock_of(app).advance(1)
     assert await delete_expired_records(app) == 1
-    assert isinstance(refused(await validate(app, caller(), order("1.00"), "k2")), KeyReused)
-    assert accepted(await validate(app, caller(), order("1.00"), "k1")).id != first.id
+    assert isinstance(
+        refused(await validate(app, caller(), order("1.00"), key_of("validate", "k2"))), KeyReused
+    )
+    assert (
+        accepted(await validate(app, caller(), order("1.00"), key_of("validate", "k1"))).id
+        != first.id
+    )
 
 
 async def test_a_card_given_back_by_a_processor_that_was_down_is_erased_in_time(

@@ -28,6 +28,7 @@ from tests.builders import (
     ScriptedProcessor,
     caller,
     clock_of,
+    key_of,
     plain_card,
     processor_of,
 )
@@ -70,7 +71,9 @@ async def test_a_payment_is_charged_once_with_its_own_card(in_memory: App) -> No
 
 async def test_processing_twice_returns_the_first_outcome(in_memory: App) -> None:
     payment = await a_processed(in_memory)
-    again = await process(in_memory, caller(), ProcessRequest(payment.id), "another-key")
+    again = await process(
+        in_memory, caller(), ProcessRequest(payment.id), key_of("process", "another-key")
+    )
     assert replayed(again) == payment
     assert len(processor_of(in_memory).answers) == 1
 
@@ -197,13 +200,25 @@ async def test_more_than_was_authorized_is_never_captured(in_memory: App) -> Non
 async def test_a_capture_repeated_under_its_key_is_done_once(in_memory: App) -> None:
     payment = await an_authorized(in_memory)
     first = await capture(
-        in_memory, caller(), payment.id, amount_minor=2_500, final=False, key="k1"
+        in_memory,
+        caller(),
+        payment.id,
+        amount_minor=2_500,
+        final=False,
+        key=key_of("capture", "k1"),
     )
     again = await capture(
-        in_memory, caller(), payment.id, amount_minor=2_500, final=False, key="k1"
+        in_memory,
+        caller(),
+        payment.id,
+        amount_minor=2_500,
+        final=False,
+        key=key_of("capture", "k1"),
     )
     assert replayed(again) == accepted(first)
-    other = await capture(in_memory, caller(), payment.id, amount_minor=2_600, key="k1")
+    other = await capture(
+        in_memory, caller(), payment.id, amount_minor=2_600, key=key_of("capture", "k1")
+    )
     assert isinstance(refused(other), KeyReused)
     assert (await current(in_memory, payment)).captured_minor == 2_500
 
@@ -234,10 +249,13 @@ async def test_a_payment_never_asked_about_is_canceled_without_asking(
     in_memory: App, card: str | None
 ) -> None:
     payment = await a_validated(in_memory, card=card)
-    canceled = accepted(await cancel(in_memory, caller(), payment.id, key="k1"))
+    canceled = accepted(await cancel(in_memory, caller(), payment.id, key=key_of("cancel", "k1")))
     assert (canceled.state, canceled.encrypted_card) == (State.CANCELED, None)
     assert processor_of(in_memory).answers == {}
-    assert replayed(await cancel(in_memory, caller(), payment.id, key="k1")) == canceled
+    assert (
+        replayed(await cancel(in_memory, caller(), payment.id, key=key_of("cancel", "k1")))
+        == canceled
+    )
     assert replayed(await cancel(in_memory, caller(), payment.id)) == canceled
     error = refused(await process(in_memory, caller(), ProcessRequest(payment.id)))
     assert isinstance(error, InvalidState)
@@ -253,25 +271,27 @@ async def test_a_processor_that_is_down_leaves_the_payment_as_it_was(in_memory: 
     validated = await a_validated(in_memory)
     processor_of(in_memory).down = True
     request = ProcessRequest(validated.id)
-    error = refused(await process(in_memory, caller(), request, "k1", requeue=False))
+    error = refused(
+        await process(in_memory, caller(), request, key_of("process", "k1"), requeue=False)
+    )
     assert isinstance(error, ProcessorUnavailable)
     stored = await current(in_memory, validated)
     assert stored == replace(validated, version=3)
     assert store_of(in_memory).records == {}
     processor_of(in_memory).down = False
-    taken = accepted(await process(in_memory, caller(), request, "k1"))
+    taken = accepted(await process(in_memory, caller(), request, key_of("process", "k1")))
     assert taken.state is State.CAPTURED
 
 
 async def test_a_payment_in_progress_is_not_taken_twice(in_memory: App) -> None:
     validated = await a_validated(in_memory)
     processor_of(in_memory).faults.append("timeout")
-    await process(in_memory, caller(), ProcessRequest(validated.id), "k1")
+    await process(in_memory, caller(), ProcessRequest(validated.id), key_of("process", "k1"))
     request = ProcessRequest(validated.id)
     busy = refused(await process(in_memory, caller(), request))
     assert isinstance(busy, InvalidState)
     assert busy.retry_after_seconds == 1
-    in_flight = refused(await process(in_memory, caller(), request, "k1"))
+    in_flight = refused(await process(in_memory, caller(), request, key_of("process", "k1")))
     assert isinstance(in_flight, KeyInFlight)
     assert processor_of(in_memory).answers == {}
 

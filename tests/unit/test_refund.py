@@ -7,7 +7,7 @@ from remit.domain.payment import Operation, RefundState
 from remit.payments.refund import refund, resolve_refund
 from remit.payments.results import Accepted, Replayed
 from remit.ports.app import App
-from tests.builders import caller, processor_of
+from tests.builders import caller, key_of, processor_of
 from tests.unit.arranged import (
     a_processed,
     a_refund,
@@ -67,11 +67,17 @@ async def test_only_a_captured_payment_of_ones_own_is_refunded(in_memory: App) -
 
 async def test_a_refund_repeated_under_its_key_is_done_once(in_memory: App) -> None:
     payment = await a_processed(in_memory)
-    first = await refund(in_memory, caller(), payment.id, amount_minor=4_000, key="k1")
-    again = await refund(in_memory, caller(), payment.id, amount_minor=4_000, key="k1")
+    first = await refund(
+        in_memory, caller(), payment.id, amount_minor=4_000, key=key_of("refund", "k1")
+    )
+    again = await refund(
+        in_memory, caller(), payment.id, amount_minor=4_000, key=key_of("refund", "k1")
+    )
     assert isinstance(first, Accepted)
     assert again == Replayed(first.payment, first.refund)
-    other = await refund(in_memory, caller(), payment.id, amount_minor=4_001, key="k1")
+    other = await refund(
+        in_memory, caller(), payment.id, amount_minor=4_001, key=key_of("refund", "k1")
+    )
     assert isinstance(refused(other), KeyReused)
     assert (await current(in_memory, payment)).refunded_minor == 4_000
 
@@ -118,11 +124,15 @@ async def test_a_refund_that_the_processor_cannot_take_frees_its_amount_and_key(
 ) -> None:
     payment = await a_processed(in_memory)
     processor_of(in_memory).faults.append("down")
-    down = await refund(in_memory, caller(), payment.id, amount_minor=10_000, key="k1")
+    down = await refund(
+        in_memory, caller(), payment.id, amount_minor=10_000, key=key_of("refund", "k1")
+    )
     assert isinstance(refused(down), ProcessorUnavailable)
     [failed] = store_of(in_memory).refunds_by_id.values()
     assert (await current_refund(in_memory, failed)).state is RefundState.FAILED
     assert (await current(in_memory, payment)).refunded_minor == 0
-    again = await refund(in_memory, caller(), payment.id, amount_minor=10_000, key="k1")
+    again = await refund(
+        in_memory, caller(), payment.id, amount_minor=10_000, key=key_of("refund", "k1")
+    )
     assert isinstance(again, Accepted)
     assert balances(in_memory)["test/merchant/acme"] == 0

@@ -11,7 +11,7 @@ from remit.domain.payment import Payment
 from remit.payments.validate import MAX_METADATA_ENTRIES, CardInput, PaymentRequest, validate
 from remit.ports.app import App
 from remit.settings import Settings
-from tests.builders import GOOD_CARD, AppFactory, caller, clock_of, order, plain_card
+from tests.builders import GOOD_CARD, AppFactory, caller, clock_of, key_of, order, plain_card
 from tests.unit.arranged import accepted, history, invalid, refused, replayed, store_of
 
 
@@ -52,7 +52,7 @@ async def test_the_card_waits_sealed_under_the_payments_name(in_memory: App) -> 
 
 async def test_no_full_number_and_no_cvc_is_stored_anywhere(in_memory: App) -> None:
     request = PaymentRequest(amount=order().amount, card=CardInput(GOOD_CARD, 12, 2030, "987"))
-    payment = accepted(await validate(in_memory, caller(), request, "key-1"))
+    payment = accepted(await validate(in_memory, caller(), request, key_of("validate", "key-1")))
     store = store_of(in_memory)
     stored = b"".join(
         msgspec.json.encode(list(values))
@@ -136,7 +136,7 @@ async def test_a_nul_character_is_refused(in_memory: App) -> None:
 
 async def test_a_refused_payment_leaves_an_audit_entry_and_nothing_else(in_memory: App) -> None:
     request = order("-1", reference="order-1")
-    assert invalid(await validate(in_memory, caller(), request, "key-1")) == (
+    assert invalid(await validate(in_memory, caller(), request, key_of("validate", "key-1"))) == (
         "amount",
         "amount_too_small",
     )
@@ -152,8 +152,8 @@ async def test_a_refused_payment_leaves_an_audit_entry_and_nothing_else(in_memor
 
 
 async def test_a_replayed_key_returns_the_first_payment(in_memory: App) -> None:
-    first = accepted(await validate(in_memory, caller(), order(), "key-1"))
-    again = replayed(await validate(in_memory, caller(), order(), "key-1"))
+    first = accepted(await validate(in_memory, caller(), order(), key_of("validate", "key-1")))
+    again = replayed(await validate(in_memory, caller(), order(), key_of("validate", "key-1")))
     assert again == msgspec.structs.replace(first, encrypted_card=None)
     assert len(store_of(in_memory).payments) == 1
     assert await history(in_memory, first) == [("validate", "accepted"), ("validate", "replayed")]
@@ -172,8 +172,10 @@ async def test_a_replayed_key_returns_the_first_payment(in_memory: App) -> None:
     ids=["amount", "currency", "card", "no card", "customer", "metadata"],
 )
 async def test_a_key_with_another_request_is_refused(in_memory: App, other: PaymentRequest) -> None:
-    accepted(await validate(in_memory, caller(), order(), "key-1"))
-    assert isinstance(refused(await validate(in_memory, caller(), other, "key-1")), KeyReused)
+    accepted(await validate(in_memory, caller(), order(), key_of("validate", "key-1")))
+    assert isinstance(
+        refused(await validate(in_memory, caller(), other, key_of("validate", "key-1"))), KeyReused
+    )
     assert len(store_of(in_memory).payments) == 1
 
 
@@ -188,7 +190,11 @@ async def test_a_reference_names_one_payment(in_memory: App) -> None:
 
 async def test_merchants_share_neither_references_nor_keys(in_memory: App) -> None:
     request = order(reference="order-1")
-    first = accepted(await validate(in_memory, caller("acme"), request, "key-1"))
-    second = accepted(await validate(in_memory, caller("zenith"), request, "key-1"))
+    first = accepted(
+        await validate(in_memory, caller("acme"), request, key_of("validate", "key-1"))
+    )
+    second = accepted(
+        await validate(in_memory, caller("zenith"), request, key_of("validate", "key-1", "zenith"))
+    )
     assert (first.merchant_id, second.merchant_id) == ("acme", "zenith")
     assert first.id != second.id

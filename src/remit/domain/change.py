@@ -91,7 +91,9 @@ class KeyUse(StrEnum):
 class IdempotencyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The first request under a key and, once known, its outcome as it is to be replayed.
 
-    In flight while `payment` is None. `queued` says that the outcome was "accepted for later".
+    A step on a payment is replayed from the payment and refund as they were then, and is in flight
+    while `payment` is None. `queued` says that it was accepted for later. Anything else is replayed
+    from `response`, which is opaque here and was committed with what it tells of.
     """
 
     scope: KeyScope
@@ -101,6 +103,7 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     payment: Payment | None = None
     refund: Refund | None = None
     queued: bool = False
+    response: bytes | None = None
 
 
 class Conflict(StrEnum):

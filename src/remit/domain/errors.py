@@ -3,6 +3,7 @@
     RemitError
     ├── InvalidRequest     a field is wrong: `param` names it
     ├── Unauthenticated    no key, or one that is unknown or revoked
+    ├── LiveModeUnavailable   a live key, and no processor that moves real money
     ├── NotFound           no such object for this merchant
     ├── InvalidState       the payment's state does not allow the step
     ├── CardUnreadable     what was sealed does not open
@@ -16,7 +17,7 @@
 `ProcessorTimeout` stands apart: it does not say that nothing was done.
 
 Every error carries a stable `code` and a sentence for people. Neither holds card data.
-The one table that turns these into statuses is `entrypoints/wire.py`.
+The one table that turns these into statuses is `http/errors.py`.
 """
 
 from typing import ClassVar
@@ -43,6 +44,18 @@ class InvalidRequest(RemitError):
 
 class Unauthenticated(RemitError):
     code = "api_key_invalid"
+
+
+class LiveModeUnavailable(RemitError):
+    """A live key was used where only the simulated processor is configured."""
+
+    code = "live_mode_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is a live key, and only the simulated processor is configured, which moves no "
+            "money: use a test key."
+        )
 
 
 class NotFound(RemitError):

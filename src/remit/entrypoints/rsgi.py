@@ -11,7 +11,8 @@ from granian.rsgi import (  # type: ignore[attr-defined]
 
 from remit.entrypoints.tracing import BeginSpan, untraced
 from remit.http.responses import Response, Unreadable, json_response, response_headers, too_large
-from remit.http.router import Api, ClientGone
+from remit.http.route import ClientGone
+from remit.http.router import Api
 from remit.ports.app import App
 
 LIVE = "/live"
@@ -48,7 +49,7 @@ class HttpRequest:
                 return await self._read(limit_bytes)
         except TimeoutError as error:
             raise Unreadable(
-                408, "body_timeout", f"The body did not arrive within {timeout_seconds:g} s."
+                "body_timeout", f"The body did not arrive within {timeout_seconds:g} s."
             ) from error
         except (ProtocolClosed, ProtocolError) as error:
             raise ClientGone from error

@@ -1,25 +1,21 @@
-"""What callers send, read: bodies, headers, query parameters; each refused in one clear sentence.
+"""Reads what callers send: bodies, headers, query strings. What is wrong is named in one sentence.
 
-Shared by every entry point that speaks HTTP. What is answered is in `answers.py`.
+What a field may hold is decided by each route's own types.
 """
 
 import base64
 import binascii
 import json
 import re
-from decimal import Decimal
-from typing import Any, TypeVar
+from collections.abc import Collection
+from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from remit.domain.card import holds_card_number
 from remit.domain.errors import InvalidRequest
-from remit.domain.ids import is_id
-from remit.domain.payment import State
-from remit.http.responses import STATES_BY_STATUS, Unreadable
-from remit.payments.process import ProcessRequest
-from remit.payments.validate import Amount, PaymentRequest
+from remit.http.responses import Unreadable
 
 T = TypeVar("T")
 
@@ -29,39 +25,20 @@ MAX_KEY_LENGTH = 255
 """Of an Idempotency-Key, in characters."""
 
 
-def _amount(kind: type, written: object) -> object:
-    if kind is Amount:
-        return Amount(written)
-    raise NotImplementedError(kind)
-
-
-_validate = msgspec.json.Decoder(PaymentRequest, dec_hook=_amount, float_hook=Decimal)
-_process = msgspec.json.Decoder(ProcessRequest)
-
-
 def require_json(content_type: str | None) -> None:
     """Raises Unreadable unless a body is declared as JSON."""
     media = (content_type or "").partition(";")[0].strip().lower()
     if media != "application/json":
-        raise Unreadable(415, "content_type", "Send JSON with Content-Type: application/json.")
+        raise Unreadable("content_type")
 
 
-def read_payment_request(body: bytes) -> PaymentRequest:
-    """The body of `POST /validate`. Raises InvalidRequest."""
-    return _read(_validate, body)
-
-
-def read_process_request(body: bytes) -> ProcessRequest:
-    """The body of `POST /process`. Raises InvalidRequest."""
-    return _read(_process, body)
-
-
-def _read(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+def read_json(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """The body as the decoder's type. Raises InvalidRequest, which names the field."""
     try:
         request = decoder.decode(body)
         _strict.decode(body.decode())
     except msgspec.ValidationError as error:
-        raise _field_error(str(error)) from error
+        raise _field_error(str(error), decoder.type) from error
     except RecursionError as error:
         raise InvalidRequest("The body is nested too deeply.", param=None, code="json") from error
     except (msgspec.DecodeError, ValueError) as error:
@@ -78,7 +55,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
         raise InvalidRequest(
-            "A field appears more than once.", param=_shown(repeated), code="field_repeated"
+            "A field appears more than once.", param=_safe_name(repeated), code="field_repeated"
         )
     return fields
 
@@ -90,19 +67,22 @@ _PROBLEM = re.compile(r"(?P<problem>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL
 _FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 
 
-def _field_error(text: str) -> InvalidRequest:
-    """A type error of the decoder, as a sentence that names the field."""
+def _field_error(text: str, expected: Any) -> InvalidRequest:
+    """A type error of the decoder, as a sentence that names the field, and the fields there are
+    where it is unknown.
+    """
     match = _PROBLEM.fullmatch(text)
     problem = match["problem"] if match else text
     path = (match["path"] or "") if match else ""
     path = re.sub(r"\[.*\]", "", path.removeprefix("key in ")).removeprefix("$").removeprefix(".")
     if field := _FIELD.search(problem):
-        name = _shown(field["name"])
+        name = _safe_name(field["name"])
+        known = _fields_at(expected, path)
         path = ".".join(part for part in (path, name) if part)
         missing = "missing" in problem
-        sentence = (
-            f"{path} is required." if missing else f"{path or 'A field'} is not a known field."
-        )
+        sentence = f"{path} is required."
+        if not missing:
+            sentence = f"{path or 'A field'} is not a known field. Known: {', '.join(known)}."
         return InvalidRequest(
             sentence, param=path or None, code="field_missing" if missing else "field_unknown"
         )
@@ -112,9 +92,18 @@ def _field_error(text: str) -> InvalidRequest:
     return InvalidRequest(f"{path} is not right: {problem}.", param=path, code="field_invalid")
 
 
-def _shown(name: str) -> str | None:
+def _safe_name(name: str) -> str | None:
     """A field's name if it is safe to repeat: callers put all kinds of things in wrong places."""
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", name, re.ASCII) else None
+
+
+def _fields_at(expected: Any, path: str) -> tuple[str, ...]:
+    """The fields of the struct that stands at `path` of the expected type."""
+    for part in filter(None, path.split(".")):
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(expected)}
+        choices = get_args(fields[part]) or (fields[part],)
+        expected = next(kind for kind in choices if hasattr(kind, "__struct_fields__"))
+    return tuple(field.encode_name for field in msgspec.structs.fields(expected))
 
 
 def read_idempotency_key(text: str | None) -> str | None:
@@ -136,7 +125,7 @@ def read_idempotency_key(text: str | None) -> str | None:
     return text
 
 
-def read_query(text: str, known: frozenset[str]) -> dict[str, str]:
+def read_query(text: str, known: Collection[str]) -> dict[str, str]:
     """Query parameters, each at most once. Raises InvalidRequest for one that is not `known`."""
     found: dict[str, str] = {}
     try:
@@ -149,9 +138,10 @@ def read_query(text: str, known: frozenset[str]) -> dict[str, str]:
         ) from error
     for name, value in fields:
         if name not in known:
-            shown = _shown(name)
+            shown = _safe_name(name)
             raise InvalidRequest(
-                f"{shown or 'A parameter'} is not a known parameter.",
+                f"{shown or 'A parameter'} is not a known parameter. "
+                f"Known: {', '.join(known) or 'none'}.",
                 param=shown,
                 code="field_unknown",
             )
@@ -176,38 +166,6 @@ def api_key(x_api_key: str | None, authorization: str | None) -> str | None:
                 return None
         case _:
             return None
-
-
-def read_limit(text: str | None, *, default: int, maximum: int) -> int:
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= maximum):
-        raise InvalidRequest(
-            f"limit must be a whole number from 1 to {maximum}.",
-            param="limit",
-            code="field_invalid",
-        )
-    return int(text)
-
-
-def read_cursor(text: str | None) -> str | None:
-    if text is not None and not is_id(text):
-        raise InvalidRequest(
-            "cursor must be a next_cursor of an earlier page.", param="cursor", code="field_invalid"
-        )
-    return text
-
-
-def read_status(text: str | None) -> State | None:
-    if text is None:
-        return None
-    if text not in STATES_BY_STATUS:
-        raise InvalidRequest(
-            f"status must be one of {', '.join(STATES_BY_STATUS)}.",
-            param="status",
-            code="field_invalid",
-        )
-    return STATES_BY_STATUS[text]
 
 
 def prefers_async(text: str | None) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from remit.domain.change import Caller
-from remit.domain.errors import RateLimited, Unauthenticated
+from remit.domain.errors import LiveModeUnavailable, RateLimited, Unauthenticated
 from remit.domain.payment import Mode
 from remit.ports.api_keys import ApiKey
 from remit.ports.app import App
@@ -64,6 +64,8 @@ class Authenticator:
         if secret is None:
             raise Unauthenticated("No API key given. Send it in the x-api-key header.")
         key = await self._find(secret)
+        if key.mode not in self._app.processor.modes:
+            raise LiveModeUnavailable
         if (wait_seconds := await self._app.process_state.limiter.take(key.id)) is not None:
             raise RateLimited(wait_seconds)
         return Caller(key.merchant_id, key.mode, f"key:{key.id}", request_id)

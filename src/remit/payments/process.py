@@ -68,7 +68,7 @@ async def process(
     app: App,
     caller: Caller,
     request: ProcessRequest,
-    key: str | None = None,
+    key: KeyScope | None = None,
     *,
     requeue: bool = True,
 ) -> StepResult:
@@ -81,7 +81,7 @@ async def process(
 
 
 async def authorize(
-    app: App, caller: Caller, request: ProcessRequest, key: str | None = None
+    app: App, caller: Caller, request: ProcessRequest, key: KeyScope | None = None
 ) -> StepResult:
     """Reserves the payment's amount at the processor, to be captured or canceled later."""
     try:
@@ -98,7 +98,7 @@ async def capture(
     *,
     amount_minor: int | None = None,
     final: bool = True,
-    key: str | None = None,
+    key: KeyScope | None = None,
 ) -> StepResult:
     """Captures `amount_minor`, or all that is left. Unless `final`, the rest can follow later."""
     step = Step(
@@ -107,28 +107,28 @@ async def capture(
         payment_id=payment_id,
         amount_minor=amount_minor,
         final=final,
-        scope=_scope(caller, "capture", key),
+        scope=key,
         fingerprint=_fingerprint(app, payment_id, amount_minor, final),
     )
     return await _take(app, caller, step, _no_outcome)
 
 
 async def cancel(
-    app: App, caller: Caller, payment_id: str, *, key: str | None = None
+    app: App, caller: Caller, payment_id: str, *, key: KeyScope | None = None
 ) -> StepResult:
     """Cancels a payment that holds no captured money; an authorization is voided first."""
     step = Step(
         action="cancel",
         operation=Operation.VOID,
         payment_id=payment_id,
-        scope=_scope(caller, "cancel", key),
+        scope=key,
         fingerprint=_fingerprint(app, payment_id),
     )
     return await _take(app, caller, step, _canceled)
 
 
 async def enqueue(
-    app: App, caller: Caller, request: ProcessRequest, key: str | None = None
+    app: App, caller: Caller, request: ProcessRequest, key: KeyScope | None = None
 ) -> StepResult:
     """Leaves processing to a worker. A payment that has its outcome already answers with it."""
     try:
@@ -342,7 +342,7 @@ def _step(
     action: str,
     operation: Operation,
     request: ProcessRequest,
-    key: str | None,
+    key: KeyScope | None,
     *,
     requeue: bool = True,
 ) -> Step:
@@ -352,16 +352,10 @@ def _step(
         operation=operation,
         payment_id=request.transaction_id,
         card=card,
-        scope=_scope(caller, action, key),
+        scope=key,
         fingerprint=_fingerprint(app, request.transaction_id, card),
         requeue=requeue,
     )
-
-
-def _scope(caller: Caller, action: str, key: str | None) -> KeyScope | None:
-    if key is None:
-        return None
-    return KeyScope(caller.merchant_id, caller.mode, f"POST /{action}", key)
 
 
 def _fingerprint(app: App, *parts: object) -> str:

@@ -51,11 +51,10 @@ async def refund(
     payment_id: str,
     *,
     amount_minor: int | None = None,
-    key: str | None = None,
+    key: KeyScope | None = None,
 ) -> StepResult:
     """Refunds `amount_minor`, or all that is left. Its refund says `pending` if no answer came."""
     fingerprint = app.vault.fingerprint(msgspec.json.encode((payment_id, amount_minor)))
-    scope = key and KeyScope(caller.merchant_id, caller.mode, "POST /refund", key)
     for _ in range(MAX_RACES):
         payment = await app.store.payment(payment_id) if is_id(payment_id) else None
         if payment is None or (payment.merchant_id, payment.mode) != (
@@ -63,7 +62,7 @@ async def refund(
             caller.mode,
         ):
             return await reject(app, caller, "refund", NotFound("payment", param="transaction_id"))
-        if scope and (ending := await _by_key(app, caller, payment, scope, fingerprint)):
+        if key and (ending := await _by_key(app, caller, payment, key, fingerprint)):
             return ending
         wanted = payment.refundable_minor if amount_minor is None else amount_minor
         try:
@@ -81,8 +80,8 @@ async def refund(
             created_at=now,
             due_at=now + app.settings.claim_lease,
         )
-        record = scope and IdempotencyRecord(
-            scope=scope, fingerprint=fingerprint, at=now, payment_id=payment.id, refund=pending
+        record = key and IdempotencyRecord(
+            scope=key, fingerprint=fingerprint, at=now, payment_id=payment.id, refund=pending
         )
         change = Change(
             payment=reserved,

@@ -70,7 +70,7 @@ class PaymentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def validate(
-    app: App, caller: Caller, request: PaymentRequest, key: str | None
+    app: App, caller: Caller, request: PaymentRequest, key: KeyScope | None
 ) -> StepResult:
     """Stores the payment as `validated`, or refuses it and stores only the audit entry.
 
@@ -83,7 +83,7 @@ async def validate(
     record = None
     if key is not None:
         record = IdempotencyRecord(
-            scope=KeyScope(caller.merchant_id, caller.mode, "POST /validate", key),
+            scope=key,
             fingerprint=payment.fingerprint,
             at=payment.created_at,
             payment_id=payment.id,

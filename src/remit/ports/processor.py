@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 from remit.domain.card import Card
-from remit.domain.payment import Operation, ProcessorResult
+from remit.domain.payment import Mode, Operation, ProcessorResult
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +25,11 @@ class Processor(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        """Whose payments it takes: a processor that moves no money takes none of a live key."""
+        ...
 
     async def execute(self, instruction: Instruction) -> ProcessorResult:
         """Does the work once per key, or declines it.

@@ -68,7 +68,7 @@ def list_payments(
 
     Example: `remit payments list --status declined --json`
     """
-    from remit.http.responses import STATES_BY_STATUS, payment_view
+    from remit.http.two_step.views import STATES_BY_STATUS, payment_view
     from remit.ports.store import PageQuery
 
     if status is not None and status not in STATES_BY_STATUS:
@@ -104,7 +104,7 @@ def show_payment(payment_id: str, /, *, json: Json = False) -> None:
 
     Example: `remit payments show 0197f2d4-8a51-7c3e-9d0b-5f6a7b8c9d0e`
     """
-    from remit.http.responses import payment_view
+    from remit.http.two_step.views import payment_view
 
     async def use(app: App) -> None:
         payment = await _payment(app, payment_id)

@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Approved, Declined, Operation, ProcessorResult
+from remit.domain.payment import Approved, Declined, Mode, Operation, ProcessorResult
 from remit.ports.processor import Instruction
 from remit.settings import Settings
 
@@ -62,6 +62,7 @@ class SimulatedProcessor:
     """Does each key's work once and repeats its answer ever after, also across restarts."""
 
     name = "simulated"
+    modes: frozenset[Mode] = frozenset({"test"})
 
     def __init__(self, store: SimulatorStore, settings: Settings) -> None:
         self._store = store

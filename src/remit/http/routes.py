@@ -1,0 +1,116 @@
+"""The one table of routes.
+
+Dispatch, the OpenAPI document, the documentation page, limits, idempotency, the audit of refusals
+and the entries of API Gateway and of the load balancer are derived from it. How to add one is in
+`docs/adding-an-endpoint.md`.
+"""
+
+from types import MappingProxyType
+
+from remit.http import pages
+from remit.http.responses import ErrorResponse
+from remit.http.route import Answer, Header, QueryField, Route
+from remit.http.two_step import examples, handlers, requests
+from remit.http.two_step.views import STATES_BY_STATUS, PageView, PaymentView, ValidatedView
+from remit.oversight.health import Health
+from remit.payments.process import ProcessRequest
+from remit.payments.validate import PaymentRequest
+
+_TEXT = MappingProxyType({"type": "string", "maxLength": 255})
+_ID = MappingProxyType({"type": "string", "format": "uuid"})
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST",
+        path="/validate",
+        name="validate",
+        summary="Validate a payment",
+        description="Checks every field and stores the payment as `validated`.",
+        handler=handlers.validate,
+        function="validation",
+        action="validate",
+        body=PaymentRequest,
+        decode=requests.read_payment_request,
+        example=examples.PAYMENT_REQUEST,
+        is_idempotent=True,
+        answers={200: Answer("The payment is validated.", ValidatedView, examples.VALIDATED)},
+    ),
+    Route(
+        method="POST",
+        path="/process",
+        name="process",
+        summary="Process a validated payment",
+        description="Charges the payment through the processor. Processing twice answers with the "
+        "first outcome.",
+        handler=handlers.process,
+        function="processing",
+        action="process",
+        body=ProcessRequest,
+        decode=requests.read_process_request,
+        example=examples.PROCESS_REQUEST,
+        headers=(
+            Header(
+                "Prefer", "`respond-async` leaves the work to the queue and answers 202.", _TEXT
+            ),
+        ),
+        is_idempotent=True,
+        answers={
+            200: Answer("The money is captured.", PaymentView, examples.PROCESSED),
+            202: Answer(
+                "Accepted, or the processor has not answered yet.",
+                PaymentView,
+                examples.PROCESSING,
+            ),
+            402: Answer("The processor declined.", ErrorResponse, examples.DECLINED),
+            404: Answer("No such payment of this merchant.", ErrorResponse, examples.NOT_FOUND),
+        },
+    ),
+    Route(
+        method="GET",
+        path="/payments",
+        name="list_payments",
+        summary="List payments, newest first",
+        handler=handlers.list_payments,
+        function="processing",
+        query=(
+            QueryField(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": requests.MAX_PAGE, "default": 20},
+                requests.read_limit,
+            ),
+            QueryField("cursor", _ID, requests.read_cursor),
+            QueryField(
+                "status", {"type": "string", "enum": list(STATES_BY_STATUS)}, requests.read_status
+            ),
+            QueryField("customer_id", _TEXT, requests.read_text),
+            QueryField("payment_id", _TEXT, requests.read_text),
+        ),
+        answers={200: Answer("One page.", PageView, examples.PAGE)},
+    ),
+    Route(
+        method="GET",
+        path="/payments/{transaction_id}",
+        name="show_payment",
+        summary="Show one payment",
+        handler=handlers.show,
+        function="processing",
+        answers={
+            200: Answer("The payment.", PaymentView, examples.PROCESSED),
+            404: Answer("No such payment of this merchant.", ErrorResponse, examples.NOT_FOUND),
+        },
+    ),
+    Route(
+        method="GET",
+        path="/health",
+        name="health",
+        summary="Is the service well",
+        handler=handlers.health,
+        function="health",
+        is_public=True,
+        answers={
+            200: Answer("Every dependency answers.", Health, examples.HEALTHY),
+            503: Answer("Something is down, and which.", Health, examples.UNHEALTHY),
+        },
+    ),
+    *pages.ROUTES,
+)
