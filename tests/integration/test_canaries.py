@@ -18,7 +18,7 @@ from stdnum import luhn
 from remit.adapters.files.storage import FileTopic
 from remit.delivery.relay import consume_batch, relay, sweep
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Approved, Declined, ProcessorResult
+from remit.domain.payment import Approved, Declined, Mode, ProcessorResult
 from remit.entrypoints.logs import configure_logs
 from remit.oversight.audit import AuditArchiver
 from remit.ports.app import App
@@ -40,6 +40,7 @@ class Leaky:
     """A processor that fails in every way there is, with the card in its errors."""
 
     name = "leaky"
+    modes: frozenset[Mode] = frozenset({"test"})
 
     def __init__(self) -> None:
         self.mood = "well"
