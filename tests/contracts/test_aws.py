@@ -147,7 +147,7 @@ async def test_a_topic_delivers_every_message_whole(in_memory: App) -> None:
         for one in found:
             body = json.loads(one["Body"])
             told[body["id"]] = body["detail"]
-            assert one["MessageAttributes"]["kind"]["StringValue"] == "payment.validated"
+            assert one["MessageAttributes"]["kind"]["StringValue"] == "payment_intent.created"
             sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
     assert told == {message.id: message.detail for message in messages}
 
@@ -232,12 +232,12 @@ async def test_all_that_was_counted_goes_in_one_call_under_the_service() -> None
     assert cloudwatch.list_metrics()["Metrics"] == []
     for age in (1.5, 61.0, 0.0):
         metrics.seconds("OutboxAge", age)
-    metrics.count("payment.captured")
-    metrics.count("payment.captured", 41)
+    metrics.count("payment_intent.succeeded")
+    metrics.count("payment_intent.succeeded", 41)
     await metrics.write()
     await metrics.write()
     found = {metric["MetricName"]: metric for metric in cloudwatch.list_metrics()["Metrics"]}
-    assert found.keys() == {"OutboxAge", "payment.captured"}
+    assert found.keys() == {"OutboxAge", "payment_intent.succeeded"}
     for metric in found.values():
         assert metric["Namespace"] == "Remit"
         assert metric["Dimensions"] == [{"Name": "service", "Value": "payment-worker"}]

@@ -101,7 +101,7 @@ def test_every_change_of_status_is_notified(deployed: Deployed) -> None:
     def kinds() -> list[str]:
         return [one["kind"] for one in told() if one["payment_id"] == transaction_id]
 
-    eventually(lambda: kinds() == ["payment.validated", "payment.captured"])
+    eventually(lambda: kinds() == ["payment_intent.created", "payment_intent.succeeded"])
 
 
 def test_the_audit_trail_is_sealed_and_the_books_agree(deployed: Deployed) -> None:

@@ -127,8 +127,8 @@ SHOWN = (
     ("HTTPCode_Target_5XX_Count", "Sum"),
     ("DatabaseConnections", "Maximum"),
     ("OutboxAge", "Maximum"),
-    ("payment.captured", "Sum"),
-    ("payment.declined", "Sum"),
+    ("payment_intent.succeeded", "Sum"),
+    ("payment_intent.payment_failed", "Sum"),
 )
 """Of traffic, latency, errors, the database, what waits, and the business."""
 

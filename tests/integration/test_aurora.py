@@ -94,7 +94,7 @@ async def test_two_workers_take_what_the_api_queued(deployed: Settings) -> None:
     for app in (api, *workers):
         await app.close()
     counted = {m["MetricName"] for m in boto3.client("cloudwatch").list_metrics()["Metrics"]}
-    assert {"payment.captured", "OutboxAge"} <= counted
+    assert {"payment_intent.succeeded", "OutboxAge"} <= counted
 
 
 IDLE = "not asked: this process is idle, and the database may have paused"

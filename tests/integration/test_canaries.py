@@ -104,7 +104,7 @@ def test_a_marked_card_is_found_nowhere_but_in_the_vault(
         "files": everything_written(tmp_path),
     }
     assert "request_failed" in places["logs"]
-    assert "payment.captured" in places["files"]
+    assert "payment_intent.succeeded" in places["files"]
     assert waiting in places["database"]
     assert [(place, form) for place in places for form in forms() if form in places[place]] == []
 

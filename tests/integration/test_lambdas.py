@@ -170,7 +170,7 @@ async def test_the_stream_delivers_each_message_once(in_memory: App) -> None:
     function = DeliveryFunction(in_memory)
     assert await function(event) == {"batchItemFailures": []}
     kinds = [kind for kind, _ in told(in_memory.delivery.notifications)]
-    assert kinds == ["payment.validated", "payment.captured"]
+    assert kinds == ["payment_intent.created", "payment_intent.succeeded"]
     assert store_of(in_memory).messages == {}
 
 
@@ -263,11 +263,11 @@ async def test_the_business_is_counted_as_it_is_delivered(
     await a_processed(in_memory)
     function = DeliveryFunction(in_memory)
     await function(inserted(in_memory))
-    assert metrics(capsys) == {"payment.validated": [1.0], "payment.captured": [1.0]}
+    assert metrics(capsys) == {"payment_intent.created": [1.0], "payment_intent.succeeded": [1.0]}
     await a_validated(in_memory)
     clock_of(in_memory).advance(90)
     await function({"job": "tick"})
-    assert metrics(capsys) == {"OutboxAge": [90.0], "payment.validated": [1.0]}
+    assert metrics(capsys) == {"OutboxAge": [90.0], "payment_intent.created": [1.0]}
     store_of(in_memory).postings.pop()
     await function({"job": "reconcile"})
     found = metrics(capsys)

@@ -335,8 +335,8 @@ async def test_each_message_reaches_its_topic_once(in_memory: App) -> None:
     assert len(await relay(in_memory)) == 3
     assert await relay(in_memory) == []
     assert told(in_memory.delivery.notifications) == [
-        ("payment.validated", None),
-        ("payment.captured", None),
+        ("payment_intent.created", None),
+        ("payment_intent.succeeded", None),
     ]
     assert told(in_memory.delivery.alerts) == [("ledger.unbalanced", "t1")]
     assert queue_of(in_memory).waiting == {}
@@ -352,13 +352,13 @@ async def test_every_new_status_is_notified(in_memory: App) -> None:
     await cancel(in_memory, caller(), canceled.id)
     await relay(in_memory)
     assert [kind for kind, _ in told(in_memory.delivery.notifications)] == [
-        "payment.validated",
-        "payment.declined",
-        "payment.validated",
-        "payment.captured",
-        "refund.succeeded",
-        "payment.validated",
-        "payment.unknown",
-        "payment.validated",
-        "payment.canceled",
+        "payment_intent.created",
+        "payment_intent.payment_failed",
+        "payment_intent.created",
+        "payment_intent.succeeded",
+        "refund.updated",
+        "payment_intent.created",
+        "payment_intent.processing",
+        "payment_intent.created",
+        "payment_intent.canceled",
     ]

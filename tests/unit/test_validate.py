@@ -39,7 +39,7 @@ async def test_a_valid_payment_is_stored_whole(in_memory: App) -> None:
     [message] = store_of(in_memory).messages.values()
     assert (message.topic, message.kind, message.payment_id) == (
         "notifications",
-        "payment.validated",
+        "payment_intent.created",
         payment.id,
     )
 

@@ -79,13 +79,13 @@ async def test_all_that_was_counted_is_handed_on_at_the_end(new_app: AppFactory)
     payment = await a_validated(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
     async with Running(app):
-        await until(lambda: "payment.captured" in metrics.counted)
+        await until(lambda: "payment_intent.succeeded" in metrics.counted)
     assert (await current(app, payment)).state is State.CAPTURED
     assert metrics.written == {
         "OutboxAge": 0.0,
         "DeadLetters": 0.0,
-        "payment.validated": 1.0,
-        "payment.captured": 1.0,
+        "payment_intent.created": 1.0,
+        "payment_intent.succeeded": 1.0,
     }
 
 
@@ -117,8 +117,8 @@ async def test_what_was_counted_is_written_while_the_worker_is_idle(
     app = rewired(new_app(settings=QUICK), metrics=metrics)
     async with Running(rewired(app, idle=idle)):
         await until(lambda: idle.is_idle)
-        metrics.count("payment.captured")
-        await until(lambda: "payment.captured" in metrics.written)
+        metrics.count("payment_intent.succeeded")
+        await until(lambda: "payment_intent.succeeded" in metrics.written)
 
 
 async def test_a_failed_step_is_counted(new_app: AppFactory) -> None:

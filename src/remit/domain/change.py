@@ -51,7 +51,10 @@ class Topic(StrEnum):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something to deliver at least once. Consumers recognise a repeat by `id`."""
+    """Something to deliver at least once. Consumers recognise a repeat by `id`.
+
+    In a notification, `kind` is the event and `status` the state, both by the names of `/v1`.
+    """
 
     id: str
     topic: Topic
@@ -61,7 +64,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refund_id: str | None = None
     merchant_id: str | None = None
     mode: Mode | None = None
-    state: str | None = None
+    status: str | None = None
     amount_minor: int | None = None
     currency: str | None = None
     detail: str | None = None

@@ -55,9 +55,31 @@ STATUS_NAMES: Mapping[State, str] = {
     State.UNKNOWN: "processing",
     State.CANCELED: "canceled",
 }
-"""What callers, and whoever looks into a table, read for each state."""
-if set(STATUS_NAMES) != set(State):
-    raise AssertionError("every state needs its name in STATUS_NAMES")
+"""The name of each state on the two-step endpoints, on the command line and in tables."""
+
+V1_STATUSES: Mapping[State, str] = {
+    State.VALIDATED: "requires_confirmation",
+    State.AUTHORIZED: "requires_capture",
+    State.CAPTURED: "succeeded",
+    State.DECLINED: "requires_payment_method",
+    State.UNKNOWN: "processing",
+    State.CANCELED: "canceled",
+}
+"""The name of each state in notifications: Stripe's, as everything under `/v1` has it."""
+
+EVENTS: Mapping[State, str] = {
+    State.VALIDATED: "payment_intent.created",
+    State.AUTHORIZED: "payment_intent.amount_capturable_updated",
+    State.CAPTURED: "payment_intent.succeeded",
+    State.DECLINED: "payment_intent.payment_failed",
+    State.UNKNOWN: "payment_intent.processing",
+    State.CANCELED: "payment_intent.canceled",
+}
+"""The event that tells of each state, by Stripe's name for it."""
+
+for _names in (STATUS_NAMES, V1_STATUSES, EVENTS):
+    if set(_names) != set(State):
+        raise AssertionError("every state needs its name in each table")
 
 
 class Operation(StrEnum):
@@ -318,6 +340,16 @@ class RefundState(StrEnum):
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+REFUND_EVENTS: Mapping[RefundState, str] = {
+    RefundState.PENDING: "refund.created",
+    RefundState.SUCCEEDED: "refund.updated",
+    RefundState.FAILED: "refund.failed",
+}
+"""The event that tells of each state of a refund, by Stripe's name for it."""
+if set(REFUND_EVENTS) != set(RefundState):
+    raise AssertionError("every state of a refund needs its event")
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):

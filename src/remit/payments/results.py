@@ -8,7 +8,7 @@ import msgspec
 
 from remit.domain.change import AuditEntry, Caller, Change, IdempotencyRecord, Message, Topic
 from remit.domain.errors import InvalidRequest, KeyReused, RemitError
-from remit.domain.payment import Payment, Refund
+from remit.domain.payment import EVENTS, REFUND_EVENTS, V1_STATUSES, Payment, Refund
 from remit.ports.app import App
 
 
@@ -82,7 +82,7 @@ def audit_entry(
 
 def notification(app: App, payment: Payment, refund: Refund | None = None) -> Message:
     """The message that tells the merchant's side of a new status."""
-    kind = f"refund.{refund.state}" if refund else f"payment.{payment.state}"
+    kind = REFUND_EVENTS[refund.state] if refund else EVENTS[payment.state]
     subject = refund or payment
     return Message(
         id=app.new_id(),
@@ -93,7 +93,7 @@ def notification(app: App, payment: Payment, refund: Refund | None = None) -> Me
         refund_id=refund.id if refund else None,
         merchant_id=payment.merchant_id,
         mode=payment.mode,
-        state=payment.state,
+        status=refund.state if refund else V1_STATUSES[payment.state],
         amount_minor=subject.amount_minor,
         currency=subject.currency,
     )

@@ -345,7 +345,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-decline-rate",
         scope="service",
-        metrics=own_metrics("payment.declined", "payment.captured"),
+        metrics=own_metrics("payment_intent.payment_failed", "payment_intent.succeeded"),
         expression="IF(FILL(m0, 0) + FILL(m1, 0) >= 20, 100 * FILL(m0, 0) / (FILL(m0, 0) + "
         "FILL(m1, 0)), 0)",
         threshold=40,

@@ -78,7 +78,7 @@ def test_work_that_waits_is_done_told_of_and_sealed(stack: Stack) -> None:
 
         def kinds() -> bool:
             found = {m["kind"] for m in told() if m.get("payment_id") == transaction_id}
-            return found >= {"payment.validated", "payment.captured"}
+            return found >= {"payment_intent.created", "payment_intent.succeeded"}
 
         eventually(kinds, 60)
         sealed = "SELECT count(*)::int FROM audit_unarchived"

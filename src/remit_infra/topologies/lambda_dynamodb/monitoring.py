@@ -84,7 +84,11 @@ def make_dashboard(
                 "Payments",
                 _lines(
                     NAMESPACE,
-                    ("payment.validated", "payment.captured", "payment.declined"),
+                    (
+                        "payment_intent.created",
+                        "payment_intent.succeeded",
+                        "payment_intent.payment_failed",
+                    ),
                     service,
                 ),
             ),
