@@ -28,6 +28,7 @@ from remit.assembly.parts import (
     Process,
     WorkQueue,
     build,
+    no_disk,
     no_measures,
     this_process,
 )
@@ -149,6 +150,7 @@ def over(
         vault=memory.vault,
         measures=no_measures,
         metrics=NullMetrics(),
+        disk=no_disk,
     )
     in_memory: Any = memory.delivery.queue
     return build(process, database, services, queue or in_memory, memory.processor)

@@ -8,9 +8,14 @@ from typing import Any
 import asyncpg
 import pytest
 
+from remit.adapters.files.disk import DiskSpace
 from remit.adapters.memory.limiter import LocalLimiter
-from remit.domain.errors import Unavailable
-from remit.domain.payment import Mode
+from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
+from remit.domain.errors import ProcessorUnavailable, Unavailable
+from remit.domain.payment import Approved, Mode, Operation
+from remit.oversight.health import health
+from remit.ports.app import App
+from remit.ports.processor import Instruction
 from remit.settings import Settings
 from tests.builders import DECLINED_CARD, clock_of, memory_app, postgres_app, processor_of, rewired
 from tests.integration.served import Served
@@ -138,3 +143,67 @@ class _Broken:
 
     async def balance(self, payment_id: str) -> Any:
         raise RuntimeError(payment_id)
+
+
+def test_a_full_disk_is_503_and_nothing_is_done(
+    database_url: str, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    app = postgres_app(tmp_path, database_url, settings=Settings(port=unused_tcp_port))
+    with Served(app) as served:
+        transaction_id = validate(served)
+        asyncio.run(_execute(database_url, FULL_DISK))
+        refused = process(served, transaction_id, idempotency_key="k")
+        assert (refused.status, refused.body["error"]["message"]) == (
+            503,
+            "The database is out of disk space, memory or connections. Try again later.",
+        )
+        asyncio.run(_execute(database_url, "DROP TRIGGER full_disk ON payments"))
+        assert process(served, transaction_id, idempotency_key="k").status == 200
+
+
+FULL_DISK = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+END $$;
+CREATE TRIGGER full_disk BEFORE UPDATE ON payments FOR EACH ROW EXECUTE FUNCTION full_disk()
+"""
+"""PostgreSQL's own error for a full disk, as it comes over the wire."""
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_health_names_a_disk_that_is_full(in_memory: App, tmp_path: Path) -> None:
+    app = rewired(in_memory, disk=DiskSpace(tmp_path, min_free_bytes=2**62))
+    found = await health(app)
+    assert found.status == "unhealthy"
+    detail = found.checks["disk"].detail or ""
+    assert detail.endswith(f"GB free: the disk of {tmp_path} is full")
+    assert (await health(rewired(in_memory, disk=DiskSpace(tmp_path)))).status == "healthy"
+
+
+async def test_a_simulator_whose_disk_is_full_does_nothing(tmp_path: Path) -> None:
+    store = SqliteSimulatorStore(tmp_path / "processor.sqlite")
+    pages = store._books.execute("PRAGMA page_count").fetchone()[0]
+    store._books.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(ProcessorUnavailable, match="database or disk is full"):
+        await fill(store)
+    store.close()
+
+
+async def fill(store: SqliteSimulatorStore) -> None:
+    for number in range(1_000):
+        instruction = Instruction(
+            key=f"k{number}",
+            operation=Operation.CHARGE,
+            payment_id="p1",
+            amount_minor=100,
+            currency="USD",
+        )
+        await store.record(instruction, Approved("ref"))

@@ -7,6 +7,7 @@ from remit.assembly.parts import (
     CloudServices,
     Process,
     build,
+    no_disk,
     this_process,
 )
 from remit.domain.change import Change
@@ -45,6 +46,7 @@ def cloud_services(settings: Settings) -> CloudServices:
         ),
         measures=CloudWatchMeasures(cloudwatch, settings.monitored_metrics, now),
         metrics=CloudWatchMetrics(cloudwatch, service) if service else NullMetrics(),
+        disk=no_disk,
     )
 
 

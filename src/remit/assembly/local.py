@@ -1,5 +1,6 @@
 """The service on a laptop: PostgreSQL by its URL, and files for everything else."""
 
+from remit.adapters.files.disk import DiskSpace
 from remit.adapters.files.storage import FileTopic, FolderBucket
 from remit.adapters.files.vault import FileVault
 from remit.adapters.processors.simulated.processor import SimulatedProcessor
@@ -41,4 +42,5 @@ def _files(settings: Settings) -> CloudServices:
         vault=FileVault(data / "vault.key"),
         measures=no_measures,
         metrics=NullMetrics(),
+        disk=DiskSpace(data),
     )

@@ -8,6 +8,7 @@ from remit.assembly.parts import (
     DatabaseAdapters,
     Process,
     build,
+    no_disk,
     no_measures,
     nothing,
 )
@@ -36,5 +37,6 @@ def assemble_in_memory(process: Process, processor: Processor, vault: Vault) -> 
         vault=vault,
         measures=no_measures,
         metrics=NullMetrics(),
+        disk=no_disk,
     )
     return build(process, database, services, queue, processor)

@@ -59,6 +59,7 @@ class CloudServices(NamedTuple):
     vault: Vault
     measures: Callable[[], Awaitable[Mapping[str, Check]]]
     metrics: Metrics
+    disk: Callable[[], Awaitable[Check | None]]
 
 
 class Process(NamedTuple):
@@ -149,7 +150,9 @@ def build(
             alerts=services.alerts,
         ),
         audit=AuditTrail(log=database.outbox, bucket=services.bucket),
-        monitoring=Monitoring(metrics=services.metrics, measures=services.measures),
+        monitoring=Monitoring(
+            metrics=services.metrics, measures=services.measures, disk=services.disk
+        ),
         process_state=process.state,
         idle=process.idle,
         close=close,
@@ -158,6 +161,10 @@ def build(
 
 async def nothing() -> None:
     """Closes what needs no closing."""
+
+
+async def no_disk() -> None:
+    """Where the data is on no disk of this machine."""
 
 
 async def no_measures() -> dict[str, Check]:

@@ -102,6 +102,10 @@ async def _cache(app: App) -> Check | None:
     return Check(ok=True) if there else None
 
 
+async def _disk(app: App) -> Check | None:
+    return await app.monitoring.disk()
+
+
 async def _monitor(app: App) -> Check:
     """The measures that only the monitor takes. A state of long ago says nothing of today."""
     state = await app.database.health_states.latest()
@@ -121,6 +125,7 @@ DEPENDENCIES: Mapping[str, Probe] = {
     "delivery": _delivery,
     "dead_letters": _dead_letters,
     "cache": _cache,
+    "disk": _disk,
 }
 
 

@@ -54,10 +54,14 @@ class AuditTrail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitoring:
-    """What the service counts, and what the deployment measures of it."""
+    """What the service counts, and what the deployment measures of it.
+
+    `disk` checks the disk that holds the data, and finds None where that is AWS's affair.
+    """
 
     metrics: Metrics
     measures: Callable[[], Awaitable[Mapping[str, Check]]]
+    disk: Callable[[], Awaitable[Check | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

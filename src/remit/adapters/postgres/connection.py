@@ -136,6 +136,11 @@ class Connection:
             ) as error:
                 self._abandon()
                 raise Unavailable("The database cannot be reached. Try again.") from error
+            except asyncpg.InsufficientResourcesError as error:
+                # The statement was undone as a whole.
+                raise Unavailable(
+                    "The database is out of disk space, memory or connections. Try again later."
+                ) from error
 
     async def _fetch(self, query: str, args: Sequence[object]) -> Sequence[Any]:
         connection = await self._open()

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from remit.adapters.processors.simulated.processor import PastInstruction
+from remit.domain.errors import ProcessorUnavailable
 from remit.domain.payment import Operation, ProcessorResult
 from remit.ports.processor import Instruction
 
@@ -84,6 +85,11 @@ class SqliteSimulatorStore:
             )
         except sqlite3.IntegrityError:
             return await self.find(instruction.key) or answer
+        except sqlite3.OperationalError as error:
+            # The disk is full, or the file is locked for too long: nothing was written.
+            raise ProcessorUnavailable(
+                f"The simulated processor cannot write its books: {error}. Try again."
+            ) from error
         return answer
 
     async def find(self, key: str) -> ProcessorResult | None:
