@@ -1,0 +1,63 @@
+"""The way of a payment through the code, as ARCHITECTURE.md draws it: followed on the call stack."""
+
+import re
+import sys
+from pathlib import Path
+from types import FrameType
+
+import remit
+from remit.domain.change import Change
+from remit.settings import Settings
+from tests.builders import postgres_app
+from tests.integration.served import Served
+from tests.integration.test_http import ORDER
+from tests.service import free_port
+from tests.tidy.tree import ROOT, text
+
+SERVICE = Path(remit.__file__).parent
+MOST_FILES = 8
+
+
+def files_on_the_stack() -> list[str]:
+    """The service's own files from the server down to here, one entry for each stay in a file."""
+    frame: FrameType | None = sys._getframe(1)
+    stays: list[str] = []
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(SERVICE):
+            name = path.relative_to(SERVICE).as_posix()
+            if not stays or stays[-1] != name:
+                stays.append(name)
+        frame = frame.f_back
+    return stays[::-1]
+
+
+def written_walk(heading: str) -> list[str]:
+    """The files of a walk's table in ARCHITECTURE.md, in their order."""
+    section = text(ROOT / "ARCHITECTURE.md").split(f"### {heading}\n", 1)[1].split("\n#", 1)[0]
+    return re.findall(r"^\| \d+ \| `([^`]+)` \|", section, re.MULTILINE)
+
+
+def test_a_payment_is_processed_in_the_files_that_architecture_names(
+    tmp_path: Path, database_url: str
+) -> None:
+    walks: list[list[str]] = []
+
+    async def note(change: Change) -> None:
+        walks.append(files_on_the_stack())
+
+    app = postgres_app(tmp_path, database_url, settings=Settings(port=free_port()))
+    with Served(app) as served:
+        validated = served.post("/validate", ORDER)
+        app.store._on_commit = (note,)  # type: ignore[attr-defined]
+        processed = served.post("/process", {"transaction_id": validated.body["transaction_id"]})
+    assert processed.body["status"] == "processed"
+    claim, result = walks
+    expected = written_walk("From `POST /process` to the store")
+    assert result == [file for file in expected if file in result]
+    assert [file for file in claim if file not in result] == []
+    assert len(set(expected)) == len(expected) <= MOST_FILES
+    for file in expected:
+        assert (SERVICE / file).is_file(), file
+    not_on_the_stack = [file for file in expected if file not in result]
+    assert not_on_the_stack == ["domain/payment.py", "adapters/postgres/group_commit.py"]
