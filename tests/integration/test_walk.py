@@ -1,4 +1,4 @@
-"""The way of a payment through the code, as ARCHITECTURE.md draws it: followed on the call stack."""
+"""The way of a payment through the code, as ARCHITECTURE.md has it, followed on the call stack."""
 
 import re
 import sys
