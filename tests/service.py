@@ -52,6 +52,10 @@ class Service:
                 os.kill(pid, signal.SIGKILL)
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def key(self) -> str:
         """The test key that `remit up` makes for the laptop."""
         return (self.data / "example.key").read_text().strip()

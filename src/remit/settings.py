@@ -7,11 +7,17 @@ refused, so that a misspelt one cannot be silently ignored.
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import msgspec
+from msgspec import inspect
 
 PREFIX = "REMIT_"
+
+OUTPUTS_FAILED = "REMIT_OUTPUTS_FAILED"
+"""What failed in a shell that did `eval "$(remit outputs … --shell)"`. Without it the next command
+would act on this machine's data, or on the deployment of before.
+"""
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -45,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_name: str | None = None
     cache_user: str | None = None
     cache_ca: Path | None = None
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
     transactions_table: str | None = None
     work_queue_url: str | None = None
@@ -129,8 +135,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Settings from environment variables. Raises SettingsError, which names the variable."""
+    if failed := environ.get(OUTPUTS_FAILED):
+        raise SettingsError(
+            f"This shell was to have the settings of a deployment, and `remit {failed}` failed. "
+            f"Run it again, or `unset {OUTPUTS_FAILED}` to work without them."
+        )
     variables = {
-        name.removeprefix(PREFIX).lower(): name for name in environ if name.startswith(PREFIX)
+        name.removeprefix(PREFIX).lower(): name
+        for name in environ
+        if name.startswith(PREFIX) and name != OUTPUTS_FAILED
     }
     if environ.get("PORT"):
         variables.setdefault("port", "PORT")
@@ -138,12 +151,15 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     unknown = sorted(given.keys() - set(Settings.__struct_fields__))
     if unknown:
         raise SettingsError(f"{variables[unknown[0]]} is not a setting. See `remit settings`.")
+    if "log_level" in given:
+        given["log_level"] = given["log_level"].lower()
     for name, value in given.items():
         try:
             msgspec.convert({name: value}, Settings, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
-            problem = str(error).split(" - at ")[0]
-            raise SettingsError(f"{variables[name]}={value!r}: {problem}.") from error
+            raise SettingsError(
+                f"{variables[name]} is {value!r} and must be {_allowed(name)}."
+            ) from error
     return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
 
 
@@ -151,3 +167,27 @@ def _decode(kind: type, value: object) -> object:
     if kind in (Path, Secret) and isinstance(value, str):
         return kind(value)
     raise NotImplementedError(kind)
+
+
+def _allowed(name: str) -> str:
+    """What a setting may be, as its type has it."""
+    declared = inspect.type_info(Settings.__annotations__[name])
+    kinds = declared.types if isinstance(declared, inspect.UnionType) else (declared,)
+    [kind] = [one for one in kinds if not isinstance(one, inspect.NoneType)]
+    match kind:
+        case inspect.LiteralType():
+            return f"one of {', '.join(get_args(Settings.__annotations__[name]))}"
+        case inspect.IntType(ge=least, le=most):
+            return f"a whole number{_range(least, most)}"
+        case inspect.FloatType(gt=None, ge=least, le=most):
+            return f"a number{_range(least, most)}"
+        case inspect.FloatType(gt=above, le=most):
+            return f"a number above {above:g} and at most {most:g}"
+        case _:
+            return "text"
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is None:
+        return ""
+    return f" of at least {least:g}" if most is None else f" from {least:g} to {most}"

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
+from remit.clock_and_ids import new_secret
 from remit.domain.change import Change, Topic
 from remit.domain.payment import RefundState, State
+from remit.oversight.api_keys import create_key
 from remit.ports.api_keys import ApiKey
 from remit.ports.app import App
 from remit.ports.store import PageQuery
@@ -38,6 +40,19 @@ async def test_a_page_shows_ones_own_payments_newest_first(app: App) -> None:
     both = replace(ACME, customer_id="c0", state=State.VALIDATED, cursor=mine[4].id, limit=1)
     assert await app.database.reader.page(both) == [mine[2]]
     assert await app.database.reader.page(replace(ACME, merchant_id="nobody")) == []
+
+
+async def test_the_newest_payments_are_those_of_every_merchant(app: App) -> None:
+    # Every merchant that has paid has a key, which is how a store may know them.
+    for merchant in ("acme", "other"):
+        await create_key(app, merchant_id=merchant, mode="test", label="", random=new_secret())
+    found = [a_payment(app, merchant_id=one) for one in ("acme", "other", "acme")]
+    for payment in (*found, a_payment(app, mode="live")):
+        await app.store.commit(new(app, payment=payment))
+    assert await app.reader.newest("test", limit=10) == found[::-1]
+    assert await app.reader.newest("test", limit=2) == [found[2], found[1]]
+    assert await app.reader.newest("test", limit=10, state=State.VALIDATED) == found[::-1]
+    assert await app.reader.newest("test", limit=10, state=State.CAPTURED) == []
 
 
 async def test_what_is_due_is_found_and_what_is_not_is_left(app: App) -> None:

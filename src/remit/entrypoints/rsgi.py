@@ -1,6 +1,8 @@
 """The API over HTTP, as an RSGI application for Granian. Which server runs it is in `serve.py`."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import timedelta
 
 from granian.rsgi import (  # type: ignore[attr-defined]
     HTTPProtocol,
@@ -23,6 +25,10 @@ DRAIN_BYTES = 2**20
 
 NO_TEXT = "\ufffd"
 """Stands for a header's value that is no ASCII text: right for nothing, and refused as wrong."""
+
+
+Responded = Callable[[str, str, int, timedelta], None]
+"""Takes method and path of a request, the status it was answered with, and how long that took."""
 
 
 class HttpRequest:
@@ -74,10 +80,14 @@ class HttpRequest:
 class HttpApi:
     """The RSGI application over one `App`."""
 
-    def __init__(self, app: App, begin: BeginSpan = untraced) -> None:
+    def __init__(
+        self, app: App, begin: BeginSpan = untraced, responded: Responded | None = None
+    ) -> None:
+        """Calls `responded` after each response, where somebody watches."""
         self._app = app
         self._api = Api(app)
         self._begin = None if begin is untraced else begin
+        self._responded = responded
         self._draining = False
 
     def drain(self) -> None:
@@ -86,6 +96,7 @@ class HttpApi:
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         request = HttpRequest(scope, protocol, self._app.new_id())
+        began = None if self._responded is None else self._app.clock()
         try:
             if scope.path == LIVE:
                 answer = self._live()
@@ -100,6 +111,8 @@ class HttpApi:
         if self._draining:
             headers.append(("connection", "close"))
         protocol.response_bytes(answer.status, headers, answer.body)
+        if self._responded is not None and began is not None:
+            self._responded(scope.method, scope.path, answer.status, self._app.clock() - began)
 
     def _live(self) -> Response:
         """Whether this process takes requests. Asks nobody else: what is down behind it is down

@@ -18,7 +18,7 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from remit.entrypoints.rsgi import HttpApi
+from remit.entrypoints.rsgi import HttpApi, Responded
 from remit.entrypoints.tracing import tracing
 from remit.ports.app import App
 
@@ -34,12 +34,12 @@ class PortTaken(Exception):
     """Something else listens on the port."""
 
 
-async def serve(app: App, stop: asyncio.Event) -> None:
+async def serve(app: App, stop: asyncio.Event, *, responded: Responded | None = None) -> None:
     """Answers requests until `stop` is set, and for `drain_seconds` after it, in which a load
-    balancer looks elsewhere. Those under way are finished first.
+    balancer looks elsewhere. Those under way are finished first. Calls `responded` after each.
     """
     async with tracing(app) as begin:
-        await _serve(HttpApi(app, begin), app, stop)
+        await _serve(HttpApi(app, begin, responded), app, stop)
 
 
 async def _serve(api: HttpApi, app: App, stop: asyncio.Event) -> None:

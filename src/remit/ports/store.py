@@ -59,6 +59,10 @@ class Reader(Protocol):
 
     async def page(self, query: PageQuery) -> list[Payment]: ...
 
+    async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
+        """The newest payments of every merchant: for operators, and for no merchant's request."""
+        ...
+
     async def refunds(self, payment_id: str) -> list[Refund]: ...
 
     async def history(self, payment_id: str) -> list[AuditEntry]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
+from remit.adapters.dynamodb.delivery import DynamoKeys
 from remit.adapters.dynamodb.table import (
     BY_OWNER,
     BY_PAYMENT,
@@ -34,7 +35,7 @@ from remit.domain.change import (
 from remit.domain.errors import Unavailable
 from remit.domain.ledger import Posting
 from remit.domain.money import major_units
-from remit.domain.payment import STATUS_NAMES, Mode, Payment, Refund
+from remit.domain.payment import STATUS_NAMES, Mode, Payment, Refund, State
 from remit.ports.store import OnCommit, PageQuery
 
 MAX_TRIES = 6
@@ -164,6 +165,16 @@ class DynamoStore:
             if len(found) == query.limit:
                 break
         return found
+
+    async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
+        # The index is by merchant, and every merchant that ever paid has a key, if a revoked one.
+        owners = {key.merchant_id for key in await DynamoKeys(self._table).all()}
+        pages = [
+            await self.page(PageQuery(merchant_id=owner, mode=mode, limit=limit, state=state))
+            for owner in sorted(owners)
+        ]
+        found = [payment for page in pages for payment in page]
+        return sorted(found, key=lambda payment: payment.id, reverse=True)[:limit]
 
     async def refunds(self, payment_id: str) -> list[Refund]:
         return [_refund.decode(data) async for data in self._of_payment(payment_id, "refund#")]

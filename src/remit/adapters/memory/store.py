@@ -17,7 +17,7 @@ from remit.domain.change import (
     Message,
 )
 from remit.domain.ledger import Posting, merchant_account
-from remit.domain.payment import Mode, Payment, Refund, RefundState
+from remit.domain.payment import Mode, Payment, Refund, RefundState, State
 from remit.ports.api_keys import ApiKey
 from remit.ports.store import BookedPayment, OnCommit, PageQuery
 
@@ -103,6 +103,14 @@ class MemoryStore:
             and (query.reference is None or payment.reference == query.reference)
         ]
         return found[: query.limit]
+
+    async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
+        found = [
+            payment
+            for payment in sorted(self.payments.values(), key=lambda p: p.id, reverse=True)
+            if payment.mode == mode and (state is None or payment.state is state)
+        ]
+        return found[:limit]
 
     async def refunds(self, payment_id: str) -> list[Refund]:
         found = [r for r in self.refunds_by_id.values() if r.payment_id == payment_id]

@@ -9,7 +9,7 @@ expects that nobody else was first and fails as a whole if somebody was. Then a 
 says which changes lost their race, and the rest goes again without them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 
@@ -28,7 +28,7 @@ from remit.domain.change import (
     Message,
 )
 from remit.domain.errors import Unavailable
-from remit.domain.payment import Mode, Payment, Refund
+from remit.domain.payment import Mode, Payment, Refund, State
 from remit.ports.store import OnCommit, PageQuery
 
 COMMIT = """
@@ -308,7 +308,6 @@ class PostgresStore:
         return _record.decode(found) if found else None
 
     async def page(self, query: PageQuery) -> list[Payment]:
-        # Only the conditions that are asked for, so that each can have its index.
         wanted: dict[str, object] = {
             "merchant_id =": query.merchant_id,
             "mode =": query.mode,
@@ -317,10 +316,17 @@ class PostgresStore:
             "customer_id =": query.customer_id,
             "reference =": query.reference,
         }
+        return await self._page(wanted, query.limit)
+
+    async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
+        return await self._page({"mode =": mode, "state =": state}, limit)
+
+    async def _page(self, wanted: Mapping[str, object], limit: int) -> list[Payment]:
+        # Only the conditions that are asked for, so that each can have its index.
         given = {test: value for test, value in wanted.items() if value is not None}
         conditions = " AND ".join(f"{test} ${n}" for n, test in enumerate(given, 2))
         statement = PAGE.format(conditions=conditions)
-        return _payments.decode(await self._reading.value(statement, query.limit, *given.values()))
+        return _payments.decode(await self._reading.value(statement, limit, *given.values()))
 
     async def refunds(self, payment_id: str) -> list[Refund]:
         return _refunds.decode(await self._reading.value(REFUNDS, payment_id))

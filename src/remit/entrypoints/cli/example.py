@@ -2,147 +2,169 @@
 
 import json
 import ssl
-import sys
 import time
 from collections.abc import Callable
-from http.client import HTTPException
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from types import TracebackType
+from typing import Any, Self
 
-from remit.entrypoints.cli.terminal import print_error
+import httpx
+
+from remit.entrypoints.cli.data_folder import address_of
+from remit.entrypoints.cli.terminal import print_error, print_line
 from remit.settings import Settings
-
-EXAMPLE_KEY = "example.key"
-"""The file that keeps the laptop's own test key, so that a second start can show it again."""
 
 CARD = "4242424242424242"
 START_TIMEOUT_SECONDS = 15.0
+START_PAUSE_SECONDS = 0.05
+REQUEST_TIMEOUT_SECONDS = 30.0
 
 
 class NotPaid(Exception):
-    """The payment was refused or declined, or nobody answered: in one sentence."""
+    """The payment was refused or declined, or the service did not answer: in one sentence."""
 
 
-class Service:
-    """Where the service is asked: a base address, and whose certificate it shows if it is HTTPS."""
+@dataclass(frozen=True)
+class CardPayment:
+    """What is paid with a card, the amount in major units."""
+
+    amount: str
+    currency: str = "USD"
+    card: str = CARD
+    reference: str | None = None
+
+
+class ServiceClient:
+    """A client of one service: at a base address, and whose certificate it trusts if it is HTTPS.
+
+    Raises NotPaid where the service does not answer, and says why.
+    """
 
     def __init__(self, address: str, certificate: Path | None = None) -> None:
         self.address = address.rstrip("/")
-        self._trusted = None
-        if address.startswith("https:"):
-            self._trusted = ssl.create_default_context(
-                cafile=str(certificate) if certificate else None
-            )
+        # What this machine trusts, which a company's proxy may need; httpx would take its own list.
+        trusted = ssl.create_default_context(cafile=str(certificate) if certificate else None)
+        self._client = httpx.Client(timeout=REQUEST_TIMEOUT_SECONDS, verify=trusted)
 
-    def ask(
-        self, method: str, path: str, body: str | None = None, **headers: str
-    ) -> tuple[int, dict[str, Any]]:
-        """Status and body of one answer. Raises NotPaid if nobody answers."""
-        request = Request(
-            self.address + path,
-            method=method,
-            data=None if body is None else body.encode(),
-            headers={name.replace("_", "-"): value for name, value in headers.items()},
-        )
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def is_up(self) -> bool:
+        """Whether anything answers."""
         try:
-            try:
-                answer = urlopen(request, timeout=30, context=self._trusted)  # nosec B310
-            except HTTPError as error:
-                answer = error
-            with answer:
-                return answer.status, json.loads(answer.read())
-        except (OSError, ValueError, HTTPException) as error:
+            self._client.get(f"{self.address}/health")
+        except httpx.TransportError:
+            return False
+        return True
+
+    def post(self, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
+        """The body of an answer that is a success."""
+        try:
+            response = self._client.post(self.address + path, json=body, headers={"x-api-key": key})
+        except httpx.InvalidURL as error:
+            raise NotPaid(f"{self.address} is no address: {error}.") from error
+        except httpx.TransportError as error:
+            raise NotPaid(self._no_answer(error)) from error
+        try:
+            answer: dict[str, Any] = response.json()
+            if response.status_code < 300:
+                return answer
+            message = answer["error"]["message"]
+        except (ValueError, KeyError, TypeError) as error:
             raise NotPaid(
-                f"Nothing answers at {self.address}. Start it with `remit up`."
+                f"What answers at {self.address} is not Remit: {path} answered "
+                f"{response.status_code}, and not in its JSON."
             ) from error
+        raise NotPaid(f"{path} answered {response.status_code}: {message}")
+
+    def _no_answer(self, error: httpx.TransportError) -> str:
+        if (refusal := _tls_refusal(error)) is not None:
+            return (
+                f"TLS with {self.address} failed: {refusal}. Is it https? To trust its "
+                "certificate, name the file with SSL_CERT_FILE."
+            )
+        if isinstance(error, httpx.TimeoutException):
+            return f"{self.address} did not answer within {REQUEST_TIMEOUT_SECONDS:.0f} s."
+        if isinstance(error, httpx.ConnectError):
+            return f"Nothing answers at {self.address}. Start it with `remit up`."
+        return f"{self.address} ended the connection without an answer: is it http or https?"
 
 
-def address_of(settings: Settings) -> str:
-    return f"http://{settings.host}:{settings.port}"
+def _tls_refusal(error: BaseException) -> str | None:
+    """What TLS did not like, found below what the client made of it."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({below.verify_message})"
+        if isinstance(below, ssl.SSLError):
+            return (below.reason or str(below)).lower().replace("_", " ")
+        below = below.__cause__ or below.__context__
+    return None
 
 
 def show(settings: Settings, key: str) -> None:
     """Waits until the service answers, takes the example payment and says how to repeat it."""
-    service = Service(address_of(settings))
-    try:
-        _wait(service)
-        show_payment(service, key)
-    except NotPaid as error:
-        print_error(str(error))
-        return
-    say(f"Documentation: {service.address}/docs   Stop: Ctrl-C")
+    with ServiceClient(address_of(settings)) as service:
+        try:
+            _wait(service)
+            show_payment(service, key)
+        except NotPaid as error:
+            print_error(str(error))
+            return
+    print_line(f"Data: {settings.data_dir}   Documentation: {service.address}/docs   Stop: Ctrl-C")
 
 
-def show_payment(service: Service, key: str, curl: str = "curl") -> None:
-    """Takes the example payment and says how to repeat it. Raises NotPaid."""
-    pay(service, amount="19.99", currency="USD", card=CARD, reference=None, key=key, say=say)
-    say(
+def show_payment(service: ServiceClient, key: str, curl: str = "curl") -> None:
+    """Takes the example payment and says how to repeat both of its steps. Raises NotPaid."""
+    paid = take_payment(service, CardPayment("19.99"), key, print_line)
+    headers = f"-H 'x-api-key: {key}' -H 'content-type: application/json'"
+    print_line(
         f"\nYour test key: {key}\n\n"
-        f"{curl} {service.address}/validate -H 'x-api-key: {key}' "
-        "-H 'content-type: application/json' \\\n"
+        "The same again, and then with the transaction_id that the first of these answers:\n\n"
+        f"{curl} {service.address}/validate {headers} \\\n"
         f"""  -d '{{"amount": 19.99, "currency": "USD", "card": {{"number": "{CARD}", """
-        """"exp_month": 12, "exp_year": 2030, "cvc": "123"}}'\n"""
+        """"exp_month": 12, "exp_year": 2030, "cvc": "123"}}'\n\n"""
+        f"{curl} {service.address}/process {headers} \\\n"
+        f"""  -d '{{"transaction_id": "{paid["transaction_id"]}"}}'\n"""
     )
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def pay(
-    service: Service,
-    *,
-    amount: str,
-    currency: str,
-    card: str,
-    reference: str | None,
-    key: str,
-    say: Callable[[str], None],
+def take_payment(
+    service: ServiceClient, asked: CardPayment, key: str, show_line: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Validates and processes one payment, saying each step. Raises NotPaid."""
+    """Validates and processes one payment, showing each step. Raises NotPaid."""
     body: dict[str, Any] = {
-        "amount": amount,
-        "currency": currency,
-        "card": {"number": card, "exp_month": 12, "exp_year": 2030},
+        "amount": asked.amount,
+        "currency": asked.currency,
+        "card": {"number": asked.card, "exp_month": 12, "exp_year": 2030},
     }
-    if reference is not None:
-        body["payment_id"] = reference
-    validated = _post(service, "/validate", body, key)
-    say(f"validated  {validated['transaction_id']}  {validated['amount']} {validated['currency']}")
+    if asked.reference is not None:
+        body["payment_id"] = asked.reference
+    validated = service.post("/validate", body, key)
+    show_line(
+        f"validated  {validated['transaction_id']}  {validated['amount']} {validated['currency']}"
+    )
     step = {"transaction_id": validated["transaction_id"]}
-    processed = _post(service, "/process", step, key)
-    say(f"{processed['status']:<10} {json.dumps(processed, indent=2)}")
+    processed = service.post("/process", step, key)
+    show_line(f"{processed['status']:<10} {json.dumps(processed, indent=2)}")
     return processed
 
 
-def _post(service: Service, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
-    status, answer = service.ask(
-        "POST", path, json.dumps(body), x_api_key=key, content_type="application/json"
-    )
-    if status >= 300:
-        raise NotPaid(f"{path} answered {status}: {answer['error']['message']}")
-    return answer
-
-
-def _wait(service: Service) -> None:
-    attempts = int(START_TIMEOUT_SECONDS / 0.05)
-    for attempt in range(attempts):
-        try:
-            service.ask("GET", "/health")
-        except NotPaid:
-            if attempt == attempts - 1:
-                raise
-            time.sleep(0.05)
-        else:
+def _wait(service: ServiceClient) -> None:
+    attempts = int(START_TIMEOUT_SECONDS / START_PAUSE_SECONDS)
+    for _ in range(attempts):
+        if service.is_up():
             return
-
-
-def own_key(settings: Settings) -> str:
-    """The laptop's own test key. Raises NotPaid if there is none."""
-    try:
-        return (settings.data_dir / EXAMPLE_KEY).read_text().strip()
-    except OSError as error:
-        raise NotPaid("No API key: give one with --key, or start with `remit up`.") from error
+        time.sleep(START_PAUSE_SECONDS)
+    raise NotPaid(
+        f"The service at {service.address} did not answer within {START_TIMEOUT_SECONDS:.0f} s."
+    )

@@ -10,9 +10,10 @@ Every part survives the others' sudden death: the next start takes over what it 
 import asyncio
 import fcntl
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -22,13 +23,16 @@ from remit.adapters.postgres.embedded import EmbeddedPostgres
 from remit.adapters.postgres.migrations import migrate
 from remit.assembly.service import assemble
 from remit.clock_and_ids import new_secret
-from remit.entrypoints.cli.example import EXAMPLE_KEY
+from remit.entrypoints.cli.data_folder import KEY_FILE, forget_address, own_key, remember_address
+from remit.entrypoints.logs import log_request
 from remit.entrypoints.serve import require_free_port, run, serve, stopped
 from remit.oversight.api_keys import create_key
 from remit.ports.app import App
 from remit.settings import Settings
 
 RESTART_PAUSE_SECONDS = 1.0
+ROOM_BYTES = 100_000_000
+"""A new database has 40 MB, and each further segment of its log 16 MB."""
 
 
 class LocalError(Exception):
@@ -42,12 +46,28 @@ def up(settings: Settings, started: Callable[[Settings, str], None]) -> None:
     """
     with _owned(settings.data_dir):
         require_free_port(settings.host, settings.port)
+        _require_room(settings.data_dir)
         postgres = EmbeddedPostgres(settings.data_dir / "postgres")
         settings = replace(settings, database_url=settings.database_url or postgres.start())
+        remember_address(settings)
         try:
             run(_serve(settings, started))
         finally:
+            forget_address(settings)
             postgres.stop()
+
+
+def _require_room(data_dir: Path) -> None:
+    """Raises LocalError where the disk has no room for a database: its server would be started
+    again and again, and say why in its log alone.
+    """
+    free_bytes = shutil.disk_usage(data_dir).free
+    if free_bytes < ROOM_BYTES:
+        raise LocalError(
+            f"The disk of {data_dir.absolute()} is full: {free_bytes / 1e6:.0f} MB are free, and "
+            f"Remit needs {ROOM_BYTES / 1e6:.0f} MB to start. Make room, or choose another folder "
+            "with REMIT_DATA_DIR."
+        )
 
 
 async def _serve(settings: Settings, started: Callable[[Settings, str], None]) -> None:
@@ -56,8 +76,9 @@ async def _serve(settings: Settings, started: Callable[[Settings, str], None]) -
     app = assemble(settings)
     worker = asyncio.create_task(_keep_working(settings, stop))
     asyncio.get_running_loop().run_in_executor(None, started, settings, key)
+    in_terminal = sys.stderr.isatty()
     try:
-        await serve(app, stop)
+        await serve(app, stop, responded=log_request if in_terminal else None)
     finally:
         stop.set()
         await worker
@@ -94,9 +115,8 @@ async def _prepare(settings: Settings) -> str:
         await migrate(connection)
     finally:
         await connection.close()
-    path = settings.data_dir / EXAMPLE_KEY
-    with suppress(FileNotFoundError):
-        return path.read_text().strip()
+    if (known := own_key(settings)) is not None:
+        return known
     app = assemble(settings)
     try:
         made = await create_key(
@@ -108,6 +128,7 @@ async def _prepare(settings: Settings) -> str:
         )
     finally:
         await app.close()
+    path = settings.data_dir / KEY_FILE
     path.touch(mode=0o600)
     path.write_text(made.secret + "\n")
     return made.secret
@@ -155,6 +176,8 @@ async def opened(settings: Settings) -> AsyncIterator[App]:
             raise LocalError(
                 f"There is no data in {settings.data_dir.absolute()} yet. Start with `remit up`."
             )
+        if not _is_owned(settings.data_dir):
+            _require_room(settings.data_dir)
         postgres = EmbeddedPostgres(folder)
         settings = replace(settings, database_url=postgres.start())
         if _is_owned(settings.data_dir):

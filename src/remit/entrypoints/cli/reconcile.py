@@ -1,0 +1,43 @@
+"""`remit reconcile`: books, payments, processor and audit trail are compared."""
+
+from remit.entrypoints.cli.target import run_on_target
+from remit.entrypoints.cli.terminal import (
+    Json,
+    print_error,
+    print_json,
+    print_table,
+    progress_bar,
+    prose,
+    value,
+)
+from remit.ports.app import App
+
+
+def reconcile(*, json: Json = False) -> None:
+    """Prove that books, payments, processor and audit trail agree, or name what does not.
+
+    Acts on this machine's data, or on the deployment whose settings the shell has.
+
+    Example: `remit reconcile`
+    """
+    from remit.oversight import reconcile as books
+
+    async def use(app: App) -> None:
+        total = await app.books.count()
+        with progress_bar("payments", total, show=not json) as seen:
+            found = [discrepancy async for discrepancy in books.reconcile(app, seen)]
+        if json:
+            print_json({"payments": total, "discrepancies": found})
+        elif found:
+            print_table(
+                (value("check"), value("record"), prose("problem")),
+                [(d.check, d.record, d.problem) for d in found],
+                empty="",
+            )
+            print_error(f"{len(found)} do not agree; the first is {found[0].record}.")
+        else:
+            print(f"{total} payments, the books, the processor and the audit trail agree.")
+        if found:
+            raise SystemExit(1)
+
+    run_on_target(use)

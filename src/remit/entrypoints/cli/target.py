@@ -1,0 +1,118 @@
+"""What an operator's command acts on: said before anything is done, so that nobody takes this
+machine's data for a deployment's, or one deployment for another.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from remit.entrypoints.cli.data_folder import command_settings
+from remit.entrypoints.cli.terminal import fail, print_note
+from remit.ports.app import App
+from remit.settings import Settings, SettingsError
+
+
+def run_on_target(
+    use: Callable[[App], Coroutine[Any, Any, None]], *, asks_database: bool = False
+) -> None:
+    """Says what is acted on, and runs `use` with the service opened on it: the laptop's data,
+    whether `remit up` runs or not, or what the settings name.
+
+    What `asks_database` takes a minute where only a task reaches that, which is said first.
+    """
+    from remit.entrypoints.cli import local
+
+    settings = command_settings()
+    print_target(settings)
+    if asks_database and settings.operator_task is not None:
+        print_note("a task in the database's network is asked; that takes about a minute")
+
+    async def run() -> None:
+        async with local.opened(settings) as app:
+            await use(app)
+
+    try:
+        asyncio.run(run())
+    except local.LocalError as error:
+        fail(str(error))
+
+
+def print_target(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+    """Says on standard error what a command acts on. Raises SettingsError where AWS would be asked
+    in another region than the settings are of.
+    """
+    region = _region(settings)
+    asked = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    if region and asked and region != asked:
+        raise SettingsError(
+            f"The settings in this shell are of a deployment in {region}, and its region is "
+            f"{asked}: export AWS_REGION={region}, or take the other's with "
+            '`eval "$(remit outputs … --shell)"`.'
+        )
+    print_note(f"acting on {target(settings)}")
+
+
+def target(settings: Settings) -> str:
+    """What the settings name, in a few words and without a password."""
+    if settings.operator_function is not None:
+        return settings.operator_function + _in_account(settings)
+    if settings.operator_task is not None:
+        return _cluster(settings.operator_task) + _in_account(settings)
+    if settings.transactions_table is not None:
+        return f"the table {settings.transactions_table}{_in_account(settings)}"
+    if settings.database_secret_arn is not None:
+        name = f"{settings.database_endpoint}/{settings.database_name}"
+        return f"the database at {name}{_in_account(settings)}"
+    if settings.database_url is not None:
+        return f"the database at {database_at(settings.database_url)}"
+    return f"{_folder(settings.data_dir)} on this machine"
+
+
+def database_at(url: str) -> str:
+    """Host, port and database of a URL, without its password. Raises SettingsError."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise SettingsError(f"The URL of the database cannot be read: {error}.") from error
+    # A socket's folder stands among the parameters.
+    host = parts.hostname or "".join(parse_qs(parts.query).get("host", [])) or "localhost"
+    return f"{host}{port}{parts.path}"
+
+
+def _cluster(task: str) -> str:
+    """The cluster whose task is asked."""
+    try:
+        return str(msgspec.json.decode(task, type=dict[str, Any])["cluster"])
+    except (msgspec.DecodeError, KeyError) as error:
+        raise SettingsError(f"REMIT_OPERATOR_TASK names no task: {error}.") from error
+
+
+def _folder(data_dir: Path) -> str:
+    inside = data_dir.absolute()
+    here = Path.cwd()
+    return str(inside.relative_to(here) if inside.is_relative_to(here) else inside)
+
+
+def _in_account(settings: Settings) -> str:
+    """Where in AWS the settings are of, as far as they say it."""
+    arn = _arn(settings)
+    return "" if arn is None else f" in account {arn[4]}, region {arn[3]}"
+
+
+def _region(settings: Settings) -> str | None:
+    arn = _arn(settings)
+    return None if arn is None else arn[3]
+
+
+def _arn(settings: Settings) -> list[str] | None:
+    """The parts of a name that every deployment has: arn, partition, service, region, account."""
+    if not settings.is_in_aws or settings.notification_topic_arn is None:
+        return None
+    parts = settings.notification_topic_arn.split(":")
+    return parts if len(parts) == 6 else None
