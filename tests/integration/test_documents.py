@@ -50,7 +50,8 @@ def test_the_request_in_the_readme_gets_the_answer_in_the_readme(service: Servic
 @pytest.mark.parametrize("line", COMMAND.findall(block("remit pay")))
 def test_the_commands_in_the_readme_run(service: Service, line: str) -> None:
     ended = service.command(*shlex.split(line))
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.returncode == 0
+    assert ended.stderr.startswith("acting on ")
 
 
 def test_every_command_that_a_document_mentions_exists(tmp_path: Path) -> None:

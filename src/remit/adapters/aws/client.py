@@ -5,11 +5,12 @@ Clients may be shared by threads.
 
 import asyncio
 import functools
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from opentelemetry import trace
 
 from remit.domain.errors import Unavailable
@@ -36,9 +37,16 @@ _UNAVAILABLE = frozenset(
 )
 
 
+def region() -> str | None:
+    """The region that the environment names as people and AWS's other tools do. None leaves it to
+    boto3, which reads AWS_DEFAULT_REGION and the profile, and does not know AWS_REGION.
+    """
+    return os.environ.get("AWS_REGION") or None
+
+
 def client(service: str) -> Any:
     """A client with the region and credentials of where this runs. Made once per process."""
-    return boto3.client(service)  # type: ignore[call-overload]
+    return boto3.client(service, region_name=region())  # type: ignore[call-overload]
 
 
 class LazyClient:
@@ -96,5 +104,7 @@ async def call(method: Callable[..., Any], **asked: Any) -> Any:
         if error.response["Error"]["Code"] in _UNAVAILABLE:
             raise Unavailable("AWS is too busy. Try again.") from error
         raise
+    except NoCredentialsError as error:
+        raise Unavailable("There are no AWS credentials here.") from error
     except BotoCoreError as error:
         raise Unavailable("AWS cannot be reached. Try again.") from error

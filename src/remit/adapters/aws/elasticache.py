@@ -13,6 +13,7 @@ from botocore.signers import RequestSigner
 from redis.asyncio.connection import SSLConnection
 from redis.credentials import CredentialProvider
 
+from remit.adapters.aws.client import region
 from remit.domain.errors import Unavailable
 
 SERVICE = "elasticache"
@@ -55,11 +56,11 @@ class IamLogin(CredentialProvider):
 
     def _new_signer(self) -> RequestSigner:
         # Kept, because a signer holds what it needs of its session by a weak reference only.
-        self._session = boto3.Session()
+        self._session = boto3.Session(region_name=region())
         if (credentials := self._session.get_credentials()) is None:
             raise NoCredentialsError
-        region, events = self._session.region_name, self._session.events
-        return RequestSigner(ServiceId(SERVICE), region, SERVICE, "v4", credentials, events)
+        signed_for, events = self._session.region_name, self._session.events
+        return RequestSigner(ServiceId(SERVICE), signed_for, SERVICE, "v4", credentials, events)
 
 
 def connection(endpoint: str, login: IamLogin, ca: Path | None) -> SSLConnection:
