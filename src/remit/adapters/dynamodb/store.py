@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from remit.adapters.dynamodb.delivery import DynamoKeys
+from remit.adapters.dynamodb.delivery import DynamoApiKeys
 from remit.adapters.dynamodb.table import (
     BY_OWNER,
     BY_PAYMENT,
@@ -168,7 +168,7 @@ class DynamoStore:
 
     async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
         # The index is by merchant, and every merchant that ever paid has a key, if a revoked one.
-        owners = {key.merchant_id for key in await DynamoKeys(self._table).all()}
+        owners = {key.merchant_id for key in await DynamoApiKeys(self._table).all()}
         pages = [
             await self.page(PageQuery(merchant_id=owner, mode=mode, limit=limit, state=state))
             for owner in sorted(owners)
