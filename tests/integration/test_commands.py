@@ -32,7 +32,7 @@ COMMANDS = [
 MISTAKES = [
     (("frobnicate",), 2, 'Unknown command "frobnicate"'),
     (("doctor",), 2, 'Unknown command "doctor"'),
-    (("pay", "5", "--url", "foo"), 2, "--url is 'foo' and must begin with http:// or https://."),
+    (("pay", "5", "--url", "foo"), 2, "--url: 'foo' is no address of a service, such as http://"),
     (("payments", "list", "--limit", "lots"), 2, "--limit"),
     (("payments", "list", "--limit", "0"), 2, "--limit must be from 1 to 1000."),
     (("payments", "list", "--status", "paid"), 2, "--status must be one of validated, "),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.service import Service, wait_until
+from tests.service import REMIT, Service, clean_environ, free_port, run_command, wait_until
 from tests.tidy.tree import ROOT
 
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"}
@@ -41,20 +42,89 @@ def test_a_payment_is_taken_and_everything_stops(tmp_path: Path) -> None:
         assert "processed" in output
         assert f"Your test key: {service.key}" in output
         assert f"curl http://127.0.0.1:{service.port}/validate" in output
+        assert f"curl http://127.0.0.1:{service.port}/process" in output
         assert "Traceback" not in output
         assert "Warning" not in output
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_curl_line_that_is_printed_works(tmp_path: Path) -> None:
+def test_the_curl_lines_that_are_printed_work(tmp_path: Path) -> None:
     with Service(tmp_path) as service:
         service.start()
         wait_until(lambda: "Stop: Ctrl-C" in service.output.read_text(), 15, "the example payment")
         printed = service.output.read_text()
-        line = printed[printed.index("curl ") : printed.index("Documentation:")]
-        command = line.replace("curl ", "curl -s ")
-        answer = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
-        assert json.loads(answer.stdout)["status"] == "validated"
+        lines = printed[printed.index("curl ") : printed.index("Data:")].split("\n\n")
+        statuses = []
+        for line in filter(None, map(str.strip, lines)):
+            command = line.replace("curl ", "curl -s ")
+            answer = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+            statuses.append(json.loads(answer.stdout)["status"])
+        assert statuses == ["validated", "processed"]
+
+
+def test_in_a_terminal_each_request_is_a_line(tmp_path: Path) -> None:
+    watched, terminal = os.openpty()
+    port = free_port()
+    running = subprocess.Popen(
+        [REMIT, "up"],
+        cwd=tmp_path,
+        env=clean_environ() | {"PORT": str(port), "TERM": "xterm", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown = b""
+    # A terminal ends its lines with both.
+    while b"Stop: Ctrl-C\r\n" not in shown:
+        shown += os.read(watched, 65_536)
+    running.send_signal(signal.SIGINT)
+    with suppress(OSError):
+        while more := os.read(watched, 65_536):
+            shown += more
+    os.close(watched)
+    assert running.wait(30) == 0
+    requests = re.findall(r"(GET|POST) +(\S+) +status=(\d+) ms=[\d.]+\r", shown.decode())
+    assert requests[-2:] == [("POST", "/validate", "200"), ("POST", "/process", "200")]
+
+
+def test_commands_find_the_service_and_its_data_from_a_folder_below(tmp_path: Path) -> None:
+    below = tmp_path / "shop" / "src"
+    below.mkdir(parents=True)
+    with Service(tmp_path) as service:
+        service.start()
+        paid = run_command("pay", "5", "--json", folder=below)
+        assert (paid.returncode, paid.stderr) == (0, f"acting on the service at {service.url}\n")
+        listed = run_command("payments", "list", "--limit", "1", "--json", folder=below)
+        assert listed.stderr == f"acting on {service.data} on this machine\n"
+        [newest] = json.loads(listed.stdout)
+        assert newest["transaction_id"] == json.loads(paid.stdout)["transaction_id"]
+        assert service.stop() == 0
+        gone = run_command("pay", "5", folder=below)
+        assert gone.stderr.splitlines()[1:] == [
+            "remit: Nothing answers at http://127.0.0.1:8000. Start it with `remit up`."
+        ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk of its own")
+def test_a_full_disk_is_named_in_seconds(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    try:
+        with Service(tmp_path, REMIT_DATA_DIR=str(disk / ".remit")) as service:
+            service.launch()
+            status, output = service.ended()
+            assert (status, output) == (
+                1,
+                f"remit: The disk of {disk / '.remit'} is full: 8 MB are free, and Remit needs "
+                "100 MB to start. Make room, or choose another folder with REMIT_DATA_DIR.\n",
+            )
+            assert not (disk / ".remit" / "postgres").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_second_start_finds_the_data_and_the_key_again(tmp_path: Path) -> None:

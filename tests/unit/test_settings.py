@@ -1,5 +1,6 @@
 """Settings: what the environment may say, what it may not, and what is never shown."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -81,32 +82,64 @@ def test_an_unknown_variable_is_refused_by_name() -> None:
     assert refusal({"REMIT_": "x"}).startswith("REMIT_ is not a setting.")
 
 
+PORTS = "a whole number from 0 to 65535"
+SECONDS = "a number above 0 and at most 86400"
+
+
 @pytest.mark.parametrize(
-    ("variable", "value"),
+    ("variable", "value", "allowed"),
     [
-        ("REMIT_PORT", "http"),
-        ("REMIT_PORT", "-1"),
-        ("REMIT_PORT", "65536"),
-        ("REMIT_PORT", ""),
-        ("REMIT_RATE_BURST", "0"),
-        ("REMIT_RATE_BURST", "1.5"),
-        ("REMIT_MAX_AMOUNT_MINOR", "-1"),
-        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "0"),
-        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "nan"),
-        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "inf"),
-        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "86401"),
-        ("REMIT_SIMULATOR_LOST_AT", "x"),
+        ("REMIT_PORT", "http", PORTS),
+        ("REMIT_PORT", "-1", PORTS),
+        ("REMIT_PORT", "65536", PORTS),
+        ("REMIT_PORT", "", PORTS),
+        ("PORT", "99999", PORTS),
+        ("REMIT_WORKER_PORT", "x", PORTS),
+        ("REMIT_RATE_BURST", "0", "a whole number of at least 1"),
+        ("REMIT_RATE_BURST", "1.5", "a whole number of at least 1"),
+        ("REMIT_MAX_AMOUNT_MINOR", "-1", "a whole number of at least 1"),
+        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "0", SECONDS),
+        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "nan", SECONDS),
+        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "inf", SECONDS),
+        ("REMIT_PROCESSOR_TIMEOUT_SECONDS", "86401", SECONDS),
+        ("REMIT_IDLE_AFTER_SECONDS", "soon", SECONDS),
+        ("REMIT_TRACE_RATIO", "2", "a number from 0 to 1"),
+        ("REMIT_SIMULATOR_LOST_AT", "x", "a whole number"),
+        ("REMIT_LOG_LEVEL", "foo", "one of debug, info, warning, error, critical"),
     ],
 )
-def test_a_bad_value_is_refused_by_the_name_of_its_variable(variable: str, value: str) -> None:
-    assert refusal({variable: value}).startswith(f"{variable}={value!r}: Expected ")
+def test_a_bad_value_is_refused_with_what_it_may_be(
+    variable: str, value: str, allowed: str
+) -> None:
+    assert refusal({variable: value}) == f"{variable} is {value!r} and must be {allowed}."
+
+
+def test_every_setting_can_say_what_it_may_be() -> None:
+    refused = 0
+    for name in Settings.__struct_fields__:
+        with suppress(SettingsError):
+            read_settings({f"REMIT_{name.upper()}": "\0"})
+            continue
+        refused += 1
+    assert refused > 30
+
+
+def test_a_log_level_may_be_written_in_capitals() -> None:
+    assert read_settings({"REMIT_LOG_LEVEL": "WARNING"}).log_level == "warning"
+
+
+def test_a_shell_that_did_not_get_the_settings_of_a_deployment_is_refused() -> None:
+    assert refusal({"REMIT_OUTPUTS_FAILED": "outputs lambda-dynamodb --shell"}) == (
+        "This shell was to have the settings of a deployment, and `remit outputs lambda-dynamodb "
+        "--shell` failed. Run it again, or `unset REMIT_OUTPUTS_FAILED` to work without them."
+    )
 
 
 def test_port_is_what_a_platform_sets_and_ours_comes_first() -> None:
     assert read_settings({"PORT": "9000"}).port == 9000
     assert read_settings({"PORT": "9000", "REMIT_PORT": "9001"}).port == 9001
     assert read_settings({"PORT": ""}).port == 8000
-    assert refusal({"PORT": "http"}).startswith("PORT='http': Expected ")
+    assert refusal({"PORT": "http"}).startswith("PORT is 'http' and must be ")
 
 
 def test_the_database_url_is_a_secret_that_no_representation_shows() -> None:

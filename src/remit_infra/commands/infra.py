@@ -8,7 +8,7 @@ import msgspec
 from cyclopts import App as Commands
 from cyclopts import Parameter
 
-from remit.entrypoints.cli.terminal import Json, fail, print_json, print_table
+from remit.entrypoints.cli.terminal import AWS, Json, fail, print_json, print_table
 
 if TYPE_CHECKING:
     from remit_infra.plan.plan import Planned
@@ -34,7 +34,12 @@ PAYMENTS_A_DAY = 1_000
 DAYS = 30
 MAX_PAYMENTS_A_DAY = 100_000_000
 
-infra = Commands(name="infra", help="Look at a topology before it is deployed. Needs no account.")
+infra = Commands(
+    name="infra",
+    help="Look at a topology before it is deployed. Needs no account.",
+    group=AWS,
+    sort_key=1,
+)
 
 
 @infra.command

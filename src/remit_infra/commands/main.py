@@ -7,15 +7,15 @@ from cyclopts import Parameter
 
 from remit.entrypoints.cli.main import cli
 from remit.entrypoints.cli.main import main as run
-from remit.entrypoints.cli.terminal import Json, fail, print_json, print_table
+from remit.entrypoints.cli.terminal import AWS, Json, fail, print_json, print_table, prose, value
 from remit_infra.commands.image import image
 from remit_infra.commands.infra import infra, require_tools
 from remit_infra.commands.restore import restore
 from remit_infra.model.environments import MIGRATION_DATE
 
-cli.command(image)
 cli.command(infra)
-cli.command(restore)
+cli.command(restore, group=AWS, sort_key=6)
+cli.command(image, group=AWS, sort_key=7)
 
 Topology = Literal["fargate-aurora", "lambda-dynamodb", "lambda-postgres"]
 Environment = Annotated[str, Parameter(name="--env")]
@@ -25,7 +25,7 @@ def main() -> None:
     run()
 
 
-@cli.command
+@cli.command(group=AWS, sort_key=8)
 def package(
     target: Path = Path("dist/function.zip"),
     /,
@@ -61,7 +61,7 @@ def package(
         print(f"{made.path}: {made.bytes / 1e6:.1f} MB, {made.files} files, sha256 {made.sha256}")
 
 
-@cli.command
+@cli.command(group=AWS, sort_key=2)
 def emulate(
     topology: Topology = "lambda-dynamodb",
     /,
@@ -103,7 +103,7 @@ def emulate(
         fail(str(error))
 
 
-@cli.command
+@cli.command(group=AWS, sort_key=3)
 def deploy(
     topology: Topology,
     /,
@@ -169,7 +169,7 @@ def deploy(
     _print_outputs(outputs, json=json)
 
 
-@cli.command
+@cli.command(group=AWS, sort_key=5)
 def destroy(
     topology: Topology,
     /,
@@ -206,7 +206,7 @@ def destroy(
         fail(str(error))
 
 
-@cli.command
+@cli.command(group=AWS, sort_key=4)
 def outputs(
     topology: Topology,
     /,
@@ -253,4 +253,4 @@ def _print_outputs(found: dict[str, str], *, json: bool) -> None:
     if json:
         print_json(found)
     else:
-        print_table(("output", "value"), sorted(found.items()))
+        print_table((value("output"), prose("value")), sorted(found.items()), empty="No outputs.")

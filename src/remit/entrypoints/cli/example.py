@@ -25,6 +25,10 @@ class NotPaid(Exception):
     """The payment was refused or declined, or the service did not answer: in one sentence."""
 
 
+class WrongAddress(NotPaid):
+    """What was given is no address of a service."""
+
+
 @dataclass(frozen=True)
 class CardPayment:
     """What is paid with a card, the amount in major units."""
@@ -42,6 +46,11 @@ class ServiceClient:
     """
 
     def __init__(self, address: str, certificate: Path | None = None) -> None:
+        """Raises WrongAddress."""
+        if not _is_address(address):
+            raise WrongAddress(
+                f"'{address}' is no address of a service, such as http://127.0.0.1:8000."
+            )
         self.address = address.rstrip("/")
         # What this machine trusts, which a company's proxy may need; httpx would take its own list.
         trusted = ssl.create_default_context(cafile=str(certificate) if certificate else None)
@@ -70,8 +79,6 @@ class ServiceClient:
         """The body of an answer that is a success."""
         try:
             response = self._client.post(self.address + path, json=body, headers={"x-api-key": key})
-        except httpx.InvalidURL as error:
-            raise NotPaid(f"{self.address} is no address: {error}.") from error
         except httpx.TransportError as error:
             raise NotPaid(self._no_answer(error)) from error
         try:
@@ -88,15 +95,20 @@ class ServiceClient:
 
     def _no_answer(self, error: httpx.TransportError) -> str:
         if (refusal := _tls_refusal(error)) is not None:
-            return (
-                f"TLS with {self.address} failed: {refusal}. Is it https? To trust its "
-                "certificate, name the file with SSL_CERT_FILE."
-            )
+            return f"TLS with {self.address} failed: {refusal}"
         if isinstance(error, httpx.TimeoutException):
-            return f"{self.address} did not answer within {REQUEST_TIMEOUT_SECONDS:.0f} s."
+            return f"{self.address} did not answer within {REQUEST_TIMEOUT_SECONDS:g} s."
         if isinstance(error, httpx.ConnectError):
             return f"Nothing answers at {self.address}. Start it with `remit up`."
-        return f"{self.address} ended the connection without an answer: is it http or https?"
+        return f"{self.address} ended the connection without an answer. Is it https and not http?"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and url.host != ""
 
 
 def _tls_refusal(error: BaseException) -> str | None:
@@ -104,9 +116,13 @@ def _tls_refusal(error: BaseException) -> str | None:
     below: BaseException | None = error
     while below is not None:
         if isinstance(below, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({below.verify_message})"
+            return (
+                f"its certificate is not trusted ({below.verify_message}). To trust it, name its "
+                "file with SSL_CERT_FILE."
+            )
         if isinstance(below, ssl.SSLError):
-            return (below.reason or str(below)).lower().replace("_", " ")
+            reason = (below.reason or "no reason given").lower().replace("_", " ")
+            return f"{reason}. Is it http and not https?"
         below = below.__cause__ or below.__context__
     return None
 

@@ -16,7 +16,15 @@ from remit.entrypoints.cli.failed import failed
 from remit.entrypoints.cli.keys import keys
 from remit.entrypoints.cli.payments import pay, payments
 from remit.entrypoints.cli.reconcile import reconcile
-from remit.entrypoints.cli.terminal import HELP, OPERATE, PAYMENTS, RUN, fail, pipe_that_may_close
+from remit.entrypoints.cli.terminal import (
+    HELP,
+    OPERATE,
+    PAYMENTS,
+    RUN,
+    OutputConsole,
+    fail,
+    pipe_that_may_close,
+)
 from remit.settings import SettingsError
 
 cli = Commands(
@@ -26,6 +34,7 @@ cli = Commands(
     "A command that works on what is stored says first what it acts on.",
     help_format="markdown",
     version_flags=["--version"],
+    console=OutputConsole(),
     print_error=False,
     exit_on_error=False,
 )

@@ -72,19 +72,25 @@ def pay(
     url
         Where another service is. The key is its own then.
     """
-    from remit.entrypoints.cli.example import CardPayment, NotPaid, ServiceClient, take_payment
+    from remit.entrypoints.cli.example import (
+        CardPayment,
+        NotPaid,
+        ServiceClient,
+        WrongAddress,
+        take_payment,
+    )
 
     settings = command_settings()
-    if url is not None and not url.startswith(("http://", "https://")):
-        fail(f"--url is '{url}' and must begin with http:// or https://.", status=2)
     if (key := key or own_key(settings)) is None:
         fail("No API key: give one with --key, or start with `remit up`.")
     address = url or service_address(settings)
-    print_note(f"acting on the service at {address}")
     asked = CardPayment(amount, order.currency, order.card, order.reference)
     try:
         with ServiceClient(address) as service:
+            print_note(f"acting on the service at {address}")
             paid = take_payment(service, asked, key, (lambda _: None) if json else print_line)
+    except WrongAddress as error:
+        fail(f"--url: {error}", status=2)
     except NotPaid as error:
         fail(str(error))
     if json:

@@ -2,6 +2,7 @@
 
 from remit.entrypoints.cli.terminal.help import AWS, HELP, OPERATE, PAYMENTS, RUN, Json
 from remit.entrypoints.cli.terminal.messages import (
+    OutputConsole,
     fail,
     pipe_that_may_close,
     print_error,
@@ -20,6 +21,7 @@ __all__ = [
     "PAYMENTS",
     "RUN",
     "Json",
+    "OutputConsole",
     "Report",
     "Steps",
     "fail",

@@ -15,6 +15,14 @@ from rich.markup import escape
 
 from remit.entrypoints.cli.terminal.table import Column, printable, table_lines
 
+
+class OutputConsole(Console):
+    """Raises BrokenPipeError when its reader went away, where rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 """Standard error, for everything that is not the result of a command."""
 
@@ -59,17 +67,12 @@ def print_table(
 
     Where nobody watches, each row is one line, however long, for `grep` and its kin.
     """
-    file = sys.stderr if stderr else sys.stdout
-    console = Console(file=file, highlight=False)
+    console = OutputConsole(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
     if not rows:
-        file.write(empty + "\n")
+        console.print(empty)
         return
-    width = console.width if console.is_terminal else None
-    # Rendered first and then written, so that a reader who left is noticed in one place.
-    with console.capture() as captured:
-        for line in table_lines(columns, rows, width):
-            console.print(line, soft_wrap=True)
-    file.write(captured.get())
+    for line in table_lines(columns, rows, console.width if console.is_terminal else None):
+        console.print(line)
 
 
 @contextmanager
