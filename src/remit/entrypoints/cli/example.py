@@ -144,8 +144,9 @@ def show_payment(service: ServiceClient, key: str, curl: str = "curl") -> None:
     paid = take_payment(service, CardPayment("19.99"), key, print_line)
     headers = f"-H 'x-api-key: {key}' -H 'content-type: application/json'"
     print_line(
-        f"\nYour test key: {key}\n\n"
-        "The same again, and then with the transaction_id that the first of these answers:\n\n"
+        f"\nYour test key: {key}\n"
+        "The processor is simulated: no money moves.\n\n"
+        "To repeat both steps, put the transaction_id that /validate answers into the second:\n\n"
         f"{curl} {service.address}/validate {headers} \\\n"
         f"""  -d '{{"amount": 19.99, "currency": "USD", "card": {{"number": "{CARD}", """
         """"exp_month": 12, "exp_year": 2030, "cvc": "123"}}'\n\n"""
