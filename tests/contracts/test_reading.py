@@ -49,10 +49,10 @@ async def test_the_newest_payments_are_those_of_every_merchant(app: App) -> None
     found = [a_payment(app, merchant_id=one) for one in ("acme", "other", "acme")]
     for payment in (*found, a_payment(app, mode="live")):
         await app.store.commit(new(app, payment=payment))
-    assert await app.reader.newest("test", limit=10) == found[::-1]
-    assert await app.reader.newest("test", limit=2) == [found[2], found[1]]
-    assert await app.reader.newest("test", limit=10, state=State.VALIDATED) == found[::-1]
-    assert await app.reader.newest("test", limit=10, state=State.CAPTURED) == []
+    assert await app.database.reader.newest("test", limit=10) == found[::-1]
+    assert await app.database.reader.newest("test", limit=2) == [found[2], found[1]]
+    assert await app.database.reader.newest("test", limit=10, state=State.VALIDATED) == found[::-1]
+    assert await app.database.reader.newest("test", limit=10, state=State.CAPTURED) == []
 
 
 async def test_what_is_due_is_found_and_what_is_not_is_left(app: App) -> None:

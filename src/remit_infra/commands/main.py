@@ -13,6 +13,8 @@ from remit_infra.commands.infra import infra, require_tools
 from remit_infra.commands.restore import restore
 from remit_infra.model.environments import MIGRATION_DATE
 
+__all__ = ["cli", "main"]
+
 cli.command(infra)
 cli.command(restore, group=AWS, sort_key=6)
 cli.command(image, group=AWS, sort_key=7)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from remit.adapters.dynamodb.delivery import DynamoApiKeys
+from remit.adapters.dynamodb.api_keys import DynamoApiKeys
 from remit.adapters.dynamodb.table import (
     BY_OWNER,
     BY_PAYMENT,

@@ -21,7 +21,7 @@ def verify_audit(*, json: Json = False) -> None:
     from remit.oversight.audit import TamperFound, verify
 
     async def use(app: App) -> None:
-        found = await verify(app.bucket)
+        found = await verify(app.audit.bucket)
         if json:
             print_json({"ok": not isinstance(found, TamperFound), **msgspec.to_builtins(found)})
         elif isinstance(found, TamperFound):

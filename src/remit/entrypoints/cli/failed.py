@@ -44,8 +44,8 @@ def list_failed(*, limit: int = 100, json: Json = False) -> None:
         fail(f"--limit must be from 1 to {MOST_LISTED}.", status=2)
 
     async def use(app: App) -> None:
-        retrying = [("retrying", d) for d in await app.failed.failed(limit)]
-        dead = [("dead", d) for d in await app.failed.dead_letters(limit)]
+        retrying = [("retrying", d) for d in await app.delivery.failed.failed(limit)]
+        dead = [("dead", d) for d in await app.delivery.failed.dead_letters(limit)]
         if json:
             print_json([{"state": word, **msgspec.to_builtins(d)} for word, d in retrying + dead])
             return
@@ -96,7 +96,7 @@ def redrive(
         fail("Name one message, or say --all. See `remit failed list`.", status=2)
 
     async def use(app: App) -> None:
-        moved = await app.failed.redrive(message_id)
+        moved = await app.delivery.failed.redrive(message_id)
         if message_id is not None and not moved:
             fail(f"There is no dead letter {message_id}. See `remit failed list`.")
         print(f"{moved} sent back to work")

@@ -85,7 +85,7 @@ def list_keys(*, json: Json = False) -> None:
     """
 
     async def use(app: App) -> None:
-        found = await app.keys.all()
+        found = await app.database.api_keys.all()
         if json:
             shown = [msgspec.to_builtins(key) for key in found]
             print_json([{k: v for k, v in key.items() if k != "hash"} for key in shown])
@@ -128,7 +128,7 @@ def revoke(key_id: str, /) -> None:
     """
 
     async def use(app: App) -> None:
-        if not await app.keys.revoke(key_id, app.clock()):
+        if not await app.database.api_keys.revoke(key_id, app.clock()):
             fail(f"There is no key {key_id}. See `remit keys list`.")
         print(f"revoked {key_id}")
 

@@ -135,10 +135,10 @@ def list_payments(
 
     async def use(app: App) -> None:
         if merchant is None:
-            found = await app.reader.newest(mode, limit=limit, state=state)
+            found = await app.database.reader.newest(mode, limit=limit, state=state)
         else:
             query = PageQuery(merchant_id=merchant, mode=mode, limit=limit, state=state)
-            found = await app.reader.page(query)
+            found = await app.database.reader.page(query)
         if json:
             print_json([listed_view(payment) for payment in found])
             return
@@ -162,8 +162,9 @@ def show_payment(payment_id: str, /, *, json: Json = False) -> None:
 
     async def use(app: App) -> None:
         payment = await _payment(app, payment_id)
-        refunds = await app.reader.refunds(payment.id)
-        history = [views.history_view(entry) for entry in await app.reader.history(payment.id)]
+        refunds = await app.database.reader.refunds(payment.id)
+        entries = await app.database.reader.history(payment.id)
+        history = [views.history_view(entry) for entry in entries]
         if json:
             shown = [views.refund_view(refund) for refund in refunds]
             print_json(

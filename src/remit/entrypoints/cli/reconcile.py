@@ -23,7 +23,7 @@ def reconcile(*, json: Json = False) -> None:
     from remit.oversight import reconcile as books
 
     async def use(app: App) -> None:
-        total = await app.books.count()
+        total = await app.database.books.count()
         with progress_bar("payments", total, show=not json) as seen:
             found = [discrepancy async for discrepancy in books.reconcile(app, seen)]
         if json:
