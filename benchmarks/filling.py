@@ -2,7 +2,7 @@
 
 Straight into the tables, because to take a million payments one by one would take long: each with
 its two postings, three audit entries, two idempotency records, and the processor's own memory of
-it. Nothing of it waits to be delivered or archived. `remit doctor` finds it right.
+it. Nothing of it waits to be delivered or archived. `remit reconcile` finds it right.
 """
 
 import asyncio

@@ -120,7 +120,7 @@ def _check(service: Service, report: Report) -> None:
             report.wrong.append(f"{reference}: acknowledged and not there")
         elif kept["status"] != "processed" or kept["amount_captured"] != kept["amount"]:
             report.wrong.append(f"{reference}: {kept['status']}, {kept['amount_captured']}")
-    for arguments in (("doctor",), ("audit", "verify")):
+    for arguments in (("reconcile",), ("audit", "verify")):
         said = service.command(*arguments)
         if said.returncode != 0:
             report.wrong.append(f"remit {' '.join(arguments)}: {said.stdout}{said.stderr}")

@@ -126,7 +126,7 @@ def test_a_new_cluster_is_made_signed_in_to_and_proven() -> None:
     [instance] = rds.describe_db_instances(DBInstanceIdentifier=f"{TARGET}-1")["DBInstances"]
     assert (instance["DBInstanceClass"], instance["PubliclyAccessible"]) == ("db.serverless", False)
     [told] = tasks.asked["overrides"]["containerOverrides"]
-    assert told["command"] == ["doctor", "--json"]
+    assert told["command"] == ["reconcile", "--json"]
     assert {one["name"]: one["value"] for one in told["environment"]} == {
         "REMIT_DATABASE_ENDPOINT": made["Endpoint"],
         "REMIT_DATABASE_SECRET_ARN": made["MasterUserSecret"]["SecretArn"],
@@ -209,7 +209,7 @@ def test_what_is_asked_of_rds_is_what_it_takes() -> None:
     assert "RestoreToTime" not in latest
 
 
-def test_the_doctors_words_are_found_between_others() -> None:
+def test_the_json_of_reconcile_is_found_between_other_lines() -> None:
     assert verified_in(["a warning"]) is None
     assert verified_in(["{", '  "payments": 7,']) is None
     found = verified_in(WRONG)

@@ -88,7 +88,7 @@ def test_help_has_the_commands_in_groups() -> None:
         ),
         (
             Settings(
-                database_secret_arn="arn:aws:secretsmanager:…",
+                database_secret_arn="arn:aws:secretsmanager:…",  # pragma: allowlist secret
                 database_endpoint="payment-db.internal",
                 notification_topic_arn=TOPIC,
             ),
@@ -206,7 +206,7 @@ def test_an_error_in_a_terminal_is_a_traceback_without_local_variables(
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal()
     configure_logs("info", terminal)
-    secret = "sk_live_kept"
+    secret = "sk_live_kept"  # pragma: allowlist secret
     try:
         raise ValueError("no such card: 4242424242424242")
     except ValueError:

@@ -2,7 +2,7 @@
 
     restore   Aurora's continuous backup, to any second of the days it is kept, up to minutes ago
     sign in   an administrator's secret of the new cluster's own: the old one may be of a later day
-    verify    `remit doctor` in a task, for nothing else reaches a database in that network
+    verify    `remit reconcile` in a task, for nothing else reaches a database in that network
 
 The old cluster is never touched.
 """
@@ -34,12 +34,12 @@ POLL_SECONDS = 10.0
 RESTORE_SECONDS = 4 * 3_600
 """How long a restore may take: Aurora reads the whole volume and the log since its last backup."""
 
-DOCTOR_SECONDS = 3_600
+RECONCILE_SECONDS = 3_600
 NOT_THERE = frozenset({"DBClusterNotFoundFault", "DBInstanceNotFound", "DBInstanceNotFoundFault"})
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What `remit doctor --json` says."""
+    """What `remit reconcile --json` says."""
 
     payments: int
     discrepancies: list[Discrepancy]
@@ -144,7 +144,7 @@ class AuroraRestore:
         return cluster["Endpoint"], cluster["MasterUserSecret"]["SecretArn"]
 
     def verify(self, target: str, endpoint: str, secret_arn: str) -> Verified:
-        """What the doctor says of the new cluster, in a task as the worker's are."""
+        """What `remit reconcile` says of the new cluster, in a task as the worker's are."""
         self._say(f"verifying the books, payments, processor and audit trail of {target}")
         where = one_off(self._client, self._suffix, "payment-worker-task")
         told = {
@@ -157,8 +157,8 @@ class AuroraRestore:
                 self._client("ecs"),
                 where,
                 started_by="remit restore",
-                limit_seconds=DOCTOR_SECONDS,
-                command=["doctor", "--json"],
+                limit_seconds=RECONCILE_SECONDS,
+                command=["reconcile", "--json"],
                 environment=told,
             )
             return await read_of(self._client("logs"), where, ended, verified_in)
@@ -252,7 +252,7 @@ def asked_of(
 
 
 def verified_in(lines: Sequence[str]) -> Verified | None:
-    """What the doctor's JSON says, which is over several lines of a log."""
+    """What the JSON of `remit reconcile` says, which is over several lines of a log."""
     starts = [number for number, line in enumerate(lines) if line == "{"]
     ends = [number for number, line in enumerate(lines) if line == "}"]
     with suppress(IndexError, msgspec.DecodeError):

@@ -2,7 +2,7 @@
 
     restore   DynamoDB's point-in-time recovery, to any second of 35 days up to some minutes ago
     replay    the changes since then, from the old table's stream, which keeps every one for a day
-    verify    books, payments, processor and audit trail of the new table, as `remit doctor` does
+    verify    books, payments, processor and audit trail of the new table, as `remit reconcile` does
 
 After a bad deployment, `until` ends the replay before it.
 """

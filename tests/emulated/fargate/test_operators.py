@@ -135,7 +135,7 @@ def test_a_restored_database_is_proven_by_a_task_with_a_secret_of_its_own(
     verified = restoring.verify("payment-db-restored", endpoint, own)
     [(there,)] = stack.rows("SELECT count(*)::int FROM payments")
     assert (verified.payments, verified.discrepancies) == (there, [])
-    assert tasks.ran == [(["doctor", "--json"], 0)]
+    assert tasks.ran == [(["reconcile", "--json"], 0)]
     policies = stack.client("iam").list_role_policies(
         RoleName=stack.names("role", "payment-worker")
     )

@@ -1,4 +1,4 @@
-"""The store on DynamoDB as an auditor reads it, for `doctor.py`: scans, page after page."""
+"""The store on DynamoDB as an auditor reads it, for `reconcile.py`: scans, page after page."""
 
 from collections.abc import AsyncIterator
 

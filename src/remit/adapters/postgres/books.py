@@ -1,4 +1,4 @@
-"""The store as an auditor reads it, for `doctor.py`: whole tables, in pages."""
+"""The store as an auditor reads it, for `reconcile.py`: whole tables, in pages."""
 
 from collections.abc import AsyncIterator
 

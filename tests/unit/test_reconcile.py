@@ -1,4 +1,4 @@
-"""What `remit doctor` finds: nothing when all agree, and the first record that does not."""
+"""What `remit reconcile` finds: nothing when all agree, and the first record that does not."""
 
 from collections.abc import Callable
 
