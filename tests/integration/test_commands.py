@@ -42,6 +42,11 @@ MISTAKES = [
     (("payments", "refund", "42"), 1, "No such payment."),
     (("keys", "create"), 2, "--merchant"),
     (("keys", "create", "--merchant", "No Good"), 2, "--merchant must be 1 to 63 of a-z"),
+    (
+        ("keys", "create", "--merchant", "acme", "--mode", "live"),
+        1,
+        "This is a live key, and only the simulated processor is configured, which moves no money",
+    ),
     (("keys", "revoke", "42"), 1, "There is no key 42. See `remit keys list`."),
     (("failed", "redrive"), 2, "Name one message, or say --all. See `remit failed list`."),
     (("failed", "redrive", "42"), 1, "There is no dead letter 42. See `remit failed list`."),

@@ -45,7 +45,7 @@ def database(database_url: str, tmp_path: Path) -> Database:
 
 async def test_a_key_is_added_listed_and_revoked(database: Database, in_memory: App) -> None:
     made = await create_key(
-        in_memory, merchant_id="acme", mode="live", label="Käse", random=new_secret()
+        in_memory, merchant_id="acme", mode="test", label="Käse", random=new_secret()
     )
     assert await database.answer("add_key", key=msgspec.to_builtins(made.key)) is None
     assert msgspec.convert(await database.answer("keys"), list[ApiKey]) == [made.key]
@@ -54,6 +54,22 @@ async def test_a_key_is_added_listed_and_revoked(database: Database, in_memory: 
     assert await database.answer("revoke_key", id="nobody's", at=at) is False
     [found] = await database.answer("keys")
     assert datetime.fromisoformat(found["revoked_at"]) == datetime.fromisoformat(at)
+
+
+async def test_a_live_key_is_refused_where_the_processor_moves_no_money(
+    database: Database, in_memory: App
+) -> None:
+    made = await create_key(
+        in_memory, merchant_id="acme", mode="live", label="", random=new_secret()
+    )
+    ended = await database.run(json.dumps({"job": "add_key", "key": msgspec.to_builtins(made.key)}))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        1,
+        "",
+        "remit: This is a live key, and only the simulated processor is configured, which moves "
+        "no money: use a test key.\n",
+    )
+    assert await database.answer("keys") == []
 
 
 async def test_failed_work_is_asked_for(database: Database) -> None:

@@ -15,6 +15,7 @@ from remit.adapters.aws.operator_client import (
     OperatorFunction,
     OperatorTask,
     UnreachablePort,
+    UnreachableProcessor,
 )
 from remit.assembly.aws import cloud_services, in_usage_plan, sqs_queue
 from remit.assembly.parts import DatabaseAdapters, build, nothing, this_process
@@ -47,6 +48,7 @@ def _reached(settings: Settings, api_keys: ApiKeys, queue: Any) -> App:
         health_states=unreachable,
         close=nothing,
     )
-    app = build(this_process(settings), database, cloud_services(settings), queue, unreachable)
+    processor: Any = UnreachableProcessor()
+    app = build(this_process(settings), database, cloud_services(settings), queue, processor)
     # Work is taken by workers. An operator sees what failed, and sends it back to them.
     return replace(app, delivery=replace(app.delivery, queue=unreachable))

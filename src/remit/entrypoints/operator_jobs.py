@@ -15,6 +15,7 @@ import msgspec
 from remit.adapters.postgres.connection import connect
 from remit.adapters.postgres.migrations import migrate
 from remit.assembly.postgres import database_login
+from remit.oversight.api_keys import require_mode
 from remit.ports.api_keys import ApiKey
 from remit.ports.app import App
 
@@ -30,8 +31,10 @@ class OperatorJobs:
             case {"job": "migrate"}:
                 return await self._migrate()
             case {"job": "add_key", "key": key}:
+                made = msgspec.convert(key, ApiKey)
+                require_mode(app, made.mode)
                 # Its secret never comes here.
-                return await app.database.api_keys.add(msgspec.convert(key, ApiKey), "")
+                return await app.database.api_keys.add(made, "")
             case {"job": "keys"}:
                 return msgspec.to_builtins(await app.database.api_keys.all())
             case {"job": "revoke_key", "id": str(key_id), "at": at}:

@@ -29,7 +29,11 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 async def create_key(app: App, *, merchant_id: str, mode: Mode, label: str, random: str) -> NewKey:
-    """Stores the hash of a new key of one merchant and mode. `random` holds its 256 random bits."""
+    """Stores the hash of a new key of one merchant and mode. `random` holds its 256 random bits.
+
+    Raises LiveModeUnavailable where no processor takes payments of that mode.
+    """
+    require_mode(app, mode)
     secret = f"sk_{mode}_{random}"
     key = ApiKey(
         id=app.new_id(),
@@ -42,6 +46,12 @@ async def create_key(app: App, *, merchant_id: str, mode: Mode, label: str, rand
     )
     await app.database.api_keys.add(key, secret)
     return NewKey(secret, key)
+
+
+def require_mode(app: App, mode: Mode) -> None:
+    """Raises LiveModeUnavailable where no processor takes payments of that mode."""
+    if mode not in app.processor.modes:
+        raise LiveModeUnavailable
 
 
 def key_hash(secret: str) -> str:
@@ -64,8 +74,7 @@ class Authenticator:
         if secret is None:
             raise Unauthenticated("No API key given. Send it in the x-api-key header.")
         key = await self._find(secret)
-        if key.mode not in self._app.processor.modes:
-            raise LiveModeUnavailable
+        require_mode(self._app, key.mode)
         if (wait_seconds := await self._app.process_state.limiter.take(key.id)) is not None:
             raise RateLimited(wait_seconds)
         return Caller(key.merchant_id, key.mode, f"key:{key.id}", request_id)

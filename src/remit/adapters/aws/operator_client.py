@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from remit.adapters.aws.client import call
 from remit.adapters.aws.ecs import Pause, RunTask, read_of, run_to_end
 from remit.domain.errors import Unavailable
+from remit.domain.payment import Mode
 from remit.ports.api_keys import ApiKey
 from remit.ports.delivery import ReceivedMessage
 
@@ -144,3 +145,9 @@ class UnreachablePort:
             raise Unavailable(UNREACHABLE)
 
         return refuse
+
+
+class UnreachableProcessor(UnreachablePort):
+    """The deployment's own. Which modes it takes is for the job to say, which knows it."""
+
+    modes: frozenset[Mode] = frozenset({"test", "live"})

@@ -21,10 +21,6 @@ from remit.ports.app import App
 keys = Commands(name="keys", help="Make, list and revoke API keys.", group=OPERATE, sort_key=1)
 
 LONGEST_LABEL = 100
-NO_LIVE_KEYS = (
-    "There can be no live keys yet: only the simulated processor is configured, and it moves no "
-    "money. Make a test key: --mode test."
-)
 
 
 @keys.command(name="create")
@@ -60,8 +56,6 @@ def create(
         )
     if len(label) > LONGEST_LABEL:
         fail(f"--label must be at most {LONGEST_LABEL} characters.", status=2)
-    if mode == "live":
-        fail(NO_LIVE_KEYS)
 
     async def use(app: App) -> None:
         made = await create_key(

@@ -14,7 +14,7 @@ from remit.domain.change import AuditEntry
 from remit.domain.money import major_units
 from remit.domain.payment import STATUS_NAMES, Payment, Refund, State
 from remit.entrypoints.cli.terminal import number, prose, state, value
-from remit.http.responses import payment_view
+from remit.http.two_step.views import payment_view
 
 LIST_COLUMNS = (
     value("payment"),

@@ -124,7 +124,7 @@ def list_payments(
         How many, from 1 to 1000.
     """
     from remit.entrypoints.cli.payment_views import LIST_COLUMNS, listed_row, listed_view
-    from remit.http.responses import STATES_BY_STATUS
+    from remit.http.two_step.views import STATES_BY_STATUS
     from remit.ports.store import PageQuery
 
     if status is not None and status not in STATES_BY_STATUS:
