@@ -21,11 +21,11 @@ from urllib.request import Request
 
 from benchmarks.figures import CannotMeasure, report, report_median, say
 from benchmarks.options import Options
-from remit_infra.build.lambda_package import build
-from remit_infra.deploy.cloudformation import Deployment
+from remit_infra.build.lambda_package import build_package
+from remit_infra.deploy.cloudformation import CloudFormationStack
 from remit_infra.emulated.emulator import REGION, Emulator, EmulatorError, install, without_gaps
 from remit_infra.model.environments import Names
-from remit_infra.topologies.lambda_dynamodb import synthesised
+from remit_infra.topologies.lambda_dynamodb import synthesise_in_subprocess
 
 HERE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 OUR_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -67,14 +67,14 @@ def measure(options: Options, folder: Path) -> None:
     except EmulatorError as error:
         raise CannotMeasure(str(error)) from error
     code = folder / "function.zip"
-    made = build(code, python=OUR_PYTHON, architecture=HERE)
+    made = build_package(code, python=OUR_PYTHON, architecture=HERE)
     report("function_zip", made.bytes / 1e6, "MB", below=15.0)
     with zipfile.ZipFile(code) as archive:
         archive.extractall(folder / "task")
     say("  deploying to the emulator")
-    stack, template = synthesised(suffix="dev-bench")
+    stack, template = synthesise_in_subprocess(suffix="dev-bench")
     with Emulator(command, folder / "emulator") as emulator:
-        deployment = Deployment(stack, Names("dev-bench"), emulator.client, REGION)
+        deployment = CloudFormationStack(stack, Names("dev-bench"), emulator.client, REGION)
         outputs = deployment.deploy(without_gaps(template), code, lambda *_: None)
         environment = {**emulator.environment, **deployment.settings("health-monitor")}
         _bare(folder / "task", command, environment)
@@ -119,7 +119,9 @@ def _timed(python: Path, code: str, environ: dict[str, str]) -> list[float]:
     return times[1:]
 
 
-def _emulated(options: Options, emulator: Emulator, deployment: Deployment, url: str) -> None:
+def _emulated(
+    options: Options, emulator: Emulator, deployment: CloudFormationStack, url: str
+) -> None:
     """Requests without a key, so that what is timed is the function and not the table. Delivery
     has no requests; its stream hands it nothing.
     """
@@ -139,7 +141,7 @@ def _emulated(options: Options, emulator: Emulator, deployment: Deployment, url:
         report_median(f"warm_answer_{function}", warm, "ms")
 
 
-def _renew(emulator: Emulator, deployment: Deployment, function: str, number: int) -> None:
+def _renew(emulator: Emulator, deployment: CloudFormationStack, function: str, number: int) -> None:
     """A changed configuration ends the function's containers."""
     variables = deployment.settings(function) | {"REMIT_RATE_BURST": str(2_000 + number)}
     emulator.client("lambda").update_function_configuration(

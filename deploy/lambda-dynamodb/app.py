@@ -7,7 +7,7 @@ The zip that the parameters name is made by `remit package`.
 """
 
 # isort: off
-from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodb
+from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodbStack
 from aws_cdk import App
 
 app = App(analytics_reporting=False)
@@ -16,5 +16,5 @@ context = {
     "migration_date": app.node.try_get_context("migrationDate"),
     "alarm_email": app.node.try_get_context("alarmEmail"),
 }
-LambdaDynamodb(app, **{name: value for name, value in context.items() if value is not None})
+LambdaDynamodbStack(app, **{name: value for name, value in context.items() if value is not None})
 app.synth()

@@ -28,7 +28,7 @@ from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings, SettingsError
-from remit_infra.model.service_env import ON_DYNAMODB
+from remit_infra.model.service_env import DYNAMODB_SETTINGS
 from tests.builders import (
     DECLINED_CARD,
     GOOD_CARD,
@@ -326,6 +326,6 @@ async def test_a_payment_is_taken_and_proven_on_aws_alone() -> None:
 
 async def test_a_deployment_that_lacks_a_setting_names_it() -> None:
     whole = settings_of_a_deployment()
-    for name in set(ON_DYNAMODB) - {"transactions_table"}:
+    for name in set(DYNAMODB_SETTINGS) - {"transactions_table"}:
         with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
             assemble(structs.replace(whole, **{name: None}))

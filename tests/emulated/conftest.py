@@ -23,8 +23,8 @@ from remit.clock_and_ids import new_secret
 from remit.oversight.api_keys import create_key
 from remit.ports.app import App
 from remit.settings import read_settings
-from remit_infra.build.lambda_package import build
-from remit_infra.deploy.cloudformation import Deployment
+from remit_infra.build.lambda_package import build_package
+from remit_infra.deploy.cloudformation import CloudFormationStack
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, install, without_gaps
 from remit_infra.model.environments import Names
@@ -102,7 +102,7 @@ def remit(
 class Deployed(Caller):
     """The deployed topology, as a caller and as an operator see it."""
 
-    def __init__(self, emulator: Emulator, deployment: Deployment, url: str) -> None:
+    def __init__(self, emulator: Emulator, deployment: CloudFormationStack, url: str) -> None:
         super().__init__(emulator, url)
         self.deployment = deployment
         self.client = emulator.client
@@ -259,7 +259,7 @@ def eventually(found: Callable[[], Any], seconds: float = 30.0) -> Any:
 @pytest.fixture(scope="session")
 def function_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("package") / "function.zip"
-    build(
+    build_package(
         target,
         python=OUR_PYTHON,
         architecture=HERE,
@@ -280,7 +280,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 @pytest.fixture(scope="session")
 def deployed(emulator: Emulator, function_zip: Path) -> Deployed:
     stack, template = synthesise(suffix="dev-test-001", settings=SETTINGS)
-    deployment = Deployment(stack, Names("dev-test-001"), emulator.client, REGION)
+    deployment = CloudFormationStack(stack, Names("dev-test-001"), emulator.client, REGION)
     outputs = deployment.deploy(without_gaps(template), function_zip, lambda *_: None)
     # Which the emulator's CloudFormation leaves out.
     emulator.client("dynamodb").update_continuous_backups(

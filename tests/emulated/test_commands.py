@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from remit_infra.build.lambda_package import Package
+from remit_infra.build.lambda_package import LambdaPackage
 from remit_infra.deploy import lambda_dynamodb
-from remit_infra.deploy.cloudformation import Deployment
+from remit_infra.deploy.cloudformation import CloudFormationStack
 from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
 from remit_infra.model.aws_account import DeployError
 from remit_infra.model.environments import Names
-from remit_infra.restore.dynamodb import Restore, RestoreError
+from remit_infra.restore.dynamodb import RestoreError, TableRestore
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.emulated.conftest import SETTINGS, Caller, Deployed, remit
 from tests.tidy.tree import ROOT
@@ -35,7 +35,7 @@ def test_a_restored_table_has_every_payment_and_agrees_with_the_books(deployed: 
     deployed.process(deployed.validate())
     deployed.run("payment-delivery", "tick")
     said: list[str] = []
-    restoring = Restore(deployed.deployment, said.append)
+    restoring = TableRestore(deployed.deployment, said.append)
     recovery = restoring.run("transactions-drill")
     before = items(deployed, restoring.source)
     assert recovery.discrepancies == []
@@ -50,7 +50,7 @@ def test_a_restored_table_has_every_payment_and_agrees_with_the_books(deployed: 
 
 
 def test_what_came_after_the_point_is_replayed_from_the_stream(deployed: Deployed) -> None:
-    restoring = Restore(deployed.deployment, lambda _: None)
+    restoring = TableRestore(deployed.deployment, lambda _: None)
     point = restoring.restore("transactions-replayed")
     late = deployed.validate()
     deployed.process(late)
@@ -68,7 +68,7 @@ def test_what_came_after_the_point_is_replayed_from_the_stream(deployed: Deploye
 
 
 def test_a_point_that_cannot_be_restored_is_refused(deployed: Deployed) -> None:
-    restoring = Restore(deployed.deployment, lambda _: None)
+    restoring = TableRestore(deployed.deployment, lambda _: None)
     before = restoring.restore("transactions-first")
     restoring.discard("transactions-first")
     with pytest.raises(RestoreError, match="can be restored from"):
@@ -127,7 +127,7 @@ def commanded(
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lambda_dynamodb, "CODE", function_zip)
-    made = Package(str(function_zip), "", function_zip.stat().st_size, 1)
+    made = LambdaPackage(str(function_zip), "", function_zip.stat().st_size, 1)
     monkeypatch.setattr(lambda_dynamodb, "build", lambda *_, **__: made)
     return emulator
 
@@ -233,7 +233,7 @@ def test_prod_is_not_destroyed_while_it_is_protected(
 def test_what_stands_in_the_way_is_said_before_anything_is_made(
     commanded: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deployment = Deployment(
+    deployment = CloudFormationStack(
         "payment-lambda-dynamodb-dev-x", Names("dev-x"), client_of(commanded), REGION
     )
     assert [one.check for one in deployment.problems()] == ["concurrency", "logs"]

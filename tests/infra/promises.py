@@ -6,7 +6,7 @@ from typing import Any
 
 from remit.settings import read_settings
 from remit_infra.model.alarms import ALARMS
-from remit_infra.model.service_env import ON_DYNAMODB
+from remit_infra.model.service_env import DYNAMODB_SETTINGS
 from tests.tidy.tree import ROOT
 
 Template = dict[str, Any]
@@ -144,7 +144,7 @@ def functions_are_told_everything(view: View) -> Iterator[str]:
             key: value if isinstance(value, str) else "set" for key, value in variables.items()
         }
         settings = read_settings(texts)
-        missing = sorted(field for field in ON_DYNAMODB if getattr(settings, field) is None)
+        missing = sorted(field for field in DYNAMODB_SETTINGS if getattr(settings, field) is None)
         if missing:
             yield f"{name} is not told {missing}"
         if "health" in function["Handler"] and settings.monitored_metrics is None:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 
 from remit_infra.graph.graph import Graph, references
-from remit_infra.model.permissions import FARGATE_AURORA, LAMBDA_POSTGRES, SIGN_IN_TO_REGISTRY
+from remit_infra.model.permissions import FARGATE_AURORA, LAMBDA_POSTGRES, REGISTRY_LOGIN
 from tests.infra.recorded import of, one
 from tests.tidy.tree import ROOT
 
 TAGS = {"Environment", "ManagedBy", "MigrationDate", "Name", "Project"}
 
-ON_ANYTHING = {SIGN_IN_TO_REGISTRY.sid} | {
+ON_ANYTHING = {REGISTRY_LOGIN.sid} | {
     one.sid
     for roles in (FARGATE_AURORA, LAMBDA_POSTGRES)
     for statements in roles.values()

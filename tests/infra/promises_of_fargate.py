@@ -7,7 +7,7 @@ from typing import Any
 from remit.settings import read_settings
 from remit_infra.graph.graph import Graph, references
 from remit_infra.model.environments import environment_of
-from remit_infra.model.service_env import ON_AURORA
+from remit_infra.model.service_env import AURORA_SETTINGS
 from tests.infra.promises_of_all import alarm_names
 from tests.infra.promises_of_egress import container_of, environment_in, is_multi_az
 from tests.infra.recorded import needs, of, one
@@ -47,7 +47,7 @@ def the_service_is_told_all_it_needs(graph: Graph) -> Iterator[str]:
     for definition in of(graph, "ecs/taskDefinition:TaskDefinition"):
         told = environment_in(container_of(definition.properties))
         settings = read_settings({n: v for n, v in told.items() if n.startswith("REMIT_")})
-        missing = [name for name in ON_AURORA if getattr(settings, name) is None]
+        missing = [name for name in AURORA_SETTINGS if getattr(settings, name) is None]
         yield from (f"{definition.name} is not told {name}" for name in missing)
         if any("password" in value.lower() or "secret:" in value for value in told.values()):
             yield f"{definition.name} has a secret in its environment"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from remit.settings import read_settings
 from remit_infra.graph.graph import Graph, references
 from remit_infra.model.alarms import ALARMS
-from remit_infra.model.service_env import ON_RDS
+from remit_infra.model.service_env import RDS_SETTINGS
 from tests.infra.promises_of_all import alarm_names
 from tests.infra.recorded import needs, of, one
 
@@ -87,7 +87,7 @@ def the_service_is_told_all_it_needs(graph: Graph) -> Iterator[str]:
     for function in of(graph, "lambda/function:Function"):
         variables = function.properties["environment"]["variables"]
         settings = read_settings({n: v for n, v in variables.items() if n.startswith("REMIT_")})
-        missing = [name for name in ON_RDS if getattr(settings, name) is None]
+        missing = [name for name in RDS_SETTINGS if getattr(settings, name) is None]
         yield from (f"{function.name} is not told {name}" for name in missing)
         if any("password" in str(value).lower() for value in variables.values()):
             yield f"{function.name} has a password in its environment"

@@ -48,8 +48,8 @@ def recorded_in_2100(topology: str) -> Graph:
     """Its dev stack, with a certificate, as another process has it on another day."""
     code = (
         "import sys, time, msgspec; time.time = lambda: 4102444800.0\n"
-        f"from remit_infra.topologies.{topology} import recorded\n"
-        f"graph = recorded('dev', certificateArn='{CERTIFICATE}')\n"
+        f"from remit_infra.topologies.{topology} import record_graph\n"
+        f"graph = record_graph('dev', certificateArn='{CERTIFICATE}')\n"
         "sys.stdout.buffer.write(msgspec.json.encode(graph, order='sorted'))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

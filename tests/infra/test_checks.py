@@ -11,11 +11,11 @@ from remit_infra.graph.scanners import (
     Suppression,
     cfn_lint,
     checkov,
-    suppressions,
-    unaccepted,
+    read_suppressions,
+    unsuppressed,
 )
 from remit_infra.topologies.lambda_dynamodb.nag import cdk_nag
-from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodb
+from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodbStack
 from tests.infra.promises import Template, View
 from tests.tidy.tree import ROOT
 
@@ -29,11 +29,11 @@ TOPOLOGY = "lambda-dynamodb"
 def test_nothing_is_found_that_is_not_accepted(templates: dict[str, Template], suffix: str) -> None:
     template = templates[suffix]
     findings = [*cdk_nag(suffix=suffix), *cfn_lint(template), *checkov(template, CHECKOV)]
-    assert unaccepted(findings, suppressions(TOPOLOGY)) == []
+    assert unsuppressed(findings, read_suppressions(TOPOLOGY)) == []
 
 
 def test_at_most_nine_entries_each_with_its_reason() -> None:
-    accepted = suppressions(TOPOLOGY)
+    accepted = read_suppressions(TOPOLOGY)
     assert len(accepted) <= 9
     assert all(len(entry.reason) > 40 for entry in accepted)
 
@@ -48,17 +48,17 @@ def test_checkov_finds_a_queue_that_is_not_encrypted(templates: dict[str, Templa
     template = deepcopy(templates["dev"])
     name, queue = View(template).of("AWS::SQS::Queue").popitem()
     del queue["KmsMasterKeyId"]
-    found = unaccepted(checkov(template, CHECKOV), suppressions(TOPOLOGY))
+    found = unsuppressed(checkov(template, CHECKOV), read_suppressions(TOPOLOGY))
     assert name in {finding.resource for finding in found}
 
 
 def test_cdk_nag_finds_an_open_bucket() -> None:
-    class Careless(LambdaDynamodb):
+    class Careless(LambdaDynamodbStack):
         def __init__(self, *args: object, **options: object) -> None:
             super().__init__(*args, **options)  # type: ignore[arg-type]
             s3.Bucket(self, "open")
 
-    found = unaccepted(cdk_nag(Careless, suffix="dev"), suppressions(TOPOLOGY))
+    found = unsuppressed(cdk_nag(Careless, suffix="dev"), read_suppressions(TOPOLOGY))
     rules = {finding.rule for finding in found if finding.resource == "open"}
     assert {"AwsSolutions-S10", "PCI.DSS.321-S3BucketVersioningEnabled"} <= rules
 
@@ -66,7 +66,7 @@ def test_cdk_nag_finds_an_open_bucket() -> None:
 def test_an_entry_covers_its_own_findings_and_is_told_when_it_covers_none() -> None:
     entry = Suppression(topology="t", rules=("A-*", "B-1"), resources=("api*",), reason="because")
     mine, other = Finding("A-1", "api", "…"), Finding("A-1", "table", "…")
-    assert unaccepted([mine, other], [entry]) == [
+    assert unsuppressed([mine, other], [entry]) == [
         other,
         Finding("suppressions", "B-1", "accepts nothing any more: because"),
     ]
@@ -76,4 +76,4 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "suppressions.toml"
     path.write_text('[[accepted]]\ntopology = "t"\nrules = ["A"]\nresources = ["*"]\n')
     with pytest.raises(ValueError, match="reason"):
-        suppressions("t", path)
+        read_suppressions("t", path)

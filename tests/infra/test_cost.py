@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from remit_infra.graph.graph import Graph, Resource, of_template
+from remit_infra.graph.graph import Graph, Resource, graph_of_template
 from remit_infra.plan.cost import costs
 from remit_infra.plan.pricing import read_prices
 from remit_infra.plan.usage import SERVICE_OF, USES
 from remit_infra.topologies import fargate_aurora
-from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.topologies.lambda_postgres import record_graph
 from tests.infra.promises import Template
 
 pytestmark = pytest.mark.xdist_group("cdk")
@@ -59,13 +59,13 @@ def test_everything_that_a_payment_uses_has_a_price_and_a_service() -> None:
 
 
 def graph_of(template: Template) -> Graph:
-    return of_template("lambda-dynamodb", "dev", template)
+    return graph_of_template("lambda-dynamodb", "dev", template)
 
 
 @pytest.fixture(scope="module")
 def programs() -> dict[str, Graph]:
     suffixes = ("dev", "staging-001", "prod")
-    return {suffix: recorded(suffix, certificateArn="arn") for suffix in suffixes}
+    return {suffix: record_graph(suffix, certificateArn="arn") for suffix in suffixes}
 
 
 def with_database(graph: Graph, instance_class: str, storage_gib: int) -> Graph:
@@ -115,7 +115,9 @@ def test_the_network_of_lambda_postgres_is_in_the_bill(programs: dict[str, Graph
 @pytest.fixture(scope="module")
 def containers() -> dict[str, Graph]:
     suffixes = ("dev", "staging-001", "prod")
-    return {suffix: fargate_aurora.recorded(suffix, certificateArn="arn") for suffix in suffixes}
+    return {
+        suffix: fargate_aurora.record_graph(suffix, certificateArn="arn") for suffix in suffixes
+    }
 
 
 MOST = {"dev": 100, "staging-001": 220, "prod": 400}

@@ -20,17 +20,17 @@ from remit_infra.deploy.fargate_aurora import (
     has_ipv6,
     problems,
 )
-from remit_infra.deploy.pulumi_topology import Topology
+from remit_infra.deploy.pulumi_topology import PulumiTopology
 from remit_infra.model.aws_account import DeployError
-from remit_infra.model.environments import Refused
-from remit_infra.topologies.fargate_aurora.configuration import Configuration
+from remit_infra.model.environments import ConfigurationError
+from remit_infra.topologies.fargate_aurora.configuration import FargateAuroraConfiguration
 from tests.tidy.tree import ROOT
 
 pytestmark = pytest.mark.xdist_group("recorded")
 
 REPOSITORY = "payment-service-dev"
 DIGEST = f"sha256:{'0' * 64}"
-BUILT = container_image.Image(
+BUILT = container_image.RepositoryImage(
     uri=f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}@{DIGEST}", tag="1-arm64-0"
 )
 DUAL_STACK = f"123456789012.dkr-ecr.us-east-1.on.aws/{REPOSITORY}@{DIGEST}"
@@ -83,7 +83,7 @@ class World:
 
         return SimpleNamespace(up=up)
 
-    def publish(self, *_: object, **__: object) -> container_image.Image:
+    def publish(self, *_: object, **__: object) -> container_image.RepositoryImage:
         assert self.account.has_repository
         self.done.append("published the image")
         return BUILT
@@ -104,7 +104,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 
         return done
 
-    planned = container_image.Plan(
+    planned = container_image.ImagePlan(
         tag="1-arm64-0", version="1", architecture="arm64", base=container_image.BASE
     )
     monkeypatch.setattr(fargate_aurora, "require_pulumi", does("looked for Pulumi"))
@@ -114,9 +114,9 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(fargate_aurora, "has_ipv6", lambda _: True)
     monkeypatch.setattr(fargate_aurora, "show_plan", does("showed the plan"))
     monkeypatch.setattr(fargate_aurora, "confirm", does("asked"))
-    monkeypatch.setattr(container_image, "plan", does("planned the image", planned))
-    monkeypatch.setattr(container_image, "publish", made.publish)
-    monkeypatch.setattr(Topology, "deployment", made.deployment)
+    monkeypatch.setattr(container_image, "plan_image", does("planned the image", planned))
+    monkeypatch.setattr(container_image, "publish_image", made.publish)
+    monkeypatch.setattr(PulumiTopology, "deployment", made.deployment)
     monkeypatch.setattr(fargate_aurora, "OUTPUTS", made.outputs)
     return made
 
@@ -148,9 +148,9 @@ def test_the_first_deployment_makes_the_repository_before_the_image(world: World
 
 
 def test_what_cannot_be_built_is_refused_before_anything_is_asked_for(world: World) -> None:
-    with pytest.raises(Refused, match="prod speaks HTTPS only: set certificateArn"):
+    with pytest.raises(ConfigurationError, match="prod speaks HTTPS only: set certificateArn"):
         deploy("prod", architecture="arm64", ask=False)
-    with pytest.raises(Refused, match="Set certificateArn, or allowHttp"):
+    with pytest.raises(ConfigurationError, match="Set certificateArn, or allowHttp"):
         deploy("dev", architecture="arm64", ask=False, allowHttp="false")
     assert world.done == []
 
@@ -172,8 +172,8 @@ def test_an_account_without_addresses_of_ipv6_is_said_before_the_plan(world: Wor
     assert world.done == LOOKED[:2]
 
 
-def configuration(nat_gateways: int = 0) -> Configuration:
-    return Configuration(
+def configuration(nat_gateways: int = 0) -> FargateAuroraConfiguration:
+    return FargateAuroraConfiguration(
         environment_suffix="dev", environment="dev", nat_gateways=nat_gateways, allow_http=True
     )
 

@@ -112,7 +112,9 @@ def test_docker_is_sent_what_the_image_is_made_of_and_nothing_else(checkout: Pat
             "requirements/dev.lock",
         ),
     ]
-    made_of = {path.relative_to(checkout).as_posix() for path in container_image.files(checkout)}
+    made_of = {
+        path.relative_to(checkout).as_posix() for path in container_image.image_files(checkout)
+    }
     # Docker is always sent these two.
     made_of -= {"Dockerfile", ".dockerignore"}
     assert sent([*ours, *never, "dist/rds-ca.pem"], IGNORING) == made_of

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from remit_infra.graph.graph import Graph
-from remit_infra.model.environments import Refused
-from remit_infra.topologies.fargate_aurora import recorded
+from remit_infra.model.environments import ConfigurationError
+from remit_infra.topologies.fargate_aurora import record_graph
 from tests.infra import promises_of_all, promises_of_egress, promises_of_fargate
 from tests.infra.recorded import (
     CERTIFICATE,
@@ -51,7 +51,7 @@ def broken(graph: Graph) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def graphs() -> dict[str, Graph]:
-    return {suffix: recorded(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
+    return {suffix: record_graph(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_every_promise_is_kept(graphs: dict[str, Graph], suffix: str) -> None:
     ],
 )
 def test_every_promise_is_kept_however_it_is_configured(configuration: dict[str, str]) -> None:
-    assert broken(recorded("dev", **configuration)) == {}
+    assert broken(record_graph("dev", **configuration)) == {}
 
 
 def test_environments_are_of_one_shape_but_for_what_multi_az_adds(
@@ -86,7 +86,7 @@ def test_environments_are_of_one_shape_but_for_what_multi_az_adds(
 
     dev, staging, prod = graphs.values()
     assert kinds(dev) == kinds(staging) == kinds(prod)
-    assert shape(recorded("staging-001")) == shape(recorded("dev"))
+    assert shape(record_graph("staging-001")) == shape(record_graph("dev"))
     more = {r.name for r in prod.resources} - {r.name for r in staging.resources}
     assert more == {
         *(f"payment-{tier}-subnet-3" for tier in ("public", "task", "data")),
@@ -148,12 +148,12 @@ def test_outputs_are_those_of_the_contract(graph: Graph) -> None:
 def test_what_does_not_fit_is_refused_before_anything_is_built(
     suffix: str, configuration: dict[str, str], said: str
 ) -> None:
-    with pytest.raises(Refused, match=said):
-        recorded(suffix, **configuration)
+    with pytest.raises(ConfigurationError, match=said):
+        record_graph(suffix, **configuration)
 
 
 def test_what_is_configured_is_no_edit_of_code() -> None:
-    graph = recorded(
+    graph = record_graph(
         "dev",
         readerCount="2",
         enableMultiAZ="true",

@@ -15,17 +15,17 @@ from moto import mock_aws
 
 from remit_infra.build import container_image
 from remit_infra.build.container_image import (
-    Image,
     ImageError,
-    Plan,
+    ImagePlan,
+    RepositoryImage,
     dual_stack,
-    plan,
-    publish,
+    plan_image,
+    publish_image,
 )
 from remit_infra.build.docker import INSTALL, Docker, DockerError
 from remit_infra.commands import image
 from remit_infra.deploy import pulumi_stack
-from remit_infra.model.environments import Refused
+from remit_infra.model.environments import ConfigurationError
 
 REGION = "eu-west-1"
 URI = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/payment-service-dev"
@@ -126,8 +126,8 @@ def into(ecr: Any) -> type[Docker]:
     return Pushing
 
 
-def planned(root: Path, **more: str) -> Plan:
-    return plan(fetched, root=root, **more)
+def planned(root: Path, **more: str) -> ImagePlan:
+    return plan_image(fetched, root=root, **more)
 
 
 def test_the_same_content_has_the_same_tag(checkout: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_another_base_processor_or_certificate_has_another_tag(checkout: Path) -
         planned(checkout).tag,
         planned(checkout, base=base).tag,
         planned(checkout, architecture="x86_64").tag,
-        plan(other, root=checkout).tag,
+        plan_image(other, root=checkout).tag,
     }
     assert len(tags) == 4
 
@@ -180,7 +180,7 @@ def test_an_image_is_built_for_its_platform_from_a_pinned_base(
     checkout: Path, docker: Fake
 ) -> None:
     made = planned(checkout, architecture="x86_64")
-    assert container_image.build(made, Docker()) == f"payment-service:{made.tag}"
+    assert container_image.build_image(made, Docker()) == f"payment-service:{made.tag}"
     arguments, _ = docker.heard()[-1]
     assert arguments[:5] == ["buildx", "build", "--load", "--provenance=false", "--sbom=false"]
     assert arguments[arguments.index("--platform") + 1] == "linux/amd64"
@@ -191,7 +191,7 @@ def test_an_image_is_built_for_its_platform_from_a_pinned_base(
 
 def test_without_buildx_docker_is_told_what_buildkit_knows(checkout: Path, docker: Fake) -> None:
     docker.fails("buildx")
-    container_image.build(planned(checkout), Docker())
+    container_image.build_image(planned(checkout), Docker())
     arguments, _ = docker.heard()[-1]
     assert arguments[0] == "build"
     assert "--build-arg=TARGETARCH=arm64" in arguments
@@ -202,12 +202,12 @@ def test_an_image_is_pushed_once_and_named_by_its_digest(
     checkout: Path, docker: Fake, ecr: Any
 ) -> None:
     made = planned(checkout)
-    first = publish("dev", made, clients, into(ecr))
+    first = publish_image("dev", made, clients, into(ecr))
     assert first.uri.startswith(f"{URI}@sha256:")
     assert first.tag == made.tag
     assert docker.verbs() == ["version", "buildx", "buildx", "login", "push", "logout"]
     said: list[str] = []
-    assert publish("dev", made, clients, never, said.append) == first
+    assert publish_image("dev", made, clients, never, said.append) == first
     assert said == [f"payment-service-dev:{made.tag} is there already"]
 
 
@@ -220,7 +220,7 @@ def test_a_password_is_said_on_standard_input_alone(
 ) -> None:
     [authorization] = ecr.get_authorization_token()["authorizationData"]
     password = base64.b64decode(authorization["authorizationToken"]).decode().removeprefix("AWS:")
-    publish("dev", planned(repository), clients, into(ecr))
+    publish_image("dev", planned(repository), clients, into(ecr))
     logins = [(arguments, said) for arguments, said in docker.heard() if said]
     registry = URI.partition("/")[0]
     assert logins == [(["login", "--username", "AWS", "--password-stdin", registry], password)]
@@ -234,12 +234,12 @@ def test_docker_forgets_the_password_when_a_push_fails(
 ) -> None:
     docker.fails("push")
     with pytest.raises(ImageError, match="was not pushed; Docker says why above"):
-        publish("dev", planned(checkout), clients)
+        publish_image("dev", planned(checkout), clients)
     assert docker.heard()[-1][0] == ["logout", URI.partition("/")[0]]
 
 
 def test_a_task_without_ipv4_has_a_name_for_the_same_image() -> None:
-    made = Image(uri=f"{URI}@{DIGEST}", tag="0.1.0")
+    made = RepositoryImage(uri=f"{URI}@{DIGEST}", tag="0.1.0")
     assert made.dual_stack_uri == (
         f"123456789012.dkr-ecr.{REGION}.on.aws/payment-service-dev@{DIGEST}"
     )
@@ -260,15 +260,15 @@ def test_what_cannot_be_built_or_pushed_is_said(
     with pytest.raises(ImageError, match=r"'python:3\.13' must be named by its digest"):
         planned(checkout, base="python:3.13")
     with pytest.raises(ImageError, match=r"no repository payment-service-dev-2 .* `remit deploy"):
-        publish("dev-2", made, clients)
-    with pytest.raises(Refused, match="must begin with one of dev, staging, prod"):
-        publish("test", made, clients)
+        publish_image("dev-2", made, clients)
+    with pytest.raises(ConfigurationError, match="must begin with one of dev, staging, prod"):
+        publish_image("test", made, clients)
     docker.fails("login")
     with pytest.raises(ImageError, match=r"amazonaws\.com refuses the login: Cannot do: login"):
-        publish("dev", made, clients)
+        publish_image("dev", made, clients)
     docker.fails("buildx", "build")
     with pytest.raises(ImageError, match="was not built; Docker says why above"):
-        publish("dev", made, clients)
+        publish_image("dev", made, clients)
     docker.fails("version")
     with pytest.raises(DockerError, match=r"does not answer\. Start it .*: Cannot do: version"):
         Docker()
@@ -290,7 +290,7 @@ def test_credentials_that_aws_does_not_take_are_said(
     # Where an earlier test's credentials may still be.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     with pytest.raises(ImageError, match="AWS does not take these credentials: Unable to locate"):
-        publish("dev", planned(checkout), clients, never)
+        publish_image("dev", planned(checkout), clients, never)
 
 
 def test_the_command_prints_the_image_and_nothing_else(
@@ -298,7 +298,7 @@ def test_the_command_prints_the_image_and_nothing_else(
 ) -> None:
     image.image()
     assert capfd.readouterr().out == f"payment-service:{planned(repository).tag}\n"
-    pushed = publish("dev", planned(repository), clients, into(ecr))
+    pushed = publish_image("dev", planned(repository), clients, into(ecr))
     image.image(env="dev", push=True, json=True)
     shown = capfd.readouterr()
     assert json.loads(shown.out) == {"uri": pushed.uri, "tag": pushed.tag}

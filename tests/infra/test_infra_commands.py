@@ -167,7 +167,7 @@ def test_a_line_is_a_permission_that_is_there() -> None:
 
 
 def test_lines_go_the_way_of_a_request_and_not_back() -> None:
-    joined = lines(lambda_postgres.recorded("dev"))
+    joined = lines(lambda_postgres.record_graph("dev"))
     assert {to for one, to in joined if one == "payment-health-monitor"} == {"health-monitor"}
     answering = {"health-monitor", "payment-processing", "payment-validator"}
     assert {to for one, to in joined if one == "payment-alb"} == answering
@@ -175,7 +175,7 @@ def test_lines_go_the_way_of_a_request_and_not_back() -> None:
 
 
 def test_a_task_is_joined_to_what_its_own_role_may_use() -> None:
-    joined = lines(fargate_aurora.recorded("dev"))
+    joined = lines(fargate_aurora.record_graph("dev"))
 
     def of(name: str) -> set[str]:
         return {to for one, to in joined if one == name}

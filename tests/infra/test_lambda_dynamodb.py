@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from remit_infra.model.environments import Refused
+from remit_infra.model.environments import ConfigurationError
 from remit_infra.model.gateway import ROUTES
 from remit_infra.topologies.lambda_dynamodb import api
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
@@ -80,7 +80,7 @@ def test_the_default_is_dev(templates: dict[str, Template]) -> None:
 def test_what_does_not_fit_is_refused_before_anything_is_built(
     options: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(ConfigurationError, match=said):
         synthesise(**options)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from remit_infra.graph.graph import Graph
-from remit_infra.model.environments import Refused
-from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.model.environments import ConfigurationError
+from remit_infra.topologies.lambda_postgres import record_graph
 from tests.infra import promises_of_all, promises_of_functions, promises_of_network
 from tests.infra.recorded import (
     CERTIFICATE,
@@ -44,7 +44,7 @@ def broken(graph: Graph) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def graphs() -> dict[str, Graph]:
-    return {suffix: recorded(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
+    return {suffix: record_graph(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_every_promise_is_kept(graphs: dict[str, Graph], suffix: str) -> None:
 
 
 def test_every_promise_is_kept_without_a_certificate() -> None:
-    assert broken(recorded("dev")) == {}
+    assert broken(record_graph("dev")) == {}
 
 
 def test_environments_differ_in_values_alone(graphs: dict[str, Graph]) -> None:
@@ -111,8 +111,8 @@ def test_outputs_are_those_of_the_contract(graph: Graph) -> None:
 def test_what_does_not_fit_is_refused_before_anything_is_built(
     suffix: str, configuration: dict[str, str], said: str
 ) -> None:
-    with pytest.raises(Refused, match=said):
-        recorded(suffix, **configuration)
+    with pytest.raises(ConfigurationError, match=said):
+        record_graph(suffix, **configuration)
 
 
 TRAPS: dict[str, Callable[[Graph], Graph]] = {

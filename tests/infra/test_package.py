@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remit_infra.build.lambda_package import PackageError, build
+from remit_infra.build.lambda_package import PackageError, build_package
 from tests.tidy.tree import ROOT
 
 LOCK = ROOT / "requirements/function.lock"
@@ -18,17 +18,17 @@ OUR_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    first = build(tmp_path / "a" / "function.zip", requirements=LOCK)
-    second = build(tmp_path / "b.zip", requirements=LOCK)
+    first = build_package(tmp_path / "a" / "function.zip", requirements=LOCK)
+    second = build_package(tmp_path / "b.zip", requirements=LOCK)
     assert (first.sha256, first.bytes, first.files) == (second.sha256, second.bytes, second.files)
-    other = build(tmp_path / "c.zip", architecture="x86_64", requirements=LOCK)
+    other = build_package(tmp_path / "c.zip", architecture="x86_64", requirements=LOCK)
     assert other.sha256 != first.sha256
     assert first.bytes < 15_000_000
 
 
 @pytest.mark.slow
 def test_wheels_are_those_of_the_function_and_nothing_is_there_twice(tmp_path: Path) -> None:
-    build(tmp_path / "function.zip", requirements=LOCK)
+    build_package(tmp_path / "function.zip", requirements=LOCK)
     with zipfile.ZipFile(tmp_path / "function.zip") as archive:
         names = archive.namelist()
         assert archive.testzip() is None
@@ -46,7 +46,7 @@ def test_wheels_are_those_of_the_function_and_nothing_is_there_twice(tmp_path: P
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Lambda's wheels are for Linux")
 def test_the_functions_import_with_nothing_but_the_zip(tmp_path: Path) -> None:
-    build(tmp_path / "f.zip", python=OUR_PYTHON, architecture=HERE, requirements=LOCK)
+    build_package(tmp_path / "f.zip", python=OUR_PYTHON, architecture=HERE, requirements=LOCK)
     with zipfile.ZipFile(tmp_path / "f.zip") as archive:
         archive.extractall(tmp_path / "task")
     code = (
@@ -62,11 +62,11 @@ def test_the_functions_import_with_nothing_but_the_zip(tmp_path: Path) -> None:
 
 def test_what_cannot_be_packaged_is_said(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="must be one of arm64, x86_64"):
-        build(tmp_path / "f.zip", architecture="sparc", requirements=LOCK)
+        build_package(tmp_path / "f.zip", architecture="sparc", requirements=LOCK)
     with pytest.raises(PackageError, match="run this in the repository"):
-        build(tmp_path / "f.zip", requirements=tmp_path / "no.lock")
+        build_package(tmp_path / "f.zip", requirements=tmp_path / "no.lock")
     broken = tmp_path / "broken.lock"
     broken.write_text("msgspec==0.0.1 --hash=sha256:" + "0" * 64)
     with pytest.raises(PackageError, match="The packages were not installed"):
-        build(tmp_path / "f.zip", requirements=broken)
+        build_package(tmp_path / "f.zip", requirements=broken)
     assert not (tmp_path / "f.zip").exists()

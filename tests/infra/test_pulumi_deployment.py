@@ -14,7 +14,7 @@ from moto import mock_aws
 from pulumi import automation as auto
 
 from remit_infra.deploy import lambda_postgres, pulumi_stack, pulumi_topology
-from remit_infra.deploy.pulumi_stack import PulumiDeployment, fetch_authorities, release
+from remit_infra.deploy.pulumi_stack import PulumiStack, fetch_authorities, release
 from remit_infra.model.aws_account import DeployError, Problem
 from remit_infra.model.environments import Names
 from tests.tidy.tree import ROOT
@@ -114,9 +114,9 @@ class Stack:
         return {}
 
 
-def deployment(monkeypatch: pytest.MonkeyPatch, stack: Stack) -> PulumiDeployment:
+def deployment(monkeypatch: pytest.MonkeyPatch, stack: Stack) -> PulumiStack:
     monkeypatch.setattr(auto, "create_or_select_stack", lambda *_, **__: stack)
-    return PulumiDeployment(
+    return PulumiStack(
         "payments",
         "staging-001",
         folder=Path(),

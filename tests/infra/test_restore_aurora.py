@@ -13,7 +13,7 @@ from botocore.validate import validate_parameters
 from moto import mock_aws
 
 from remit.oversight.reconcile import Discrepancy
-from remit_infra.restore.aurora import AuroraRestore, asked_of, verified_in
+from remit_infra.restore.aurora import ClusterRestore, report_in_log, restore_request
 from remit_infra.restore.dynamodb import RestoreError
 from tests.service import run_command
 
@@ -99,10 +99,10 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def restoring(tasks: Tasks, say: Callable[[str], None] = lambda _: None) -> AuroraRestore:
+def restoring(tasks: Tasks, say: Callable[[str], None] = lambda _: None) -> ClusterRestore:
     clients: Any = {"ecs": tasks, "logs": tasks}
     make: Any = boto3.client
-    return AuroraRestore(
+    return ClusterRestore(
         lambda service: clients.get(service) or make(service), SUFFIX, say, lambda _: None
     )
 
@@ -198,21 +198,21 @@ def test_what_is_asked_of_rds_is_what_it_takes() -> None:
         ],
     }
     at = datetime(2026, 11, 20, 12, tzinfo=UTC)
-    asked = asked_of(source, TARGET, at, protected=False)
+    asked = restore_request(source, TARGET, at, protected=False)
     validate_parameters(asked, model.input_shape)
     assert (asked["VpcSecurityGroupIds"], asked["NetworkType"]) == (["sg-db"], "DUAL")
     assert (asked["RestoreToTime"], asked["DeletionProtection"]) == (at, False)
     assert asked["Tags"] == [{"Key": "Project", "Value": "payment-processing"}]
-    latest = asked_of(source, TARGET, None, protected=True)
+    latest = restore_request(source, TARGET, None, protected=True)
     validate_parameters(latest, model.input_shape)
     assert (latest["UseLatestRestorableTime"], latest["DeletionProtection"]) == (True, True)
     assert "RestoreToTime" not in latest
 
 
 def test_the_json_of_reconcile_is_found_between_other_lines() -> None:
-    assert verified_in(["a warning"]) is None
-    assert verified_in(["{", '  "payments": 7,']) is None
-    found = verified_in(WRONG)
+    assert report_in_log(["a warning"]) is None
+    assert report_in_log(["{", '  "payments": 7,']) is None
+    found = report_in_log(WRONG)
     assert found is not None
     assert (found.payments, len(found.discrepancies)) == (7, 1)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from remit_infra.graph.graph import Graph
-from remit_infra.graph.scanners import checkov, suppressions, unaccepted
+from remit_infra.graph.scanners import checkov, read_suppressions, unsuppressed
 from remit_infra.graph.terraform import Terraform, TerraformError, to_terraform
-from remit_infra.graph.terraform_names import OWN, attribute_of, type_of
+from remit_infra.graph.terraform_names import DYNAMIC_RESOURCE, attribute_of, type_of
 from remit_infra.plan.plan import RECORDED
 from tests.infra.recorded import CERTIFICATE, SUFFIXES
 from tests.tidy.tree import ROOT
@@ -48,7 +48,7 @@ def test_no_resource_and_no_property_is_dropped(
         assert sum(map(len, made.values())) == len(graph.resources)
         for resource in graph.resources:
             body = made[type_of(resource.type)][resource.name]
-            if resource.type == OWN:
+            if resource.type == DYNAMIC_RESOURCE:
                 assert body["input"] == resource.properties
                 continue
             # The code of a function is a file there.
@@ -94,11 +94,11 @@ def test_nothing_is_found_that_is_not_accepted(
     topology: str, programs: dict[str, dict[str, Any]]
 ) -> None:
     findings = [one for program in programs.values() for one in checkov(program, CHECKOV)]
-    assert unaccepted(findings, suppressions(topology)) == []
+    assert unsuppressed(findings, read_suppressions(topology)) == []
 
 
 def test_at_most_nine_entries_each_with_its_reason(topology: str) -> None:
-    accepted = suppressions(topology)
+    accepted = read_suppressions(topology)
     assert 0 < len(accepted) <= 9
     assert all(len(entry.reason) > 40 for entry in accepted)
 
@@ -167,7 +167,7 @@ def test_checkov_finds_what_is_put_back(topology: str, programs: dict[str, dict[
             made[attribute] = value
             if value is None:
                 del made[attribute]
-    found = unaccepted(checkov(program, CHECKOV), suppressions(topology))
+    found = unsuppressed(checkov(program, CHECKOV), read_suppressions(topology))
     put_back = {name for _, name, _ in WRONG[topology].values()}
     assert put_back <= {finding.resource for finding in found}
 
@@ -181,5 +181,7 @@ def test_checkov_finds_a_task_that_can_write_to_its_image_and_a_tag_that_moves()
     task["container_definitions"] = json.dumps([container])
     [repository] = program["resource"]["aws_ecr_repository"].values()
     repository["image_tag_mutability"] = "MUTABLE"
-    found = unaccepted(checkov(program, CHECKOV), suppressions("fargate-aurora"), complete=False)
+    found = unsuppressed(
+        checkov(program, CHECKOV), read_suppressions("fargate-aurora"), complete=False
+    )
     assert {finding.rule for finding in found} == {"CKV_AWS_51", "CKV_AWS_336"}

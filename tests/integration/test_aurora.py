@@ -26,7 +26,7 @@ from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings, SettingsError
 from remit_infra.emulated.database import EmulatedDatabase
-from remit_infra.model.service_env import ON_AURORA
+from remit_infra.model.service_env import AURORA_SETTINGS
 from tests.builders import caller
 from tests.contracts.test_aws import settings_in_aws
 from tests.integration.test_rds import Rotated, login_of, make_database
@@ -145,7 +145,7 @@ async def connections(app: App) -> set[int]:
 
 
 async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) -> None:
-    for name in set(ON_AURORA) - {"database_secret_arn", "work_queue_url"}:
+    for name in set(AURORA_SETTINGS) - {"database_secret_arn", "work_queue_url"}:
         with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
             assemble(structs.replace(deployed, **{name: None}))
 

@@ -20,7 +20,7 @@ from remit.payments.results import Accepted
 from remit.ports.app import App
 from remit.settings import Secret, SettingsError
 from remit_infra.emulated.cache import EmulatedCache
-from remit_infra.model.service_env import IN_ELASTICACHE
+from remit_infra.model.service_env import ELASTICACHE_SETTINGS
 from tests.builders import (
     DECLINED_CARD,
     GOOD_CARD,
@@ -259,7 +259,7 @@ async def test_the_service_is_assembled_with_redis_where_the_settings_name_one(
     assert kinds == {"payment", "limit", "session"}
     assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
     await app.close()
-    for name in set(IN_ELASTICACHE) - {"cache_endpoint"}:
+    for name in set(ELASTICACHE_SETTINGS) - {"cache_endpoint"}:
         with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
             assemble(replace(settings, **{name: None}))
     alone = assemble(replace(settings, cache_endpoint=None))

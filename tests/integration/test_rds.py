@@ -32,7 +32,7 @@ from remit.payments.results import Replayed
 from remit.settings import Settings, SettingsError
 from remit_infra.emulated.certificate import make_certificate
 from remit_infra.emulated.database import ADMIN, DATABASE, EmulatedDatabase
-from remit_infra.model.service_env import ON_RDS
+from remit_infra.model.service_env import RDS_SETTINGS
 from tests.builders import DECLINED_CARD, caller
 from tests.contracts.test_aws import settings_in_aws
 from tests.unit.arranged import a_processed, a_validated, current
@@ -159,7 +159,7 @@ async def test_a_payment_is_taken_and_proven_on_rds(deployed: Settings) -> None:
 
 
 async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) -> None:
-    for name in set(ON_RDS) - {"database_secret_arn"}:
+    for name in set(RDS_SETTINGS) - {"database_secret_arn"}:
         with pytest.raises(SettingsError, match=f"REMIT_{name.upper()} is not set"):
             assemble(structs.replace(deployed, **{name: None}))
 

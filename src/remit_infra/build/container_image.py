@@ -54,7 +54,7 @@ class ImageError(DeployError):
     """The image cannot be made or pushed. The message says why, and what to do."""
 
 
-class Image(msgspec.Struct, frozen=True):
+class RepositoryImage(msgspec.Struct, frozen=True):
     """An image in a repository: named by its digest, which nothing can change, and by its tag."""
 
     uri: str
@@ -66,7 +66,7 @@ class Image(msgspec.Struct, frozen=True):
         return dual_stack(self.uri)
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class ImagePlan(msgspec.Struct, frozen=True, kw_only=True):
     """What would be built: from which base, for which processor, under which tag."""
 
     tag: str
@@ -86,7 +86,7 @@ def dual_stack(uri: str) -> str:
     return f"{account}.dkr-ecr.{region}.on.aws{uri[found.end() :]}"
 
 
-def files(root: Path = Path()) -> Iterator[Path]:
+def image_files(root: Path = Path()) -> Iterator[Path]:
     """What an image is made of, sorted; .dockerignore lets the same through. Raises ImageError."""
     needed = [root / name for name in (*_CONTENT, AUTHORITIES)]
     missing = next((path for path in needed if not path.is_file()), None)
@@ -96,9 +96,9 @@ def files(root: Path = Path()) -> Iterator[Path]:
     yield from sorted([*needed, *source])
 
 
-def plan(
+def plan_image(
     fetch: Fetch, architecture: str = ARCHITECTURE, base: str = BASE, root: Path = Path()
-) -> Plan:
+) -> ImagePlan:
     """Fetches what the repository does not hold, and says what the files would become. Raises
     ImageError, or what `fetch` raises.
     """
@@ -111,16 +111,16 @@ def plan(
         )
     fetch("global", root / AUTHORITIES)
     digest = hashlib.sha256(f"{base}\0{architecture}\0".encode())
-    for path in files(root):
+    for path in image_files(root):
         body = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()}\0{len(body)}\0".encode() + body)
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     version: str = project["version"]
     tag = f"{version}-{architecture}-{digest.hexdigest()[:16]}"
-    return Plan(tag=tag, version=version, architecture=architecture, base=base)
+    return ImagePlan(tag=tag, version=version, architecture=architecture, base=base)
 
 
-def build(planned: Plan, docker: Docker, repository: str = REPOSITORY) -> str:
+def build_image(planned: ImagePlan, docker: Docker, repository: str = REPOSITORY) -> str:
     """Builds what was planned in this folder, and answers its name in Docker. Raises ImageError."""
     name = f"{repository}:{planned.tag}"
     try:
@@ -151,13 +151,13 @@ def has_repository(suffix: str, clients: Clients) -> bool:
     return True
 
 
-def publish(
+def publish_image(
     suffix: str,
-    planned: Plan,
+    planned: ImagePlan,
     clients: Clients,
     docker: Callable[[], Docker] = Docker,
     said: Callable[[str], None] = lambda _: None,
-) -> Image:
+) -> RepositoryImage:
     """The image in the stack's repository, built and pushed only if its tag is not there yet:
     where it is, Docker is not needed. Raises ImageError, Refused.
     """
@@ -169,7 +169,7 @@ def publish(
             said(f"{name}:{planned.tag} is there already")
         else:
             engine = docker()
-            local = build(planned, engine, repository)
+            local = build_image(planned, engine, repository)
             with engine.logged_in(repository.partition("/")[0], *_login(ecr)):
                 engine.push(local)
             digest = _digest(ecr, name, planned.tag)
@@ -181,7 +181,7 @@ def publish(
         raise ImageError(f"ECR refuses this with these credentials: {error}") from error
     if digest is None:
         raise ImageError(f"{name}:{planned.tag} was pushed, and ECR does not know it.")
-    return Image(uri=f"{repository}@{digest}", tag=planned.tag)
+    return RepositoryImage(uri=f"{repository}@{digest}", tag=planned.tag)
 
 
 def revision() -> str:

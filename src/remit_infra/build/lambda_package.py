@@ -37,7 +37,7 @@ class PackageError(Exception):
     """The zip cannot be made, or is too large. The message says why."""
 
 
-class Package(msgspec.Struct, frozen=True):
+class LambdaPackage(msgspec.Struct, frozen=True):
     """A zip that was written, with the SHA-256 of its bytes in hex."""
 
     path: str
@@ -46,14 +46,14 @@ class Package(msgspec.Struct, frozen=True):
     files: int
 
 
-def build(
+def build_package(
     target: Path,
     *,
     python: str = PYTHON,
     architecture: str = ARCHITECTURE,
     requirements: Path = REQUIREMENTS,
     database_ca: Path | None = None,
-) -> Package:
+) -> LambdaPackage:
     """Writes the zip for functions of this Python and processor, with the certificates of the
     database's authority if it is to know any. Raises PackageError.
     """
@@ -73,7 +73,7 @@ def build(
     body = target.read_bytes()
     if len(body) > MAX_ZIP_BYTES:
         raise PackageError(f"{target} has {len(body)} bytes, and {MAX_ZIP_BYTES} are allowed.")
-    return Package(str(target), hashlib.sha256(body).hexdigest(), len(body), len(files))
+    return LambdaPackage(str(target), hashlib.sha256(body).hexdigest(), len(body), len(files))
 
 
 def _install(content: Path, python: str, architecture: str, requirements: Path) -> None:

@@ -41,16 +41,18 @@ def image(
     from remit_infra.build.docker import Docker, DockerError
     from remit_infra.deploy.pulumi_stack import fetch_authorities
     from remit_infra.model.aws_account import DeployError, aws_clients
-    from remit_infra.model.environments import Refused
+    from remit_infra.model.environments import ConfigurationError
 
     try:
-        planned = images.plan(fetch_authorities, architecture, base or images.BASE)
+        planned = images.plan_image(fetch_authorities, architecture, base or images.BASE)
         if env is None:
-            made = images.Image(uri=images.build(planned, Docker()), tag=planned.tag)
+            made = images.RepositoryImage(
+                uri=images.build_image(planned, Docker()), tag=planned.tag
+            )
         else:
             clients, _ = aws_clients()
-            made = images.publish(env, planned, clients, said=_say)
-    except (DeployError, DockerError, Refused) as error:
+            made = images.publish_image(env, planned, clients, said=_say)
+    except (DeployError, DockerError, ConfigurationError) as error:
         fail(str(error))
     if json:
         print_json(made)

@@ -57,13 +57,13 @@ def plan(
     Example: `remit infra plan lambda-postgres --env staging-001`
     """
     made = _planned(topology, env, configured)
-    from remit_infra.graph.scanners import CheckError
+    from remit_infra.graph.scanners import ScannerError
     from remit_infra.plan.plan import found, totals
 
     rows = totals(made.graph, _month(payments))
     try:
         findings = found(made)
-    except CheckError as error:
+    except ScannerError as error:
         fail(str(error))
     if json:
         print_json({"services": [row._asdict() for row in rows], "findings": findings})
@@ -153,12 +153,12 @@ def check(
     Example: `remit infra check lambda-dynamodb --env prod`
     """
     made = _planned(topology, env, configured)
-    from remit_infra.graph.scanners import CheckError
+    from remit_infra.graph.scanners import ScannerError
     from remit_infra.plan.plan import found
 
     try:
         findings = found(made)
-    except CheckError as error:
+    except ScannerError as error:
         fail(str(error))
     if json:
         print_json(findings)
@@ -203,13 +203,13 @@ def compare_topologies(*, env: Environment = "prod", json: Json = False) -> None
     Example: `remit infra compare --env prod`
     """
     require_tools()
-    from remit_infra.model.environments import Refused
+    from remit_infra.model.environments import ConfigurationError
     from remit_infra.plan.compare import ASSUMED, LEFT_OUT, VOLUMES, compare, lines_of
     from remit_infra.plan.pricing import read_prices
 
     try:
         lines = lines_of(env)
-    except Refused as error:
+    except ConfigurationError as error:
         fail(str(error))
     found = compare(lines)
     if json:
@@ -243,7 +243,7 @@ def compare_topologies(*, env: Environment = "prod", json: Json = False) -> None
 
 def _planned(topology: Topology, env: str, pairs: tuple[str, ...]) -> "Planned":
     require_tools()
-    from remit_infra.model.environments import Refused
+    from remit_infra.model.environments import ConfigurationError
     from remit_infra.plan.plan import planned
 
     wrong = next((pair for pair in pairs if not pair.partition("=")[0] or "=" not in pair), None)
@@ -251,7 +251,7 @@ def _planned(topology: Topology, env: str, pairs: tuple[str, ...]) -> "Planned":
         fail(f"--set is '{wrong}' and must be key=value.", status=2)
     try:
         return planned(topology, env, dict(pair.split("=", 1) for pair in pairs))
-    except Refused as error:
+    except ConfigurationError as error:
         fail(str(error))
 
 

@@ -51,10 +51,10 @@ def package(
     json
         Print JSON, for pipes.
     """
-    from remit_infra.build.lambda_package import PackageError, build
+    from remit_infra.build.lambda_package import PackageError, build_package
 
     try:
-        made = build(target, python=python, architecture=architecture)
+        made = build_package(target, python=python, architecture=architecture)
     except PackageError as error:
         fail(str(error))
     if json:
@@ -143,7 +143,7 @@ def deploy(
     from remit_infra.build.lambda_package import PackageError
     from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
     from remit_infra.model.aws_account import DeployError
-    from remit_infra.model.environments import Refused
+    from remit_infra.model.environments import ConfigurationError
 
     in_pulumi = {
         "fargate-aurora": fargate_aurora.deploy,
@@ -166,7 +166,7 @@ def deploy(
                 architecture=architecture,
                 ask=not yes,
             )
-    except (DeployError, PackageError, Refused) as error:
+    except (DeployError, PackageError, ConfigurationError) as error:
         fail(str(error))
     _print_outputs(outputs, json=json)
 
@@ -195,7 +195,7 @@ def destroy(
     require_tools()
     from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
     from remit_infra.model.aws_account import DeployError
-    from remit_infra.model.environments import Refused
+    from remit_infra.model.environments import ConfigurationError
 
     destroys = {
         "fargate-aurora": fargate_aurora.destroy,
@@ -204,7 +204,7 @@ def destroy(
     }
     try:
         destroys[topology](env, ask=not yes)
-    except (DeployError, Refused) as error:
+    except (DeployError, ConfigurationError) as error:
         fail(str(error))
 
 
@@ -235,7 +235,7 @@ def outputs(
     require_tools()
     from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
     from remit_infra.model.aws_account import DeployError
-    from remit_infra.model.environments import Refused
+    from remit_infra.model.environments import ConfigurationError
 
     asked = {
         "fargate-aurora": fargate_aurora,
@@ -247,7 +247,7 @@ def outputs(
             print(asked.exports(env))
         else:
             _print_outputs(asked.outputs(env), json=json)
-    except (DeployError, Refused) as error:
+    except (DeployError, ConfigurationError) as error:
         fail(str(error))
 
 

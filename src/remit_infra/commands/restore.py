@@ -12,7 +12,7 @@ from remit_infra.commands.infra import require_tools
 
 if TYPE_CHECKING:
     from remit_infra.restore.aurora import ClusterRecovery
-    from remit_infra.restore.dynamodb import Recovery
+    from remit_infra.restore.dynamodb import TableRecovery
 
 Environment = Annotated[str, Parameter(name="--env")]
 
@@ -51,18 +51,18 @@ def restore(
     from botocore.exceptions import BotoCoreError
 
     from remit_infra.model.aws_account import DeployError
-    from remit_infra.model.environments import Refused
+    from remit_infra.model.environments import ConfigurationError
     from remit_infra.restore.dynamodb import RestoreError
 
     if topology == "fargate-aurora" and until is not None:
         fail("--until is for lambda-dynamodb: Aurora replays nothing. Use --at.", status=2)
-    recovery: Recovery | ClusterRecovery
+    recovery: TableRecovery | ClusterRecovery
     try:
         if topology == "fargate-aurora":
             recovery = _cluster(env, _utc(at), drill=drill)
         else:
             recovery = _table(env, _utc(at), _utc(until), drill=drill)
-    except (BotoCoreError, DeployError, Refused, RestoreError) as error:
+    except (BotoCoreError, DeployError, ConfigurationError, RestoreError) as error:
         fail(str(error))
     if json:
         print_json(recovery)
@@ -74,11 +74,13 @@ def restore(
         raise SystemExit(1)
 
 
-def _table(env: str, at: datetime | None, until: datetime | None, *, drill: bool) -> "Recovery":
+def _table(
+    env: str, at: datetime | None, until: datetime | None, *, drill: bool
+) -> "TableRecovery":
     from remit_infra.deploy.lambda_dynamodb import deployment_of
-    from remit_infra.restore.dynamodb import Restore
+    from remit_infra.restore.dynamodb import TableRestore
 
-    restoring = Restore(deployment_of(env), say)
+    restoring = TableRestore(deployment_of(env), say)
     target = f"{restoring.source}-restored-{now():%Y%m%d-%H%M%S}"
     recovery = restoring.run(target, at=at, until=until)
     if drill:
@@ -88,14 +90,14 @@ def _table(env: str, at: datetime | None, until: datetime | None, *, drill: bool
 
 def _cluster(env: str, at: datetime | None, *, drill: bool) -> "ClusterRecovery":
     from remit_infra.model.aws_account import aws_clients
-    from remit_infra.restore.aurora import AuroraRestore
+    from remit_infra.restore.aurora import ClusterRestore
 
     clients, _ = aws_clients()
-    restoring = AuroraRestore(clients, env, say)
+    restoring = ClusterRestore(clients, env, say)
     return restoring.run(restoring.target(now()), at=at, drill=drill)
 
 
-def _print(kind: str, recovery: "Recovery | ClusterRecovery") -> None:
+def _print(kind: str, recovery: "TableRecovery | ClusterRecovery") -> None:
     row = (
         getattr(recovery, kind),
         str(recovery.payments),

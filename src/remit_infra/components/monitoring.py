@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.model.alarm import RUNBOOK, PlacedAlarm
+from remit_infra.model.alarm import RUNBOOK, ResourceAlarm
 from remit_infra.model.environments import Names
 
 WIDTH, HEIGHT = 12, 6
@@ -17,7 +17,7 @@ Lines = Sequence[tuple[str, str, Mapping[str, str], str]]
 
 def make_alarms(
     names: Names,
-    alarms: Iterable[PlacedAlarm],
+    alarms: Iterable[ResourceAlarm],
     topic: aws.sns.Topic,
     known: Mapping[str, pulumi.Input[str]],
 ) -> list[aws.cloudwatch.MetricAlarm]:
@@ -43,7 +43,7 @@ def make_alarms(
     ]
 
 
-def _metric(placed: PlacedAlarm, known: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
+def _metric(placed: ResourceAlarm, known: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
     alarm = placed.alarm
     metrics = [
         {

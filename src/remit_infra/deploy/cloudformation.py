@@ -40,7 +40,7 @@ def as_exports(settings: Mapping[str, str]) -> str:
     )
 
 
-class Deployment:
+class CloudFormationStack:
     """One stack in one account and region. Raises DeployError."""
 
     def __init__(self, stack: str, names: Names, client: Clients, region: str) -> None:

@@ -23,7 +23,7 @@ from remit_infra.deploy.lambda_dynamodb import (
 )
 from remit_infra.deploy.operator_settings import task_settings
 from remit_infra.deploy.pulumi_stack import fetch_authorities, require_pulumi
-from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, Topology
+from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology
 from remit_infra.model.aws_account import (
     Clients,
     DeployError,
@@ -31,13 +31,13 @@ from remit_infra.model.aws_account import (
     account_of,
     aws_clients,
 )
-from remit_infra.model.stack_config import configuration_of_file
-from remit_infra.topologies.fargate_aurora import recorded
+from remit_infra.model.stack_config import file_configuration
+from remit_infra.topologies.fargate_aurora import record_graph
 from remit_infra.topologies.fargate_aurora.configuration import (
     PROJECT,
     TOPOLOGY,
-    Configuration,
-    checked,
+    FargateAuroraConfiguration,
+    check_configuration,
 )
 
 ASKED_OVER_IPV6 = (
@@ -46,8 +46,8 @@ ASKED_OVER_IPV6 = (
 """The services that tasks ask for at `<service>.<region>.api.aws`, which must have IPv6 there."""
 
 
-def _configuration(suffix: str, given: Mapping[str, str]) -> Configuration:
-    return configuration_of_file(TOPOLOGY, PROJECT, Configuration, suffix, **given)
+def _configuration(suffix: str, given: Mapping[str, str]) -> FargateAuroraConfiguration:
+    return file_configuration(TOPOLOGY, PROJECT, FargateAuroraConfiguration, suffix, **given)
 
 
 def _program(suffix: str, given: Mapping[str, str]) -> Program:
@@ -63,7 +63,7 @@ def _program(suffix: str, given: Mapping[str, str]) -> Program:
     return program
 
 
-FARGATE_AURORA = Topology(
+FARGATE_AURORA = PulumiTopology(
     name=TOPOLOGY,
     project=PROJECT,
     program=_program,
@@ -78,13 +78,13 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> 
     given = {key: value for key, value in more.items() if value is not None}
     given |= {"architecture": architecture}
     # First what needs no account: a name that does not fit, a certificate that is missing.
-    graph = recorded(suffix, **given)
+    graph = record_graph(suffix, **given)
     configuration = _configuration(suffix, given)
     require_pulumi()
     clients, region = aws_clients()
     account = account_of(clients)
     require_none(problems(clients, configuration))
-    planned = container_image.plan(fetch_authorities, architecture=architecture)
+    planned = container_image.plan_image(fetch_authorities, architecture=architecture)
     say(f"account {account}, region {region}, stack {suffix}, image {planned.tag}")
     show_plan(graph)
     confirm(f"Deploy to {account}?", ask=ask)
@@ -92,7 +92,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> 
         with Bar("making the repository") as told:
             deployment = FARGATE_AURORA.deployment(suffix, given, _foundation(configuration))
             deployment.up(told, FOUNDATION_RESOURCES)
-    made = container_image.publish(suffix, planned, clients, said=say)
+    made = container_image.publish_image(suffix, planned, clients, said=say)
     say(f"image: {made.dual_stack_uri}")
     deployment = FARGATE_AURORA.deployment(suffix, given | {"image": made.dual_stack_uri})
     with Bar("deploying") as told:
@@ -105,19 +105,19 @@ FOUNDATION_RESOURCES = 14
 """Roles, keys and the repository."""
 
 
-def _foundation(configuration: Configuration) -> Program:
+def _foundation(configuration: FargateAuroraConfiguration) -> Program:
     def program() -> Mapping[str, Any]:
         from remit_infra.components.context import here
         from remit_infra.topologies.fargate_aurora.program import found
 
-        names = checked(configuration)
+        names = check_configuration(configuration)
         found(configuration, here(configuration.aws_region, configuration.zones), names)
         return {}
 
     return program
 
 
-def problems(clients: Clients, configuration: Configuration) -> Iterator[Problem]:
+def problems(clients: Clients, configuration: FargateAuroraConfiguration) -> Iterator[Problem]:
     """What of account and region would make a deployment fail, or its tasks."""
     setting = clients("ecs").list_account_settings(name="dualStackIPv6", effectiveSettings=True)[
         "settings"
@@ -152,7 +152,7 @@ def has_ipv6(host: str) -> bool:
 
 def destroy(suffix: str, *, ask: bool) -> None:
     FARGATE_AURORA.destroy(
-        suffix, lambda: len(recorded(suffix, allowHttp="true").resources), ask=ask
+        suffix, lambda: len(record_graph(suffix, allowHttp="true").resources), ask=ask
     )
 
 

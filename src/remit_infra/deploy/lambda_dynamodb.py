@@ -10,37 +10,37 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from remit.entrypoints.cli.terminal import print_table
-from remit_infra.build.lambda_package import PYTHON, build
-from remit_infra.deploy.cloudformation import Deployment
+from remit_infra.build.lambda_package import PYTHON, build_package
+from remit_infra.deploy.cloudformation import CloudFormationStack
 from remit_infra.deploy.cloudformation import Progress as Told
-from remit_infra.graph.graph import Graph, of_template
+from remit_infra.graph.graph import Graph, graph_of_template
 from remit_infra.model.aws_account import DeployError, Problem, aws_clients
-from remit_infra.model.environments import Names, named
+from remit_infra.model.environments import Names, resource_name
 from remit_infra.plan.plan import totals
 from remit_infra.plan.pricing import read_prices
-from remit_infra.topologies.lambda_dynamodb import STACK, synthesised
+from remit_infra.topologies.lambda_dynamodb import STACK_NAME, synthesise_in_subprocess
 
 OUTPUTS = Path("cfn-outputs/flat-outputs.json")
 PAYMENTS_A_DAY = 1_000
 CODE = Path("dist/function.zip")
 
 
-def deployment_of(suffix: str) -> Deployment:
+def deployment_of(suffix: str) -> CloudFormationStack:
     """The deployment in the account and region that the environment names."""
     names = Names(suffix)
-    return Deployment(named("stack", STACK, suffix), names, *aws_clients())
+    return CloudFormationStack(resource_name("stack", STACK_NAME, suffix), names, *aws_clients())
 
 
 def deploy(suffix: str, *, architecture: str, ask: bool, **options: Any) -> dict[str, str]:
     """Looks, packages, shows the plan, asks, deploys. The outputs are answered and written."""
     # First what needs no account: a name that does not fit, a date that is none.
-    _, template = synthesised(suffix=suffix, architecture=architecture, **options)
+    _, template = synthesise_in_subprocess(suffix=suffix, architecture=architecture, **options)
     deployment = deployment_of(suffix)
     require_none(deployment.problems())
-    code = build(CODE, python=PYTHON, architecture=architecture)
+    code = build_package(CODE, python=PYTHON, architecture=architecture)
     say(f"account {deployment.account}, region {deployment.region}, stack {deployment.stack}")
     say(f"functions: {code.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
-    show_plan(of_template("lambda-dynamodb", suffix, template))
+    show_plan(graph_of_template("lambda-dynamodb", suffix, template))
     confirm(f"Deploy to {deployment.account}?", ask=ask)
     with Bar("deploying") as told:
         outputs = deployment.deploy(template, CODE, told)

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from remit_infra.build.lambda_package import DATABASE_CA, PYTHON, build
+from remit_infra.build.lambda_package import DATABASE_CA, PYTHON, build_package
 from remit_infra.deploy.cloudformation import as_exports
 from remit_infra.deploy.lambda_dynamodb import (
     CODE,
@@ -18,7 +18,7 @@ from remit_infra.deploy.lambda_dynamodb import (
 )
 from remit_infra.deploy.operator_settings import operator_settings
 from remit_infra.deploy.pulumi_stack import fetch_authorities, release, require_pulumi
-from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, Topology
+from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology
 from remit_infra.graph.graph import Graph
 from remit_infra.model.aws_account import (
     Clients,
@@ -28,19 +28,19 @@ from remit_infra.model.aws_account import (
     aws_clients,
 )
 from remit_infra.model.environments import Names
-from remit_infra.model.stack_config import configuration_of_file
-from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.model.stack_config import file_configuration
+from remit_infra.topologies.lambda_postgres import record_graph
 from remit_infra.topologies.lambda_postgres.configuration import (
     MODULES,
     PROJECT,
     TOPOLOGY,
-    Configuration,
-    checked,
+    LambdaPostgresConfiguration,
+    check_configuration,
 )
 
 
-def _configuration(suffix: str, given: Mapping[str, str]) -> Configuration:
-    return configuration_of_file(TOPOLOGY, PROJECT, Configuration, suffix, **given)
+def _configuration(suffix: str, given: Mapping[str, str]) -> LambdaPostgresConfiguration:
+    return file_configuration(TOPOLOGY, PROJECT, LambdaPostgresConfiguration, suffix, **given)
 
 
 def _program(suffix: str, given: Mapping[str, str]) -> Program:
@@ -51,13 +51,13 @@ def _program(suffix: str, given: Mapping[str, str]) -> Program:
         from remit_infra.components.context import here
         from remit_infra.topologies.lambda_postgres.program import build as make
 
-        checked(configuration)
+        check_configuration(configuration)
         return vars(make(configuration, here(configuration.aws_region)))
 
     return program
 
 
-LAMBDA_POSTGRES = Topology(
+LAMBDA_POSTGRES = PulumiTopology(
     name=TOPOLOGY,
     project=PROJECT,
     program=_program,
@@ -72,12 +72,12 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> 
     given = {key: value for key, value in more.items() if value is not None}
     given |= {"architecture": architecture, "codePath": str(CODE.absolute())}
     # First what needs no account: a name that does not fit, a certificate that is missing.
-    graph = recorded(suffix, **given)
+    graph = record_graph(suffix, **given)
     require_pulumi()
     clients, region = aws_clients()
     account = account_of(clients)
     require_none(account_problems(clients, _reserved(clients, graph)))
-    code = build(
+    code = build_package(
         CODE,
         python=PYTHON,
         architecture=architecture,
@@ -97,7 +97,7 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> 
 
 def destroy(suffix: str, *, ask: bool) -> None:
     LAMBDA_POSTGRES.destroy(
-        suffix, lambda: len(recorded(suffix, allowHttp="true").resources), ask=ask
+        suffix, lambda: len(record_graph(suffix, allowHttp="true").resources), ask=ask
     )
 
 

@@ -55,7 +55,7 @@ def fetch_authorities(region: str, target: Path) -> Path:
     return target
 
 
-class PulumiDeployment:
+class PulumiStack:
     """One stack of a Pulumi project. Raises DeployError, which says which resource and why."""
 
     def __init__(

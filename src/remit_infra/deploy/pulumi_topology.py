@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from remit_infra.deploy.lambda_dynamodb import Bar, confirm, require_unprotected, say
-from remit_infra.deploy.pulumi_stack import PulumiDeployment, require_pulumi
+from remit_infra.deploy.pulumi_stack import PulumiStack, require_pulumi
 from remit_infra.model.aws_account import account_of, aws_clients
 from remit_infra.model.environments import Names
-from remit_infra.model.stack_config import DEPLOYMENTS
+from remit_infra.model.stack_config import DEPLOY_FOLDER
 
 OUTPUTS = Path("pulumi-outputs/flat-outputs.json")
 
@@ -17,7 +17,7 @@ Program = Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Topology:
+class PulumiTopology:
     """A topology by its name and project. `program` makes a stack out of what was given, and
     `region` is where.
     """
@@ -29,11 +29,11 @@ class Topology:
 
     def deployment(
         self, suffix: str, given: Mapping[str, str], program: Program | None = None
-    ) -> PulumiDeployment:
-        return PulumiDeployment(
+    ) -> PulumiStack:
+        return PulumiStack(
             self.project,
             suffix,
-            folder=DEPLOYMENTS / self.name,
+            folder=DEPLOY_FOLDER / self.name,
             program=program or self.program(suffix, given),
             configuration={"aws:region": self.region(suffix)},
         )

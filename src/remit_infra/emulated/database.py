@@ -14,7 +14,7 @@ import asyncpg
 
 from remit.adapters.postgres.embedded import EmbeddedPostgres
 from remit.clock_and_ids import new_secret
-from remit_infra.emulated.tls_proxy import Front, Streams, tls
+from remit_infra.emulated.tls_proxy import Streams, TlsProxy, server_context
 
 ADMIN = "payments_admin"
 DATABASE = "payments"
@@ -31,8 +31,8 @@ class EmulatedDatabase:
         self._server = EmbeddedPostgres(folder)
         self._folder = folder
         self.password = new_secret()
-        self._trust = tls(certificate, key)
-        self._front = Front(self._let_in)
+        self._trust = server_context(certificate, key)
+        self._front = TlsProxy(self._let_in)
         self._socket = ""
         self.url = ""
         self.port = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from remit_infra.emulated.database import ADMIN, EmulatedDatabase
 from remit_infra.emulated.emulator import REGION, Emulator
-from remit_infra.emulated.terraform_gaps import adapted
+from remit_infra.emulated.terraform_gaps import adapt_to_emulator
 from remit_infra.graph.graph import Graph
 from remit_infra.graph.terraform import Terraform, to_terraform
 from remit_infra.model.environments import Names
@@ -16,7 +16,7 @@ from remit_infra.model.environments import Names
 PROVIDER = {"region": REGION, "s3_use_path_style": True}
 
 
-class Applied:
+class EmulatedStack:
     """Raises TerraformError where Terraform is missing or refuses."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Applied:
         """Makes everything, and answers with the outputs."""
         graph = self._recorded(self.names.suffix, **configuration)
         self.terraform.write(
-            to_terraform(graph, PROVIDER, adapted(self.database.port, self.secret_arn))
+            to_terraform(graph, PROVIDER, adapt_to_emulator(self.database.port, self.secret_arn))
         )
         self.terraform.init()
         self.terraform.apply()

@@ -14,21 +14,21 @@ from remit_infra.components.data.cache import USER
 from remit_infra.components.roles import VERSION
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.database import EmulatedDatabase
-from remit_infra.emulated.emulated_stack import Applied
+from remit_infra.emulated.emulated_stack import EmulatedStack
 from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, free_port
-from remit_infra.topologies.fargate_aurora import recorded
+from remit_infra.topologies.fargate_aurora import record_graph
 
 STOP_SECONDS = 60
 PAUSE_SECONDS = 0.1
 
 
-class EmulatedFargate(Applied):
+class EmulatedFargateAurora(EmulatedStack):
     """Its tasks are processes of this machine, each with the credentials of its role."""
 
     def __init__(
         self, suffix: str, emulator: Emulator, database: EmulatedDatabase, folder: Path
     ) -> None:
-        super().__init__(recorded, suffix, emulator, database, folder)
+        super().__init__(record_graph, suffix, emulator, database, folder)
         self._keys: dict[str, str] = {}
         certificate = emulator.certificate
         self.cache = EmulatedCache(
@@ -39,7 +39,9 @@ class EmulatedFargate(Applied):
             user=self.names("cache user", USER),
         )
 
-    def start(self, family: str, output: Path, command: Sequence[str] = (), **more: str) -> "Task":
+    def start(
+        self, family: str, output: Path, command: Sequence[str] = (), **more: str
+    ) -> "TaskProcess":
         """A process as the family's newest definition says: its command, unless there is another,
         its environment, and the credentials of its role; with the addresses of this machine.
         """
@@ -47,7 +49,7 @@ class EmulatedFargate(Applied):
         [container] = definition["containerDefinitions"]
         credentials = self._credentials(definition["taskRoleArn"], family)
         environment = self.environment(family) | credentials | more
-        return Task([*(command or container["command"])], environment, output)
+        return TaskProcess([*(command or container["command"])], environment, output)
 
     def environment(self, family: str) -> dict[str, str]:
         """What a task of the family is told, with the addresses of this machine."""
@@ -97,7 +99,7 @@ class EmulatedFargate(Applied):
         }
 
 
-class Task:
+class TaskProcess:
     """A task of a service, as a process that listens on a port of its own."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], output: Path) -> None:

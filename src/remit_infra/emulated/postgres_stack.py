@@ -8,18 +8,18 @@ from remit.ports.app import App
 from remit.settings import read_settings
 from remit_infra.deploy.operator_settings import function_settings, operator_settings
 from remit_infra.emulated.database import EmulatedDatabase
-from remit_infra.emulated.emulated_stack import Applied
+from remit_infra.emulated.emulated_stack import EmulatedStack
 from remit_infra.emulated.emulator import Emulator
-from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.topologies.lambda_postgres import record_graph
 
 
-class EmulatedPostgres(Applied):
+class EmulatedLambdaPostgres(EmulatedStack):
     """Its functions are the emulator's, and reach the database."""
 
     def __init__(
         self, suffix: str, emulator: Emulator, database: EmulatedDatabase, folder: Path
     ) -> None:
-        super().__init__(recorded, suffix, emulator, database, folder)
+        super().__init__(record_graph, suffix, emulator, database, folder)
 
     @property
     def balancer_url(self) -> str:

@@ -8,18 +8,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from remit.clock_and_ids import now as clock
-from remit_infra.emulated.fargate_stack import EmulatedFargate
+from remit_infra.emulated.fargate_stack import EmulatedFargateAurora
 
 POLL_SECONDS = 0.2
 LIMIT_SECONDS = 60
 
 
-class EmulatedTasks(threading.Thread):
+class RunTaskEmulator(threading.Thread):
     """Runs every task that is asked for with a command of its own, one after the other, until the
     `with` block ends. `ran` is what was run, with what exit status: the emulator forgets that.
     """
 
-    def __init__(self, stack: EmulatedFargate, folder: Path) -> None:
+    def __init__(self, stack: EmulatedFargateAurora, folder: Path) -> None:
         super().__init__(daemon=True)
         self.ran: list[tuple[list[str], int]] = []
         self._stack = stack

@@ -16,8 +16,8 @@ from remit.entrypoints.cli.example import Service, say, show_payment
 from remit.oversight.api_keys import create_key
 from remit.ports.app import App
 from remit.settings import read_settings
-from remit_infra.build.lambda_package import build
-from remit_infra.deploy.cloudformation import Deployment
+from remit_infra.build.lambda_package import build_package
+from remit_infra.deploy.cloudformation import CloudFormationStack
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import (
     CREDENTIALS,
@@ -26,10 +26,10 @@ from remit_infra.emulated.emulator import (
     EmulatorError,
     without_gaps,
 )
-from remit_infra.emulated.fargate_stack import EmulatedFargate
-from remit_infra.emulated.postgres_stack import EmulatedPostgres
+from remit_infra.emulated.fargate_stack import EmulatedFargateAurora
+from remit_infra.emulated.postgres_stack import EmulatedLambdaPostgres
 from remit_infra.model.environments import Names
-from remit_infra.topologies.lambda_dynamodb import synthesised
+from remit_infra.topologies.lambda_dynamodb import synthesise_in_subprocess
 
 SUFFIX = "dev-local"
 ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
@@ -58,11 +58,11 @@ def run(topology: str, command: Path, port: int) -> None:
 def _lambda_dynamodb(emulator: Emulator, folder: Path, _: ExitStack) -> None:
     code = folder / "function.zip"
     say("packaging the functions")
-    build(code, python=OUR_PYTHON, architecture=ARCHITECTURE)
+    build_package(code, python=OUR_PYTHON, architecture=ARCHITECTURE)
     say("synthesising the stack")
-    stack, template = synthesised(suffix=SUFFIX)
+    stack, template = synthesise_in_subprocess(suffix=SUFFIX)
     say(f"deploying to {emulator.url}")
-    deployment = Deployment(stack, Names(SUFFIX), emulator.client, REGION)
+    deployment = CloudFormationStack(stack, Names(SUFFIX), emulator.client, REGION)
     outputs = deployment.deploy(without_gaps(template), code, lambda *_: None)
     key = _key(assemble(read_settings(deployment.settings("payment-delivery"))))
     _pay(emulator, emulator.api_url(outputs["APIEndpoint"]), key)
@@ -71,10 +71,12 @@ def _lambda_dynamodb(emulator: Emulator, folder: Path, _: ExitStack) -> None:
 def _lambda_postgres(emulator: Emulator, folder: Path, running: ExitStack) -> None:
     """Both ways in: API Gateway and the load balancer."""
     database = _database(emulator, folder, running)
-    stack = EmulatedPostgres(SUFFIX, emulator, database, folder / "terraform")
+    stack = EmulatedLambdaPostgres(SUFFIX, emulator, database, folder / "terraform")
     code = folder / "function.zip"
     say("packaging the functions")
-    build(code, python=OUR_PYTHON, architecture=ARCHITECTURE, database_ca=emulator.certificate)
+    build_package(
+        code, python=OUR_PYTHON, architecture=ARCHITECTURE, database_ca=emulator.certificate
+    )
     say(f"applying to {emulator.url}: about two minutes, most of which the provider waits")
     outputs = stack.apply(codePath=str(code), python=OUR_PYTHON, architecture=ARCHITECTURE)
     key = _key(stack.operator())
@@ -86,7 +88,7 @@ def _lambda_postgres(emulator: Emulator, folder: Path, running: ExitStack) -> No
 def _fargate_aurora(emulator: Emulator, folder: Path, running: ExitStack) -> None:
     """Migrated by its task, with an API and a worker."""
     database = _database(emulator, folder, running)
-    stack = EmulatedFargate(SUFFIX, emulator, database, folder / "terraform")
+    stack = EmulatedFargateAurora(SUFFIX, emulator, database, folder / "terraform")
     say(f"applying to {emulator.url}: about two minutes, most of which the provider waits")
     stack.apply()
     running.enter_context(stack.cache)

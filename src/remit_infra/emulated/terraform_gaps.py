@@ -81,7 +81,7 @@ NAMESPACE = "cloudwatch:namespace"
 MANAGED = ".master_user_secret[0].secret_arn}"
 
 
-def adapted(port: int, secret_arn: str) -> Adapt:
+def adapt_to_emulator(port: int, secret_arn: str) -> Adapt:
     """For a database that is in truth on that port of this machine, with its password in
     `secret_arn`.
     """

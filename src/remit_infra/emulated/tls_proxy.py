@@ -16,21 +16,21 @@ PAUSE_SECONDS = 0.1
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-LetIn = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Streams | None]]
+Handshake = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Streams | None]]
 """Hears a client out and connects it to the server; None refuses it."""
 
 
-def tls(certificate: Path, key: Path) -> ssl.SSLContext:
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """A server's side of TLS, with a certificate that stands for itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
 
 
-class Front:
+class TlsProxy:
     """Runs from the first call of `run` or `listen` until `stop`, and not again."""
 
-    def __init__(self, let_in: LetIn) -> None:
+    def __init__(self, let_in: Handshake) -> None:
         self._let_in = let_in
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

@@ -104,7 +104,7 @@ def references(value: object) -> set[str]:
             return set()
 
 
-def of_template(topology: str, suffix: str, template: Mapping[str, Any]) -> Graph:
+def graph_of_template(topology: str, suffix: str, template: Mapping[str, Any]) -> Graph:
     """The graph of a CloudFormation template. `Ref` and `Fn::GetAtt` are its references."""
     resources = template["Resources"]
     return Graph(

@@ -21,7 +21,7 @@ SCANNER = Path(".venv/scan/bin/checkov")
 LINTER = Path(sys.executable).with_name("cfn-lint")
 
 
-class CheckError(Exception):
+class ScannerError(Exception):
     """A scanner cannot be run. The message says why."""
 
 
@@ -49,13 +49,13 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
 
 
-def suppressions(topology: str, path: Path = SUPPRESSIONS) -> tuple[Suppression, ...]:
+def read_suppressions(topology: str, path: Path = SUPPRESSIONS) -> tuple[Suppression, ...]:
     found = tomllib.loads(path.read_text(encoding="utf-8"))
     entries = msgspec.convert(found["accepted"], tuple[Suppression, ...])
     return tuple(entry for entry in entries if entry.topology == topology)
 
 
-def unaccepted(
+def unsuppressed(
     findings: Iterable[Finding], accepted: Sequence[Suppression], *, complete: bool = True
 ) -> list[Finding]:
     """The findings that no entry covers. If they are `complete`, of every scanner and environment,
@@ -82,7 +82,7 @@ def cfn_lint(template: Mapping[str, Any], region: str = "us-east-1") -> list[Fin
             command, capture_output=True, text=True, check=False
         )
     if not ran.stdout.startswith("["):
-        raise CheckError(f"cfn-lint did not run: {ran.stderr.strip() or ran.stdout.strip()}")
+        raise ScannerError(f"cfn-lint did not run: {ran.stderr.strip() or ran.stdout.strip()}")
     return [
         Finding(found["Rule"]["Id"], _where(found["Location"].get("Path")), found["Message"])
         for found in json.loads(ran.stdout)
@@ -98,7 +98,7 @@ def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Findin
     template or Terraform JSON. Needs no network.
     """
     if not command.exists():
-        raise CheckError(f"{command} is not there: run `make .venv/.scan`.")
+        raise ScannerError(f"{command} is not there: run `make .venv/.scan`.")
     is_terraform = "resource" in document
     name = "main.tf.json" if is_terraform else "template.json"
     framework = "terraform_json" if is_terraform else "cloudformation"
@@ -117,9 +117,9 @@ def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Findin
     try:
         report = json.loads(ran.stdout)
     except json.JSONDecodeError as error:
-        raise CheckError(f"checkov did not run: {ran.stderr.strip()}") from error
+        raise ScannerError(f"checkov did not run: {ran.stderr.strip()}") from error
     if report["summary"]["parsing_errors"] or not report["summary"]["passed"]:
-        raise CheckError("checkov could not read the document.")
+        raise ScannerError("checkov could not read the document.")
     return [
         Finding(found["check_id"], found["resource"].rpartition(".")[2], found["check_name"])
         for found in report["results"]["failed_checks"]

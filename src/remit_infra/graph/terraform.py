@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from remit_infra.graph.graph import Graph, Resource
-from remit_infra.graph.terraform_names import OWN, attribute_of, block_of, type_of
+from remit_infra.graph.terraform_names import DYNAMIC_RESOURCE, attribute_of, block_of, type_of
 
 PROVIDER = "hashicorp/aws"
 MIRRORED = "registry.terraform.io/hashicorp/aws"
@@ -76,7 +76,7 @@ def _body(resource: Resource, types: Mapping[str, str]) -> dict[str, Any]:
         attribute_of(resource.type, name): _value(resource.type, name, value)
         for name, value in resource.properties.items()
     }
-    if resource.type == OWN:
+    if resource.type == DYNAMIC_RESOURCE:
         body = {"input": resource.properties}
     if isinstance(code := body.pop("code", None), dict):
         body["filename"] = code["archive"]

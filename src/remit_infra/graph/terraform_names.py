@@ -13,7 +13,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
 )
 """By Pulumi's module, what a type begins with after `aws_`, where that is not the module's name."""
 
-OWN = "pulumi-python:dynamic:Resource"
+DYNAMIC_RESOURCE = "pulumi-python:dynamic:Resource"
 """A resource that this repository makes itself, which Terraform can only keep the inputs of."""
 
 TYPES: Mapping[str, str] = MappingProxyType(
@@ -25,7 +25,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
         "aws:rds/clusterInstance:ClusterInstance": "aws_rds_cluster_instance",
         "aws:rds/clusterParameterGroup:ClusterParameterGroup": "aws_rds_cluster_parameter_group",
         "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": "aws_sqs_queue_redrive_allow_policy",
-        OWN: "terraform_data",
+        DYNAMIC_RESOURCE: "terraform_data",
     }
 )
 """Types that the rule does not name."""

@@ -10,7 +10,7 @@ NAMESPACE = "Remit"
 """Of the metrics that the service itself counts. Their dimension is `service`."""
 
 
-class Missing(StrEnum):
+class MissingData(StrEnum):
     """What periods without data mean. Where nothing is counted when nothing happens: nothing."""
 
     FINE = "notBreaching"
@@ -40,8 +40,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     expression: str | None = None
     period_seconds: int = 60
     periods: int = 1
-    missing: Missing = Missing.FINE
-    watched: bool = False
+    missing: MissingData = MissingData.FINE
+    is_monitored: bool = False
     below: bool = False
 
     @property
@@ -50,7 +50,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
         return self.name.format(self.scope.replace(" ", "-"))
 
 
-class PlacedAlarm(msgspec.Struct, frozen=True):
+class ResourceAlarm(msgspec.Struct, frozen=True):
     """An alarm of one resource, named without the suffix."""
 
     name: str
@@ -86,7 +86,7 @@ def alb_metric(name: str, statistic: str = "Sum") -> tuple[Metric, ...]:
     return (Metric("AWS/ApplicationELB", name, statistic),)
 
 
-def own_metrics(*names: str, statistic: str = "Sum") -> tuple[Metric, ...]:
+def service_metrics(*names: str, statistic: str = "Sum") -> tuple[Metric, ...]:
     return tuple(Metric(NAMESPACE, name, statistic) for name in names)
 
 

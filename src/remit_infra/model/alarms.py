@@ -13,19 +13,19 @@ from remit.adapters.aws.cloudwatch import MonitoredMetric
 from remit_infra.model.alarm import (
     Alarm,
     Metric,
-    Missing,
-    PlacedAlarm,
+    MissingData,
+    ResourceAlarm,
     alb_metric,
     api_metric,
     cache_metric,
     ecs_metric,
     lambda_metric,
-    own_metrics,
     rds_metric,
+    service_metrics,
     sqs_metric,
     system_errors,
 )
-from remit_infra.model.environments import Refused
+from remit_infra.model.environments import ConfigurationError
 
 ALARMS: tuple[Alarm, ...] = (
     Alarm(
@@ -34,7 +34,7 @@ ALARMS: tuple[Alarm, ...] = (
         metrics=api_metric("Latency", "Average"),
         threshold=1_000,
         periods=3,
-        watched=True,
+        is_monitored=True,
         meaning="Requests take more than a second on average.",
     ),
     Alarm(
@@ -43,7 +43,7 @@ ALARMS: tuple[Alarm, ...] = (
         metrics=api_metric("5XXError"),
         threshold=10,
         period_seconds=300,
-        watched=True,
+        is_monitored=True,
         meaning="Requests fail through no fault of the caller.",
     ),
     Alarm(
@@ -60,7 +60,7 @@ ALARMS: tuple[Alarm, ...] = (
         metrics=lambda_metric("Errors"),
         threshold=5,
         period_seconds=300,
-        watched=True,
+        is_monitored=True,
         meaning="The function ends with an error, or is not ended in time.",
     ),
     Alarm(
@@ -86,7 +86,7 @@ ALARMS: tuple[Alarm, ...] = (
         metrics=lambda_metric("Invocations"),
         threshold=1,
         period_seconds=300,
-        missing=Missing.FAILING,
+        missing=MissingData.FAILING,
         below=True,
         meaning="The health monitor does not run.",
     ),
@@ -108,7 +108,7 @@ ALARMS: tuple[Alarm, ...] = (
         expression="SUM(METRICS())",
         threshold=0,
         period_seconds=300,
-        watched=True,
+        is_monitored=True,
         meaning="DynamoDB refuses reads or writes because there are too many.",
     ),
     Alarm(
@@ -127,7 +127,7 @@ ALARMS: tuple[Alarm, ...] = (
         threshold=80,
         period_seconds=300,
         periods=2,
-        watched=True,
+        is_monitored=True,
         meaning="The database is busy for more than 80 % of the time.",
     ),
     Alarm(
@@ -182,7 +182,7 @@ ALARMS: tuple[Alarm, ...] = (
         threshold=80,
         period_seconds=300,
         periods=2,
-        watched=True,
+        is_monitored=True,
         meaning="The service's tasks are busy for more than 80 % of the time.",
     ),
     Alarm(
@@ -192,7 +192,7 @@ ALARMS: tuple[Alarm, ...] = (
         threshold=80,
         period_seconds=300,
         periods=2,
-        watched=True,
+        is_monitored=True,
         meaning="The service's tasks use more than 80 % of their memory.",
     ),
     Alarm(
@@ -201,7 +201,7 @@ ALARMS: tuple[Alarm, ...] = (
         metrics=(Metric("ECS/ContainerInsights", "RunningTaskCount", "Minimum"),),
         threshold=1,
         periods=5,
-        missing=Missing.FAILING,
+        missing=MissingData.FAILING,
         below=True,
         meaning="The service has no task running.",
     ),
@@ -212,7 +212,7 @@ ALARMS: tuple[Alarm, ...] = (
         threshold=75,
         period_seconds=300,
         periods=2,
-        watched=True,
+        is_monitored=True,
         meaning="Redis is busy for more than 75 % of the time.",
     ),
     Alarm(
@@ -271,7 +271,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-dead-letters",
         scope="work table",
-        metrics=own_metrics("DeadLetters", statistic="Maximum"),
+        metrics=service_metrics("DeadLetters", statistic="Maximum"),
         threshold=0,
         period_seconds=300,
         meaning="Work failed as often as it may and waits for an operator.",
@@ -310,7 +310,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-messages-failed",
         scope="service",
-        metrics=own_metrics("MessagesFailed"),
+        metrics=service_metrics("MessagesFailed"),
         threshold=5,
         period_seconds=300,
         meaning="Messages fail, and are tried again; no function's own errors show it.",
@@ -318,7 +318,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-outbox-age",
         scope="service",
-        metrics=own_metrics("OutboxAge", statistic="Maximum"),
+        metrics=service_metrics("OutboxAge", statistic="Maximum"),
         threshold=300,
         periods=3,
         meaning="Committed messages have waited for five minutes.",
@@ -326,26 +326,26 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-ledger-imbalance",
         scope="service",
-        metrics=own_metrics("LedgerImbalances", "Discrepancies", statistic="Maximum"),
+        metrics=service_metrics("LedgerImbalances", "Discrepancies", statistic="Maximum"),
         expression="SUM(METRICS())",
         threshold=0,
         period_seconds=3600,
-        missing=Missing.SAME,
+        missing=MissingData.SAME,
         meaning="Books, payments and processor disagree.",
     ),
     Alarm(
         name="payment-audit-break",
         scope="service",
-        metrics=own_metrics("AuditBreaks", statistic="Maximum"),
+        metrics=service_metrics("AuditBreaks", statistic="Maximum"),
         threshold=0,
         period_seconds=3600,
-        missing=Missing.SAME,
+        missing=MissingData.SAME,
         meaning="The audit trail is not what was sealed.",
     ),
     Alarm(
         name="payment-decline-rate",
         scope="service",
-        metrics=own_metrics("payment_intent.payment_failed", "payment_intent.succeeded"),
+        metrics=service_metrics("payment_intent.payment_failed", "payment_intent.succeeded"),
         expression="IF(FILL(m0, 0) + FILL(m1, 0) >= 20, 100 * FILL(m0, 0) / (FILL(m0, 0) + "
         "FILL(m1, 0)), 0)",
         threshold=40,
@@ -356,43 +356,47 @@ ALARMS: tuple[Alarm, ...] = (
 )
 
 
-def placed(resources: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Iterator[PlacedAlarm]:
+def resource_alarms(
+    resources: Mapping[str, Mapping[str, Mapping[str, str]]],
+) -> Iterator[ResourceAlarm]:
     """Every alarm of a topology: for each scope its resources by name, with their dimensions."""
     for alarm in ALARMS:
         for name, dimensions in resources.get(alarm.scope, {}).items():
-            yield PlacedAlarm(alarm.name.format(name), alarm, dimensions)
+            yield ResourceAlarm(alarm.name.format(name), alarm, dimensions)
 
 
-def adjusted(
-    alarms: Iterable[PlacedAlarm], thresholds: Mapping[str, float]
-) -> tuple[PlacedAlarm, ...]:
+def with_thresholds(
+    alarms: Iterable[ResourceAlarm], thresholds: Mapping[str, float]
+) -> tuple[ResourceAlarm, ...]:
     """The alarms with some thresholds of configuration's own, by name. Raises Refused for a name
     that is no alarm's.
     """
     found = {one.name: one for one in alarms}
     for name, threshold in thresholds.items():
         if name not in found:
-            raise Refused(f"thresholds: there is no alarm '{name}'; there are {', '.join(found)}.")
+            raise ConfigurationError(
+                f"thresholds: there is no alarm '{name}'; there are {', '.join(found)}."
+            )
         alarm = replace(found[name].alarm, threshold=threshold)
         found[name] = replace(found[name], alarm=alarm)
     return tuple(found.values())
 
 
-def watched(alarms: Iterable[PlacedAlarm]) -> str:
+def monitored_metrics(alarms: Iterable[ResourceAlarm]) -> str:
     """The metrics that the health monitor reads, as its setting `monitored_metrics` has them."""
     metrics = [
         MonitoredMetric(
-            name=placed.name,
+            name=resource_alarms.name,
             namespace=metric.namespace,
             metric=metric.name,
-            dimensions={**placed.dimensions, **dict(metric.fixed)},
+            dimensions={**resource_alarms.dimensions, **dict(metric.fixed)},
             statistic=metric.statistic,
-            period_seconds=placed.alarm.period_seconds,
-            periods=placed.alarm.periods,
-            threshold=placed.alarm.threshold,
+            period_seconds=resource_alarms.alarm.period_seconds,
+            periods=resource_alarms.alarm.periods,
+            threshold=resource_alarms.alarm.threshold,
         )
-        for placed in alarms
-        if placed.alarm.watched
-        for metric in placed.alarm.metrics
+        for resource_alarms in alarms
+        if resource_alarms.alarm.is_monitored
+        for metric in resource_alarms.alarm.metrics
     ]
     return msgspec.json.encode(metrics).decode()

@@ -19,11 +19,11 @@ MIGRATION_DATE = "2026-11-20"
 MAX_SUFFIX = 24
 
 
-class Refused(Exception):
+class ConfigurationError(Exception):
     """A suffix, a name or a date cannot be used. The message says what is allowed."""
 
 
-class Rds(msgspec.Struct, frozen=True, kw_only=True):
+class RdsSizes(msgspec.Struct, frozen=True, kw_only=True):
     """The size of a PostgreSQL instance, and how many requests each function answers at once: a
     container of a function holds one connection.
     """
@@ -34,7 +34,7 @@ class Rds(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
 
 
-class Fargate(msgspec.Struct, frozen=True, kw_only=True):
+class FargateSizes(msgspec.Struct, frozen=True, kw_only=True):
     """How many tasks there are at least and at most, and what their database and cache may have.
 
     A capacity unit of Aurora is about 2 GiB of memory with its share of processor. With none at
@@ -58,8 +58,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     deletion_protection: bool
     allows_http: bool
     concurrency: Mapping[str, int]
-    rds: Rds
-    fargate: Fargate
+    rds: RdsSizes
+    fargate: FargateSizes
 
 
 def _concurrency(requests: int) -> Mapping[str, int]:
@@ -82,8 +82,10 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             deletion_protection=False,
             allows_http=True,
             concurrency=_concurrency(10),
-            rds=Rds(instance_class="db.t4g.micro", storage_gib=20, max_storage_gib=50, requests=10),
-            fargate=Fargate(
+            rds=RdsSizes(
+                instance_class="db.t4g.micro", storage_gib=20, max_storage_gib=50, requests=10
+            ),
+            fargate=FargateSizes(
                 api_tasks=(1, 10),
                 worker_tasks=(1, 4),
                 is_spot=True,
@@ -99,10 +101,10 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             deletion_protection=False,
             allows_http=True,
             concurrency=_concurrency(50),
-            rds=Rds(
+            rds=RdsSizes(
                 instance_class="db.t4g.small", storage_gib=20, max_storage_gib=100, requests=40
             ),
-            fargate=Fargate(
+            fargate=FargateSizes(
                 api_tasks=(1, 10),
                 worker_tasks=(1, 10),
                 is_spot=True,
@@ -118,10 +120,10 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             deletion_protection=True,
             allows_http=False,
             concurrency=_concurrency(200),
-            rds=Rds(
+            rds=RdsSizes(
                 instance_class="db.m7g.large", storage_gib=50, max_storage_gib=500, requests=40
             ),
-            fargate=Fargate(
+            fargate=FargateSizes(
                 api_tasks=(2, 10),
                 worker_tasks=(2, 10),
                 is_spot=False,
@@ -140,7 +142,7 @@ def environment_of(suffix: str) -> Environment:
     require_suffix(suffix)
     name = suffix.partition("-")[0]
     if name not in ENVIRONMENTS:
-        raise Refused(
+        raise ConfigurationError(
             f"The environment suffix '{suffix}' must begin with one of "
             f"{', '.join(ENVIRONMENTS)}, alone or followed by a dash: staging-001."
         )
@@ -153,7 +155,7 @@ _SUFFIX = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
 def require_suffix(suffix: str) -> None:
     """Raises Refused unless the suffix fits into the names of every service."""
     if not _SUFFIX.fullmatch(suffix) or len(suffix) > MAX_SUFFIX:
-        raise Refused(
+        raise ConfigurationError(
             f"The environment suffix '{suffix}' must be at most {MAX_SUFFIX} small letters, digits "
             "and single dashes, and begin with a letter."
         )
@@ -194,12 +196,12 @@ LIMITS: Mapping[str, int] = MappingProxyType(
 """How long a name may be, by what it names. From each service's quotas or API reference."""
 
 
-def named(kind: str, resource: str, suffix: str) -> str:
+def resource_name(kind: str, resource: str, suffix: str) -> str:
     """`<resource>-<suffix>`, within the limit of its kind. Raises Refused, and says the limit."""
     name = f"{resource}-{suffix}"
     limit = LIMITS[kind]
     if len(name) > limit:
-        raise Refused(
+        raise ConfigurationError(
             f"The {kind} '{name}' would have {len(name)} characters, and {limit} are allowed: "
             f"the environment suffix can have {limit - len(resource) - 1} here."
         )
@@ -214,14 +216,14 @@ class Names:
         self.suffix = suffix
 
     def __call__(self, kind: str, resource: str) -> str:
-        return named(kind, resource, self.suffix)
+        return resource_name(kind, resource, self.suffix)
 
     def bucket(self, resource: str, account: str, region: str) -> str:
         """A bucket's name is unique in all of AWS, so it holds the account and the region too.
 
         Both may be placeholders that are known when it is made: the length is that of the longest.
         """
-        named("bucket", f"{resource}-{_LONGEST_PLACE}", self.suffix)
+        resource_name("bucket", f"{resource}-{_LONGEST_PLACE}", self.suffix)
         return f"{resource}-{self.suffix}-{account}-{region}"
 
     def require(self, names: Iterable[tuple[str, str]]) -> None:
@@ -240,7 +242,7 @@ def require_date(text: str) -> str:
     except ValueError:
         parsed = None
     if parsed is None or parsed.isoformat() != text:
-        raise Refused(f"The migration date '{text}' must be a date such as 2026-11-20.")
+        raise ConfigurationError(f"The migration date '{text}' must be a date such as 2026-11-20.")
     return text
 
 
@@ -253,11 +255,15 @@ def require_network(cidr: str) -> str:
     except ValueError:
         network = None
     if network is None or network.prefixlen != 16 or not network.is_private:
-        raise Refused(f"vpcCidr is '{cidr}' and must be a private /16 such as 10.0.0.0/16.")
+        raise ConfigurationError(
+            f"vpcCidr is '{cidr}' and must be a private /16 such as 10.0.0.0/16."
+        )
     return cidr
 
 
-def tags(environment: Environment, *, migration_date: str, managed_by: str) -> dict[str, str]:
+def common_tags(
+    environment: Environment, *, migration_date: str, managed_by: str
+) -> dict[str, str]:
     """The tags of everything in a stack. `Name` is added to each resource by itself."""
     return {
         "Environment": environment.name,

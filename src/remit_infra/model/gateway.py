@@ -18,7 +18,7 @@ ROUTES = (
 """Method, path, and the module of the function that answers."""
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class GatewayResponse(msgspec.Struct, frozen=True):
     """What API Gateway answers by itself to one kind of request, in the service's own words."""
 
     kind: str
@@ -33,51 +33,51 @@ class Refusal(msgspec.Struct, frozen=True):
         return json.dumps({"error": error, "request_id": "$context.requestId"})
 
 
-REFUSALS: Mapping[str, Refusal] = MappingProxyType(
+GATEWAY_RESPONSES: Mapping[str, GatewayResponse] = MappingProxyType(
     {
-        "body": Refusal(
+        "body": GatewayResponse(
             "BAD_REQUEST_BODY",
             "400",
             "invalid_request_error",
             "body_invalid",
             "The body must be a JSON object.",
         ),
-        "route": Refusal(
+        "route": GatewayResponse(
             "MISSING_AUTHENTICATION_TOKEN",
             "404",
             "invalid_request_error",
             "route_unknown",
             "There is nothing at this path.",
         ),
-        "throttled": Refusal(
+        "throttled": GatewayResponse(
             "THROTTLED",
             "429",
             "rate_limit_error",
             "rate_limited",
             "Too many requests. Try again in a second.",
         ),
-        "type": Refusal(
+        "type": GatewayResponse(
             "UNSUPPORTED_MEDIA_TYPE",
             "415",
             "invalid_request_error",
             "content_type_unsupported",
             "The body must be JSON.",
         ),
-        "large": Refusal(
+        "large": GatewayResponse(
             "REQUEST_TOO_LARGE",
             "413",
             "invalid_request_error",
             "body_too_large",
             "The body is too large.",
         ),
-        "refused": Refusal(
+        "refused": GatewayResponse(
             "DEFAULT_4XX",
             None,
             "invalid_request_error",
             "request_refused",
             "The request was refused.",
         ),
-        "failed": Refusal(
+        "failed": GatewayResponse(
             "DEFAULT_5XX",
             None,
             "api_error",
@@ -87,16 +87,16 @@ REFUSALS: Mapping[str, Refusal] = MappingProxyType(
     }
 )
 
-KEY_REFUSALS: Mapping[str, Refusal] = MappingProxyType(
+API_KEY_RESPONSES: Mapping[str, GatewayResponse] = MappingProxyType(
     {
-        "key": Refusal(
+        "key": GatewayResponse(
             "INVALID_API_KEY",
             "401",
             "authentication_error",
             "api_key_invalid",
             "This API key is not valid.",
         ),
-        "quota": Refusal(
+        "quota": GatewayResponse(
             "QUOTA_EXCEEDED",
             "429",
             "rate_limit_error",

@@ -74,17 +74,17 @@ JOIN_NETWORK = Statement(
     resources=("*",),
     why_any="Lambda makes the interfaces with this role, before they have an ARN to name.",
 )
-LOG_IN = Statement(
+READ_DATABASE_SECRET = Statement(
     sid="LogIn",
     actions=("secretsmanager:GetSecretValue",),
     resources=("database secret",),
 )
-SEAL_CARDS = Statement(
+ENCRYPT_CARDS = Statement(
     sid="SealCards",
     actions=("kms:GenerateDataKey",),
     resources=("card key",),
 )
-OPEN_CARDS = Statement(
+DECRYPT_CARDS = Statement(
     sid="OpenCards",
     actions=("kms:Decrypt",),
     resources=("card key",),
@@ -94,12 +94,12 @@ NOTIFY = Statement(
     actions=("sns:Publish",),
     resources=("notification topic",),
 )
-SEAL_TRAIL = Statement(
+ARCHIVE_TRAIL = Statement(
     sid="SealTrail",
     actions=("s3:GetObject", "s3:PutObject"),
     resources=("audit objects",),
 )
-FIND_TRAIL = Statement(
+LIST_TRAIL = Statement(
     sid="FindTrail",
     actions=("s3:ListBucket",),
     resources=("audit bucket",),
@@ -121,7 +121,7 @@ FINGERPRINT = Statement(
     resources=("fingerprint key",),
 )
 
-SIGN_IN_TO_REGISTRY = Statement(
+REGISTRY_LOGIN = Statement(
     sid="SignInToRegistry",
     actions=("ecr:GetAuthorizationToken",),
     resources=("*",),
@@ -176,7 +176,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             READ,
             WRITE,
             FINGERPRINT,
-            SEAL_CARDS,
+            ENCRYPT_CARDS,
             LOG,
             TRACE,
         ),
@@ -190,7 +190,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
                 resources=("index by_owner",),
             ),
             FINGERPRINT,
-            OPEN_CARDS,
+            DECRYPT_CARDS,
             Statement(
                 sid="TakeFailedWork",
                 actions=("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
@@ -228,8 +228,8 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
                 resources=("failed queue",),
             ),
             NOTIFY,
-            SEAL_TRAIL,
-            FIND_TRAIL,
+            ARCHIVE_TRAIL,
+            LIST_TRAIL,
             Statement(
                 sid="ProveBooks",
                 actions=("dynamodb:Scan",),
@@ -270,21 +270,35 @@ postpones lapsed ones, erases their cards, and settles what was sent and sealed.
 
 LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
     {
-        "payment-validator": (LOG_IN, FINGERPRINT, SEAL_CARDS, JOIN_NETWORK, LOG, TRACE),
-        "payment-processing": (LOG_IN, FINGERPRINT, OPEN_CARDS, JOIN_NETWORK, LOG, TRACE),
-        "payment-delivery": (
-            LOG_IN,
+        "payment-validator": (
+            READ_DATABASE_SECRET,
             FINGERPRINT,
-            OPEN_CARDS,
-            NOTIFY,
-            SEAL_TRAIL,
-            FIND_TRAIL,
+            ENCRYPT_CARDS,
             JOIN_NETWORK,
             LOG,
             TRACE,
         ),
-        "health-monitor": (LOG_IN, READ_METRICS, ALERT, JOIN_NETWORK, LOG, TRACE),
-        "payment-operator": (LOG_IN, JOIN_NETWORK, LOG, TRACE),
+        "payment-processing": (
+            READ_DATABASE_SECRET,
+            FINGERPRINT,
+            DECRYPT_CARDS,
+            JOIN_NETWORK,
+            LOG,
+            TRACE,
+        ),
+        "payment-delivery": (
+            READ_DATABASE_SECRET,
+            FINGERPRINT,
+            DECRYPT_CARDS,
+            NOTIFY,
+            ARCHIVE_TRAIL,
+            LIST_TRAIL,
+            JOIN_NETWORK,
+            LOG,
+            TRACE,
+        ),
+        "health-monitor": (READ_DATABASE_SECRET, READ_METRICS, ALERT, JOIN_NETWORK, LOG, TRACE),
+        "payment-operator": (READ_DATABASE_SECRET, JOIN_NETWORK, LOG, TRACE),
     }
 )
 """Each function's role. What a function may do in the database is for PostgreSQL to say."""
@@ -292,32 +306,32 @@ LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
 FARGATE_AURORA: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
     {
         "payment-api": (
-            LOG_IN,
+            READ_DATABASE_SECRET,
             CONNECT_CACHE,
             FINGERPRINT,
-            SEAL_CARDS,
-            OPEN_CARDS,
+            ENCRYPT_CARDS,
+            DECRYPT_CARDS,
             SEND_WORK,
             COUNT_DEAD_LETTERS,
             SEND_TRACES,
         ),
         "payment-worker": (
-            LOG_IN,
+            READ_DATABASE_SECRET,
             CONNECT_CACHE,
             FINGERPRINT,
-            OPEN_CARDS,
+            DECRYPT_CARDS,
             SEND_WORK,
             TAKE_WORK,
             COUNT_DEAD_LETTERS,
             NOTIFY,
             ALERT,
-            SEAL_TRAIL,
-            FIND_TRAIL,
+            ARCHIVE_TRAIL,
+            LIST_TRAIL,
             READ_METRICS,
             COUNT,
             SEND_TRACES,
         ),
-        "payment-migration": (LOG_IN,),
+        "payment-migration": (READ_DATABASE_SECRET,),
     }
 )
 """Each task's role. What starts a task is the cluster's own: it fetches the image and writes logs.

@@ -8,23 +8,23 @@ from remit.settings import PREFIX, Settings
 T = TypeVar("T")
 """Text, or what a tool knows later."""
 
-IN_AWS = (
+AWS_SETTINGS = (
     "notification_topic_arn",
     "alarm_topic_arn",
     "audit_bucket",
     "card_key_id",
     "fingerprint_key_id",
 )
-ON_DYNAMODB = ("transactions_table", "work_queue_url", "work_dead_letter_url", *IN_AWS)
+DYNAMODB_SETTINGS = ("transactions_table", "work_queue_url", "work_dead_letter_url", *AWS_SETTINGS)
 """The settings that the service on DynamoDB cannot do without."""
 
-ON_RDS = ("database_secret_arn", "database_endpoint", *IN_AWS)
+RDS_SETTINGS = ("database_secret_arn", "database_endpoint", *AWS_SETTINGS)
 """The settings that the service on RDS cannot do without."""
 
-IN_ELASTICACHE = ("cache_endpoint", "cache_name", "cache_user")
+ELASTICACHE_SETTINGS = ("cache_endpoint", "cache_name", "cache_user")
 """The settings that the service needs to share limits, shown payments and sessions in Redis."""
 
-ON_AURORA = (*ON_RDS, "work_queue_url", "work_dead_letter_url")
+AURORA_SETTINGS = (*RDS_SETTINGS, "work_queue_url", "work_dead_letter_url")
 """The settings that the service on Aurora cannot do without."""
 
 

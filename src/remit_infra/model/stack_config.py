@@ -7,28 +7,26 @@ from typing import Any, TypeVar
 import msgspec
 from pulumi.runtime import get_config_env
 
-from remit_infra.model.environments import Refused, environment_of
+from remit_infra.model.environments import ConfigurationError, environment_of
 
 REGION = "aws:region"
-DEPLOYMENTS = Path("deploy")
+DEPLOY_FOLDER = Path("deploy")
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def configuration_of_stack(project: str, kind: type[T]) -> T:
+def stack_configuration(project: str, kind: type[T]) -> T:
     """The configuration that Pulumi runs this stack with. Raises Refused, and names the key."""
     return _configuration(project, kind, get_config_env())
 
 
-def configuration_of_file(
-    topology: str, project: str, kind: type[T], suffix: str, **more: str
-) -> T:
+def file_configuration(topology: str, project: str, kind: type[T], suffix: str, **more: str) -> T:
     """The configuration in the stack's file, for the environment that the suffix begins with, with
     `more` of it by key. Raises Refused.
     """
-    path = DEPLOYMENTS / topology / f"Pulumi.{environment_of(suffix).name}.yaml"
+    path = DEPLOY_FOLDER / topology / f"Pulumi.{environment_of(suffix).name}.yaml"
     if not path.is_file():
-        raise Refused(f"{path} is not here: run this in the repository.")
+        raise ConfigurationError(f"{path} is not here: run this in the repository.")
     found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())["config"]
     own = {"environmentSuffix": suffix, **more}
     return _configuration(
@@ -47,10 +45,12 @@ def _configuration(project: str, kind: type[T], given: Mapping[str, Any]) -> T:
     try:
         configuration = msgspec.convert(own, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise Refused(f"The configuration of {project} is wrong: {error}.") from error
+        raise ConfigurationError(f"The configuration of {project} is wrong: {error}.") from error
     region = getattr(configuration, "aws_region", None)
     if REGION in given and region != given[REGION]:
-        raise Refused(f"awsRegion is {region} and {REGION} is {given[REGION]}: they must agree.")
+        raise ConfigurationError(
+            f"awsRegion is {region} and {REGION} is {given[REGION]}: they must agree."
+        )
     return configuration
 
 

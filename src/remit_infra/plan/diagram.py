@@ -9,7 +9,7 @@ from html import escape
 from typing import NamedTuple
 
 from remit_infra.graph.graph import Graph, Resource, references
-from remit_infra.graph.terraform_names import OWN
+from remit_infra.graph.terraform_names import DYNAMIC_RESOURCE
 
 
 class Kind(NamedTuple):
@@ -35,7 +35,7 @@ KINDS: dict[str, Kind] = {
         1, True, "way out, IPv6 alone"
     ),
     "aws:ecs/service:Service": Kind(2, True, "service, IPv6 alone"),
-    OWN: Kind(2, True, "task, before new code"),
+    DYNAMIC_RESOURCE: Kind(2, True, "task, before new code"),
     "AWS::DynamoDB::Table": Kind(3, False, "DynamoDB table"),
     "aws:rds/instance:Instance": Kind(3, True, "PostgreSQL, private subnets"),
     "aws:rds/cluster:Cluster": Kind(3, True, "Aurora PostgreSQL, private subnets"),
@@ -78,7 +78,7 @@ CONNECTORS = frozenset(
 
 WIDTH, HEIGHT = 210, 40
 COLUMN, ROW, MARGIN, TOP = 300, 52, 40, 110
-WAITING = ("aws:ecs/service:Service", OWN)
+WAITING = ("aws:ecs/service:Service", DYNAMIC_RESOURCE)
 RUNS = 2
 HEADS = ("callers", "ways in and out", "what runs", "what is kept")
 CLOCKS, QUEUES = ("AWS::Events::Rule", "aws:cloudwatch/eventRule:EventRule"), "aws:sqs/queue:Queue"

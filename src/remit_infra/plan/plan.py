@@ -3,17 +3,20 @@
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from remit_infra.graph.graph import Graph, of_template, service_of
-from remit_infra.graph.scanners import Finding, checkov, suppressions, unaccepted
+from remit_infra.graph.graph import Graph, graph_of_template, service_of
+from remit_infra.graph.scanners import Finding, checkov, read_suppressions, unsuppressed
 from remit_infra.graph.terraform import to_terraform
-from remit_infra.model.environments import Refused
+from remit_infra.model.environments import ConfigurationError
 from remit_infra.plan.cost import costs
 from remit_infra.plan.pricing import Cost, read_prices
 from remit_infra.topologies import fargate_aurora, lambda_postgres
-from remit_infra.topologies.lambda_dynamodb import synthesised
+from remit_infra.topologies.lambda_dynamodb import synthesise_in_subprocess
 
 TOPOLOGIES = ("fargate-aurora", "lambda-dynamodb", "lambda-postgres")
-RECORDED = {"fargate-aurora": fargate_aurora.recorded, "lambda-postgres": lambda_postgres.recorded}
+RECORDED = {
+    "fargate-aurora": fargate_aurora.record_graph,
+    "lambda-postgres": lambda_postgres.record_graph,
+}
 
 
 class Planned(NamedTuple):
@@ -27,16 +30,18 @@ def planned(topology: str, suffix: str, configuration: dict[str, str]) -> Planne
     """Raises Refused for what cannot be built, and names it."""
     if topology == "lambda-dynamodb":
         if configuration:
-            raise Refused(f"{topology} is configured by its suffix alone.")
-        _, template = synthesised(suffix=suffix)
-        return Planned(of_template(topology, suffix, template), template)
+            raise ConfigurationError(f"{topology} is configured by its suffix alone.")
+        _, template = synthesise_in_subprocess(suffix=suffix)
+        return Planned(graph_of_template(topology, suffix, template), template)
     graph = RECORDED[topology](suffix, **configuration)
     return Planned(graph, to_terraform(graph, {"region": "us-east-1"}))
 
 
 def found(plan: Planned) -> list[Finding]:
     """What checkov finds and nobody accepted. Raises CheckError where it is not installed."""
-    return unaccepted(checkov(plan.document), suppressions(plan.graph.topology), complete=False)
+    return unsuppressed(
+        checkov(plan.document), read_suppressions(plan.graph.topology), complete=False
+    )
 
 
 class Total(NamedTuple):

@@ -26,7 +26,7 @@ from remit_infra.components.roles import VERSION
 from remit_infra.deploy.operator_settings import one_off
 from remit_infra.model.aws_account import Clients
 from remit_infra.model.environments import Names
-from remit_infra.model.permissions import LOG_IN
+from remit_infra.model.permissions import READ_DATABASE_SECRET
 from remit_infra.restore.dynamodb import RestoreError
 
 INSTANCE_CLASS = "db.serverless"
@@ -38,7 +38,7 @@ RECONCILE_SECONDS = 3_600
 NOT_THERE = frozenset({"DBClusterNotFoundFault", "DBInstanceNotFound", "DBInstanceNotFoundFault"})
 
 
-class Verified(msgspec.Struct, frozen=True):
+class ReconcileReport(msgspec.Struct, frozen=True):
     """What `remit reconcile --json` says."""
 
     payments: int
@@ -56,7 +56,7 @@ class ClusterRecovery(msgspec.Struct, frozen=True, kw_only=True):
     discrepancies: list[Discrepancy]
 
 
-class AuroraRestore:
+class ClusterRestore:
     """Of one deployment's database. Raises RestoreError, DeployError."""
 
     def __init__(
@@ -111,7 +111,7 @@ class AuroraRestore:
             raise RestoreError(f"{self.source} can be restored from {earliest} to {latest}.")
         self._say(f"restoring {self.source} to {point:%Y-%m-%d %H:%M:%S} UTC as {target}")
         self._rds.restore_db_cluster_to_point_in_time(
-            **asked_of(source, target, at, protected=protected)
+            **restore_request(source, target, at, protected=protected)
         )
         self._until("the volume", lambda: self._cluster(target)["Status"] == "available")
         self._rds.create_db_instance(
@@ -143,7 +143,7 @@ class AuroraRestore:
         cluster = self._cluster(target)
         return cluster["Endpoint"], cluster["MasterUserSecret"]["SecretArn"]
 
-    def verify(self, target: str, endpoint: str, secret_arn: str) -> Verified:
+    def verify(self, target: str, endpoint: str, secret_arn: str) -> ReconcileReport:
         """What `remit reconcile` says of the new cluster, in a task as the worker's are."""
         self._say(f"verifying the books, payments, processor and audit trail of {target}")
         where = one_off(self._client, self._suffix, "payment-worker-task")
@@ -152,7 +152,7 @@ class AuroraRestore:
             f"{PREFIX}DATABASE_SECRET_ARN": secret_arn,
         }
 
-        async def examine() -> Verified:
+        async def examine() -> ReconcileReport:
             ended = await run_to_end(
                 self._client("ecs"),
                 where,
@@ -161,7 +161,7 @@ class AuroraRestore:
                 command=["reconcile", "--json"],
                 environment=told,
             )
-            return await read_of(self._client("logs"), where, ended, verified_in)
+            return await read_of(self._client("logs"), where, ended, report_in_log)
 
         with self._worker_may_log_in(target, secret_arn):
             return asyncio.run(examine())
@@ -170,9 +170,9 @@ class AuroraRestore:
     def _worker_may_log_in(self, target: str, secret_arn: str) -> Iterator[None]:
         """Its role knows one secret, the old cluster's: for a while it has this one too."""
         statement = {
-            "Sid": LOG_IN.sid,
+            "Sid": READ_DATABASE_SECRET.sid,
             "Effect": "Allow",
-            "Action": list(LOG_IN.actions),
+            "Action": list(READ_DATABASE_SECRET.actions),
             "Resource": secret_arn,
         }
         iam, role = self._client("iam"), self._names("role", "payment-worker")
@@ -222,7 +222,7 @@ class AuroraRestore:
         raise RestoreError(f"After {RESTORE_SECONDS / 3_600:.0f} hours {what} is not there yet.")
 
 
-def asked_of(
+def restore_request(
     source: dict[str, Any], target: str, at: datetime | None, *, protected: bool
 ) -> dict[str, Any]:
     """What RDS is asked for. By itself it would choose another network and another size."""
@@ -251,12 +251,12 @@ def asked_of(
     return asked
 
 
-def verified_in(lines: Sequence[str]) -> Verified | None:
+def report_in_log(lines: Sequence[str]) -> ReconcileReport | None:
     """What the JSON of `remit reconcile` says, which is over several lines of a log."""
     starts = [number for number, line in enumerate(lines) if line == "{"]
     ends = [number for number, line in enumerate(lines) if line == "}"]
     with suppress(IndexError, msgspec.DecodeError):
-        return msgspec.json.decode("\n".join(lines[starts[0] : ends[-1] + 1]), type=Verified)
+        return msgspec.json.decode("\n".join(lines[starts[0] : ends[-1] + 1]), type=ReconcileReport)
     return None
 
 

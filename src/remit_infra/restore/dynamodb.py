@@ -20,7 +20,7 @@ from remit.assembly.service import assemble
 from remit.clock_and_ids import now as clock
 from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.settings import Settings, read_settings
-from remit_infra.deploy.cloudformation import Deployment
+from remit_infra.deploy.cloudformation import CloudFormationStack
 
 POLL_SECONDS = 2.0
 OVERLAP = timedelta(minutes=10)
@@ -36,7 +36,7 @@ class RestoreError(Exception):
     """The table cannot be restored. The message says why."""
 
 
-class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+class TableRecovery(msgspec.Struct, frozen=True, kw_only=True):
     """What was recovered: until when, in how long, and what is wrong with it."""
 
     table: str
@@ -48,10 +48,10 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     discrepancies: list[Discrepancy]
 
 
-class Restore:
+class TableRestore:
     """Of one deployment's table. Raises RestoreError."""
 
-    def __init__(self, deployment: Deployment, say: Callable[[str], None]) -> None:
+    def __init__(self, deployment: CloudFormationStack, say: Callable[[str], None]) -> None:
         self._deployment = deployment
         self._dynamodb = deployment.client("dynamodb")
         self._streams = deployment.client("dynamodbstreams")
@@ -60,13 +60,13 @@ class Restore:
 
     def run(
         self, target: str, *, at: datetime | None = None, until: datetime | None = None
-    ) -> Recovery:
+    ) -> TableRecovery:
         """Restores into `target`, replays and verifies."""
         began = clock()
         point = self.restore(target, at)
         replayed, last = self.replay(target, since=point - OVERLAP, until=until)
         payments, found = self.verify(target)
-        return Recovery(
+        return TableRecovery(
             table=target,
             restored_to=point,
             replayed=replayed,

@@ -17,7 +17,7 @@ from remit.ports.app import App
 from remit.settings import read_settings
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import CREDENTIALS, Emulator, install
-from remit_infra.emulated.fargate_stack import EmulatedFargate, Task
+from remit_infra.emulated.fargate_stack import EmulatedFargateAurora, TaskProcess
 from remit_infra.graph.terraform import TerraformError
 from tests.emulated.conftest import SETTINGS, Caller, as_operator, eventually, rows_of
 from tests.tidy.tree import ROOT
@@ -38,7 +38,7 @@ QUICK = {
 T = TypeVar("T")
 
 
-class Stack(EmulatedFargate):
+class Stack(EmulatedFargateAurora):
     """The applied topology: its tasks as processes, and what is in its database and queues."""
 
     def __init__(self, emulator: Emulator, database: EmulatedDatabase, folder: Path) -> None:
@@ -59,14 +59,14 @@ class Stack(EmulatedFargate):
             task.kill()
 
     @contextmanager
-    def worker(self, **more: str) -> Iterator[Task]:
+    def worker(self, **more: str) -> Iterator[TaskProcess]:
         task = self.begin("payment-worker-task", **more)
         try:
             yield task
         finally:
             task.kill()
 
-    def begin(self, family: str, **more: str) -> Task:
+    def begin(self, family: str, **more: str) -> TaskProcess:
         """Starts a task and waits until its health check is content with it."""
         here = {"REMIT_HOST": "127.0.0.1", **QUICK}
         task = self.start(family, self.folder / f"{family}.log", **{**here, **more})
@@ -108,7 +108,7 @@ class Stack(EmulatedFargate):
 class Api(Caller):
     """An API task, as a merchant sees it."""
 
-    def __init__(self, stack: Stack, task: Task) -> None:
+    def __init__(self, stack: Stack, task: TaskProcess) -> None:
         super().__init__(stack.emulator, task.url, stack.key)
         self.task = task
 

@@ -9,10 +9,10 @@ import pytest
 
 from remit_infra.emulated.emulated_stack import PROVIDER
 from remit_infra.emulated.emulator import Emulator, install
-from remit_infra.emulated.terraform_gaps import adapted, drift
+from remit_infra.emulated.terraform_gaps import adapt_to_emulator, drift
 from remit_infra.graph.graph import Graph
 from remit_infra.graph.terraform import Terraform, TerraformError, to_terraform
-from remit_infra.topologies.fargate_aurora import recorded
+from remit_infra.topologies.fargate_aurora import record_graph
 from tests.emulated.conftest import left_of
 from tests.infra.recorded import CERTIFICATE
 from tests.tidy.tree import ROOT
@@ -34,7 +34,7 @@ def lived(graph: Graph, folder: Path) -> tuple[list[str], int, list[str]]:
     command = install(ROOT / ".venv/emulator", ROOT / "requirements/emulator.lock")
     with Emulator(command, folder / "emulator") as emulator:
         login = emulator.client("secretsmanager").create_secret(Name="rds", SecretString="{}")
-        program = to_terraform(graph, PROVIDER, adapted(5432, login["ARN"]))
+        program = to_terraform(graph, PROVIDER, adapt_to_emulator(5432, login["ARN"]))
         terraform = Terraform(folder / "terraform", emulator.environment)
         terraform.write(program)
         terraform.init()
@@ -59,7 +59,7 @@ def test_environments_are_applied_planned_again_and_destroyed(tmp_path: Path) ->
     """At once, for most of it is waiting. Programs are recorded one after the other: Pulumi has one
     monitor in a process.
     """
-    graphs = {suffix: recorded(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
+    graphs = {suffix: record_graph(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
     with ThreadPoolExecutor() as threads:
         running = {s: threads.submit(lived, graph, tmp_path / s) for s, graph in graphs.items()}
         try:

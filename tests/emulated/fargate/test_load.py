@@ -16,7 +16,7 @@ import pytest
 from remit.oversight.audit import Verified, verify
 from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.ports.app import App
-from remit_infra.emulated.fargate_stack import Task
+from remit_infra.emulated.fargate_stack import TaskProcess
 from tests.emulated.fargate.conftest import Stack, settled
 from tests.emulated.fargate.proxy import Client, Proxy
 
@@ -187,7 +187,7 @@ def test_no_request_fails_while_tasks_are_replaced(stack: Stack) -> None:
             await replace(proxy)
             return proxy.failed
 
-    def begin() -> Task:
+    def begin() -> TaskProcess:
         return stack.begin("payment-task", **drain)
 
     assert asyncio.run(run()) == 0

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from remit_infra.emulated.run_task import EmulatedTasks
-from remit_infra.restore.aurora import AuroraRestore
+from remit_infra.emulated.run_task import RunTaskEmulator
+from remit_infra.restore.aurora import ClusterRestore
 from tests.emulated.conftest import remit
 from tests.emulated.fargate.conftest import SUFFIX, Stack
 
@@ -20,8 +20,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def tasks(stack: Stack) -> Iterator[EmulatedTasks]:
-    with EmulatedTasks(stack, stack.folder) as running:
+def tasks(stack: Stack) -> Iterator[RunTaskEmulator]:
+    with RunTaskEmulator(stack, stack.folder) as running:
         yield running
 
 
@@ -61,7 +61,7 @@ def test_an_operators_shell_knows_nothing_of_what_it_cannot_reach(shell: Operato
 
 
 def test_keys_are_made_listed_and_revoked_by_a_task(
-    stack: Stack, shell: Operator, tasks: EmulatedTasks
+    stack: Stack, shell: Operator, tasks: RunTaskEmulator
 ) -> None:
     made = shell.data("keys", "create", "--merchant", "operated", "--label", "Käse")
     listed = shell.run("keys", "list", "--json")
@@ -82,7 +82,7 @@ def test_keys_are_made_listed_and_revoked_by_a_task(
 
 
 def test_a_task_that_fails_is_one_clear_line(
-    stack: Stack, shell: Operator, tasks: EmulatedTasks
+    stack: Stack, shell: Operator, tasks: RunTaskEmulator
 ) -> None:
     told = json.loads(shell.settings["REMIT_OPERATOR_TASK"])
     told["task_definition"] = stack.names("task", "payment-nothing")
@@ -125,12 +125,12 @@ def test_what_is_not_deployed_is_said(stack: Stack) -> None:
 
 
 def test_a_restored_database_is_proven_by_a_task_with_a_secret_of_its_own(
-    stack: Stack, tasks: EmulatedTasks
+    stack: Stack, tasks: RunTaskEmulator
 ) -> None:
     secrets = stack.client("secretsmanager")
     login = secrets.get_secret_value(SecretId=stack.secret_arn)["SecretString"]
     own = secrets.create_secret(Name="rds-restored", SecretString=login)["ARN"]
-    restoring = AuroraRestore(stack.client, SUFFIX, lambda _: None)
+    restoring = ClusterRestore(stack.client, SUFFIX, lambda _: None)
     endpoint = f"localhost:{stack.database.port}"
     verified = restoring.verify("payment-db-restored", endpoint, own)
     [(there,)] = stack.rows("SELECT count(*)::int FROM payments")

@@ -17,7 +17,7 @@ from remit.payments.validate import validate
 from remit.ports.app import App
 from remit_infra.graph.graph import Graph
 from remit_infra.model.permissions import FARGATE_AURORA, Statement
-from remit_infra.topologies.fargate_aurora import recorded
+from remit_infra.topologies.fargate_aurora import record_graph
 from tests.builders import order
 from tests.emulated.conftest import eventually
 from tests.emulated.fargate.conftest import SUFFIX, Stack
@@ -142,7 +142,7 @@ async def is_told(app: App) -> bool:
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return recorded(SUFFIX)
+    return record_graph(SUFFIX)
 
 
 @pytest.mark.parametrize("role", WORKS)

@@ -11,10 +11,10 @@ import pytest
 from remit.clock_and_ids import new_secret
 from remit.oversight.api_keys import NewKey, create_key
 from remit.ports.app import App
-from remit_infra.build.lambda_package import build
+from remit_infra.build.lambda_package import build_package
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import Emulator, install
-from remit_infra.emulated.postgres_stack import EmulatedPostgres
+from remit_infra.emulated.postgres_stack import EmulatedLambdaPostgres
 from remit_infra.graph.terraform import TerraformError
 from tests.emulated.conftest import HERE, OUR_PYTHON, SETTINGS, Caller, as_operator, rows_of
 from tests.tidy.tree import ROOT
@@ -24,7 +24,7 @@ SUFFIX = "staging-001"
 T = TypeVar("T")
 
 
-class Stack(EmulatedPostgres):
+class Stack(EmulatedLambdaPostgres):
     """The applied topology, as its callers and its operators see it."""
 
     def __init__(self, emulator: Emulator, database: EmulatedDatabase, folder: Path) -> None:
@@ -74,7 +74,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 @pytest.fixture(scope="session")
 def stack(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     code = tmp_path_factory.mktemp("package") / "function.zip"
-    build(
+    build_package(
         code,
         python=OUR_PYTHON,
         architecture=HERE,

@@ -15,7 +15,7 @@ from remit.domain.health_state import HealthState
 from remit.ports.app import App
 from remit_infra.graph.graph import Graph
 from remit_infra.model.permissions import LAMBDA_POSTGRES, Statement
-from remit_infra.topologies.lambda_postgres import recorded
+from remit_infra.topologies.lambda_postgres import record_graph
 from tests.emulated.postgres.conftest import SUFFIX, Stack
 from tests.emulated.roles import lacking, with_less
 from tests.infra.promises_of_functions import PROMISES
@@ -129,7 +129,7 @@ def renew(stack: Stack, role: str) -> None:
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return recorded(SUFFIX)
+    return record_graph(SUFFIX)
 
 
 @pytest.mark.parametrize("role", WORKS)

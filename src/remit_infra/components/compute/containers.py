@@ -14,7 +14,7 @@ import pulumi_aws as aws
 from remit_infra.components.context import Ground
 from remit_infra.components.network.egress import EgressOnlyNetwork
 from remit_infra.components.roles import document, service_role
-from remit_infra.model.permissions import FETCH_IMAGE, LOG, SIGN_IN_TO_REGISTRY, Statement
+from remit_infra.model.permissions import FETCH_IMAGE, LOG, REGISTRY_LOGIN, Statement
 
 CONTAINER = "payment"
 PORT = 8_000
@@ -67,7 +67,7 @@ class Cluster(pulumi.ComponentResource):
             "payment-execution",
             service="ecs-tasks.amazonaws.com",
             account=ground.place.account,
-            statements=[SIGN_IN_TO_REGISTRY, FETCH_IMAGE, LOG],
+            statements=[REGISTRY_LOGIN, FETCH_IMAGE, LOG],
             resources={
                 "*": "*",
                 "repository": repository.arn,

@@ -20,7 +20,7 @@ from remit_infra.components.data.database import (
 )
 from remit_infra.components.network.egress import EgressOnlyNetwork
 from remit_infra.components.network.network import POSTGRES, allow
-from remit_infra.model.environments import Fargate
+from remit_infra.model.environments import FargateSizes
 
 EXPORTS = ("postgresql",)
 INSTANCE_CLASS = "db.serverless"
@@ -39,7 +39,7 @@ class Aurora(pulumi.ComponentResource):
         *,
         clients: aws.ec2.SecurityGroup,
         version: str,
-        size: Fargate,
+        size: FargateSizes,
         readers: int,
     ) -> None:
         super().__init__("remit:aurora:Aurora", "aurora")
@@ -141,7 +141,7 @@ class Aurora(pulumi.ComponentResource):
         )
 
 
-def _capacity(size: Fargate) -> aws.rds.ClusterServerlessv2ScalingConfigurationArgsDict:
+def _capacity(size: FargateSizes) -> aws.rds.ClusterServerlessv2ScalingConfigurationArgsDict:
     least, most = size.capacity_units
     scaling: aws.rds.ClusterServerlessv2ScalingConfigurationArgsDict = {
         "min_capacity": least,

@@ -7,7 +7,7 @@ from remit_infra.components.context import Ground
 from remit_infra.components.network.nat import NatNetwork
 from remit_infra.components.network.network import POSTGRES, allow
 from remit_infra.components.roles import make_role
-from remit_infra.model.environments import Names, Rds
+from remit_infra.model.environments import Names, RdsSizes
 
 NAME = "payments"
 ADMIN = "payments_admin"
@@ -42,7 +42,7 @@ class Database(pulumi.ComponentResource):
         *,
         clients: aws.ec2.SecurityGroup,
         version: str,
-        size: Rds,
+        size: RdsSizes,
     ) -> None:
         super().__init__("remit:database:Database", "database")
         self._ground = ground

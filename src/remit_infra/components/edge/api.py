@@ -9,9 +9,15 @@ import pulumi_aws as aws
 
 from remit_infra.components.compute.functions import let_call
 from remit_infra.components.context import Ground
-from remit_infra.model.gateway import ACCESS_LOG, BODY_SCHEMA, KEY_REFUSALS, REFUSALS, ROUTES
+from remit_infra.model.gateway import (
+    ACCESS_LOG,
+    API_KEY_RESPONSES,
+    BODY_SCHEMA,
+    GATEWAY_RESPONSES,
+    ROUTES,
+)
 
-ANSWERS = {**REFUSALS, **KEY_REFUSALS}
+ANSWERS = {**GATEWAY_RESPONSES, **API_KEY_RESPONSES}
 OPEN_PATHS = ("health",)
 """What can be asked without a key."""
 

@@ -10,19 +10,21 @@ the module of `parts` that is named for it.
 from msgspec.structs import replace
 
 from remit_infra.graph.graph import Graph
-from remit_infra.model.stack_config import configuration_of_file
+from remit_infra.model.stack_config import file_configuration
 from remit_infra.topologies.fargate_aurora.configuration import (
     PROJECT,
     TOPOLOGY,
-    Configuration,
-    checked,
+    FargateAuroraConfiguration,
+    check_configuration,
 )
 
 
-def recorded(suffix: str, **configuration: str) -> Graph:
+def record_graph(suffix: str, **configuration: str) -> Graph:
     """The topology as data, with the stack's file and `configuration` by key. Raises Refused."""
-    found = configuration_of_file(TOPOLOGY, PROJECT, Configuration, suffix, **configuration)
-    names = checked(found)
+    found = file_configuration(
+        TOPOLOGY, PROJECT, FargateAuroraConfiguration, suffix, **configuration
+    )
+    names = check_configuration(found)
     if found.image is None:
         # To look at it, the image that the first deployment builds.
         own = f"{names('repository', 'payment-service')}:first"

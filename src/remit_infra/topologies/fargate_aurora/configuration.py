@@ -8,9 +8,9 @@ import msgspec
 
 from remit_infra.model.environments import (
     MIGRATION_DATE,
+    ConfigurationError,
     Environment,
     Names,
-    Refused,
     require_date,
     require_network,
 )
@@ -62,7 +62,7 @@ Share = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Tasks = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
 
-class Configuration(
+class FargateAuroraConfiguration(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
     """What a stack's configuration file says; there the names are in camel case."""
@@ -107,7 +107,7 @@ class Configuration(
         return self.min_tasks or least, self.max_tasks or most
 
 
-def checked(configuration: Configuration) -> Names:
+def check_configuration(configuration: FargateAuroraConfiguration) -> Names:
     """The names of the stack. Raises Refused for what cannot be built, before anything is."""
     names = Names(configuration.environment_suffix)
     names.require(NAMES)
@@ -116,39 +116,41 @@ def checked(configuration: Configuration) -> Names:
     require_network(configuration.vpc_cidr)
     environment = names.environment
     if configuration.environment != environment.name:
-        raise Refused(
+        raise ConfigurationError(
             f"environment is {configuration.environment}, and the suffix "
             f"'{names.suffix}' is one of {environment.name}: they must agree."
         )
     _require_tls(configuration, environment)
     if (configuration.domain_name is None) != (configuration.hosted_zone_id is None):
-        raise Refused("domainName and hostedZoneId belong together: set both or none.")
+        raise ConfigurationError("domainName and hostedZoneId belong together: set both or none.")
     for least, most in (
         configuration.tasks_of(environment.fargate.api_tasks),
         configuration.tasks_of(environment.fargate.worker_tasks),
     ):
         if least > most:
-            raise Refused(f"minTasks is {least}, which is more than maxTasks, {most}.")
+            raise ConfigurationError(f"minTasks is {least}, which is more than maxTasks, {most}.")
     if configuration.nat_gateways > configuration.zones:
-        raise Refused(
+        raise ConfigurationError(
             f"natGateways is {configuration.nat_gateways}, and there are {configuration.zones} "
             "zones."
         )
     if not re.fullmatch(r"\d{2}\.\d{1,2}", configuration.postgres_version):
-        raise Refused(
+        raise ConfigurationError(
             f"postgresVersion is '{configuration.postgres_version}' and must be one of Aurora's, "
             "such as 16.8."
         )
     return names
 
 
-def _require_tls(configuration: Configuration, environment: Environment) -> None:
+def _require_tls(configuration: FargateAuroraConfiguration, environment: Environment) -> None:
     if configuration.certificate_arn is not None:
         return
     if not environment.allows_http:
-        raise Refused(
+        raise ConfigurationError(
             f"{environment.name} speaks HTTPS only: set certificateArn to a certificate in "
             "AWS Certificate Manager."
         )
     if not configuration.allow_http:
-        raise Refused("Set certificateArn, or allowHttp to true for a stack without TLS.")
+        raise ConfigurationError(
+            "Set certificateArn, or allowHttp to true for a stack without TLS."
+        )

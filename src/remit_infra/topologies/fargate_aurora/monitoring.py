@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from remit_infra.components.monitoring import Lines
 from remit_infra.model.alarm import NAMESPACE
-from remit_infra.model.alarms import placed
+from remit_infra.model.alarms import resource_alarms
 from remit_infra.model.environments import Names
 
 SERVICES = ("payment-service", "payment-worker")
@@ -47,7 +47,7 @@ def alarms_of(names: Names, service: str) -> list[str]:
     own = {"ecs service": scopes_of(names)["ecs service"][service]}
     of_service = [
         one.name
-        for one in placed({"ecs service": {service: own["ecs service"]}})
+        for one in resource_alarms({"ecs service": {service: own["ecs service"]}})
         if not one.alarm.below
     ]
     return [names("alarm", name) for name in (*of_service, *ROLLING_BACK.get(service, ()))]

@@ -31,8 +31,8 @@ from remit_infra.components.roles import make_roles
 from remit_infra.components.schedules import schedule_message
 from remit_infra.components.storage import Storage
 from remit_infra.components.tagging import tag_everything
-from remit_infra.model.alarms import adjusted, placed, watched
-from remit_infra.model.environments import Names, Refused, tags
+from remit_infra.model.alarms import monitored_metrics, resource_alarms, with_thresholds
+from remit_infra.model.environments import ConfigurationError, Names, common_tags
 from remit_infra.model.permissions import FARGATE_AURORA
 from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.fargate_aurora.configuration import (
@@ -44,8 +44,8 @@ from remit_infra.topologies.fargate_aurora.configuration import (
     TASKS,
     THROUGH,
     TRACED,
-    Configuration,
-    checked,
+    FargateAuroraConfiguration,
+    check_configuration,
 )
 from remit_infra.topologies.fargate_aurora.monitoring import graphs_of, scopes_of
 from remit_infra.topologies.fargate_aurora.services import make_edge, make_services
@@ -85,11 +85,11 @@ class TaskStorage(Storage):
     queues: Queues
 
 
-def build(configuration: Configuration, place: Place) -> Outputs:
+def build(configuration: FargateAuroraConfiguration, place: Place) -> Outputs:
     """Every resource of the topology. Raises Refused before the first for what cannot be built."""
-    names = checked(configuration)
+    names = check_configuration(configuration)
     scopes = scopes_of(names)
-    alarms = adjusted(placed(scopes), configuration.thresholds)
+    alarms = with_thresholds(resource_alarms(scopes), configuration.thresholds)
     foundation = found(configuration, place, names)
     ground, roles = foundation.ground, foundation.roles
     network = EgressOnlyNetwork(
@@ -102,7 +102,7 @@ def build(configuration: Configuration, place: Place) -> Outputs:
     allow("payment-app-https", source=inside, to=ANYWHERE_IPV6, port=HTTPS)
     storage = _storage(ground, configuration, network, foundation.keys, inside)
     cluster = Cluster(ground, repository=foundation.repository)
-    tasks = _tasks(ground, configuration, cluster, storage, roles, watched(alarms))
+    tasks = _tasks(ground, configuration, cluster, storage, roles, monitored_metrics(alarms))
     migration = Migration(
         "payment-migration-run",
         region=place.region,
@@ -163,9 +163,9 @@ class Foundation:
     repository: aws.ecr.Repository
 
 
-def found(configuration: Configuration, place: Place, names: Names) -> Foundation:
+def found(configuration: FargateAuroraConfiguration, place: Place, names: Names) -> Foundation:
     """Tags, roles, keys and the repository: the first deployment makes them by themselves."""
-    common = tags(
+    common = common_tags(
         names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
     )
     tag_everything(common, names.suffix)
@@ -179,7 +179,7 @@ def found(configuration: Configuration, place: Place, names: Names) -> Foundatio
 
 def _storage(
     ground: Ground,
-    configuration: Configuration,
+    configuration: FargateAuroraConfiguration,
     network: EgressOnlyNetwork,
     keys: Keys,
     inside: aws.ec2.SecurityGroup,
@@ -210,14 +210,14 @@ def _storage(
 
 def _tasks(
     ground: Ground,
-    configuration: Configuration,
+    configuration: FargateAuroraConfiguration,
     cluster: Cluster,
     storage: TaskStorage,
     roles: Mapping[str, aws.iam.Role],
     monitored_metrics: str,
 ) -> dict[str, Task]:
     if configuration.image is None:
-        raise Refused(
+        raise ConfigurationError(
             "Set image to what the tasks run: `remit image --push` builds it and prints it."
         )
     image = Image(uri=configuration.image, architecture=configuration.architecture)

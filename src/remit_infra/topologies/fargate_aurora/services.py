@@ -23,14 +23,14 @@ from remit_infra.topologies.fargate_aurora.configuration import (
     DEREGISTRATION_SECONDS,
     HEALTH_SECONDS,
     REQUESTS_PER_ADDRESS,
-    Configuration,
+    FargateAuroraConfiguration,
 )
 from remit_infra.topologies.fargate_aurora.monitoring import alarms_of
 
 
 def make_edge(
     ground: Ground,
-    configuration: Configuration,
+    configuration: FargateAuroraConfiguration,
     network: EgressOnlyNetwork,
     buckets: Buckets,
     inside: aws.ec2.SecurityGroup,
@@ -94,7 +94,7 @@ def make_edge(
 
 
 def make_services(
-    configuration: Configuration,
+    configuration: FargateAuroraConfiguration,
     ground: Ground,
     cluster: Cluster,
     tasks: Mapping[str, Task],

@@ -13,10 +13,10 @@ from remit_infra.build.node import use_bundled_node
 
 use_bundled_node()
 
-STACK = "payment-lambda-dynamodb"
+STACK_NAME = "payment-lambda-dynamodb"
 
 
-def synthesised(**options: Any) -> tuple[str, dict[str, Any]]:
+def synthesise_in_subprocess(**options: Any) -> tuple[str, dict[str, Any]]:
     """`stack.synthesise` in a process that ends with it, and with it the CDK's Node.js."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_synthesise, options).result()

@@ -20,8 +20,8 @@ from remit_infra.model.gateway import (
     ACCESS_LOG,
     COUNTED_RULES,
     FIREWALL_RULES,
+    GATEWAY_RESPONSES,
     REDACTED_HEADERS,
-    REFUSALS,
     ROUTES,
 )
 
@@ -75,7 +75,7 @@ def make_api(
     api.node.try_remove_child("Endpoint")  # an output that the stack has under its own name
     for method, path, function in ROUTES:
         _route(api, method, path, functions[function])
-    for purpose, refusal in REFUSALS.items():
+    for purpose, refusal in GATEWAY_RESPONSES.items():
         api.add_gateway_response(
             f"{purpose}-response",
             type=apigateway.ResponseType.of(refusal.kind),

@@ -8,20 +8,20 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from remit_infra.model.alarm import NAMESPACE, RUNBOOK, Missing, PlacedAlarm
+from remit_infra.model.alarm import NAMESPACE, RUNBOOK, MissingData, ResourceAlarm
 from remit_infra.model.environments import Names
 
 Dimensions = Mapping[str, str]
 
 MISSING = {
-    Missing.FINE: cloudwatch.TreatMissingData.NOT_BREACHING,
-    Missing.FAILING: cloudwatch.TreatMissingData.BREACHING,
-    Missing.SAME: cloudwatch.TreatMissingData.IGNORE,
+    MissingData.FINE: cloudwatch.TreatMissingData.NOT_BREACHING,
+    MissingData.FAILING: cloudwatch.TreatMissingData.BREACHING,
+    MissingData.SAME: cloudwatch.TreatMissingData.IGNORE,
 }
 
 
 def make_alarms(
-    scope: Construct, names: Names, alarms: Iterable[PlacedAlarm], topic: sns.Topic
+    scope: Construct, names: Names, alarms: Iterable[ResourceAlarm], topic: sns.Topic
 ) -> None:
     action = actions.SnsAction(topic)
     for placed in alarms:
@@ -44,7 +44,7 @@ def make_alarms(
         alarm.add_ok_action(action)
 
 
-def _metric(placed: PlacedAlarm) -> cloudwatch.IMetric:
+def _metric(placed: ResourceAlarm) -> cloudwatch.IMetric:
     period = Duration.seconds(placed.alarm.period_seconds)
     metrics = {
         f"m{number}": cloudwatch.Metric(

@@ -10,13 +10,15 @@ from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks
 from jsii.errors import JSIIError
 
-from remit_infra.graph.scanners import CheckError, Finding
-from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodb
+from remit_infra.graph.scanners import Finding, ScannerError
+from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodbStack
 
 PACKS = (AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks)
 
 
-def cdk_nag(stack: type[LambdaDynamodb] = LambdaDynamodb, **options: Any) -> list[Finding]:
+def cdk_nag(
+    stack: type[LambdaDynamodbStack] = LambdaDynamodbStack, **options: Any
+) -> list[Finding]:
     """What the three packs find in the stack for these options."""
     with TemporaryDirectory() as folder:
         app = App(analytics_reporting=False, outdir=folder)
@@ -27,10 +29,10 @@ def cdk_nag(stack: type[LambdaDynamodb] = LambdaDynamodb, **options: Any) -> lis
             app.synth()
         report = Path(folder) / "validation-report.json"
         if not report.exists():
-            raise CheckError("cdk-nag wrote no report.")
+            raise ScannerError("cdk-nag wrote no report.")
         plugins = json.loads(report.read_text(encoding="utf-8"))["pluginReports"]
     if len(plugins) != len(PACKS):
-        raise CheckError(f"{len(plugins)} of {len(PACKS)} packs reported.")
+        raise ScannerError(f"{len(plugins)} of {len(PACKS)} packs reported.")
     return [
         Finding(violation["ruleName"], _path(construct), violation["description"])
         for plugin in plugins

@@ -29,11 +29,11 @@ from constructs import Construct, IConstruct
 
 from remit.adapters.dynamodb.table import INDEXES
 from remit_infra.build.lambda_package import ARCHITECTURE, PYTHON
-from remit_infra.model.alarms import placed, watched
-from remit_infra.model.environments import MIGRATION_DATE, Names, tags
+from remit_infra.model.alarms import monitored_metrics, resource_alarms
+from remit_infra.model.environments import MIGRATION_DATE, Names, common_tags
 from remit_infra.model.permissions import LAMBDA_DYNAMODB, Statement
 from remit_infra.model.service_env import service_environment
-from remit_infra.topologies.lambda_dynamodb import STACK
+from remit_infra.topologies.lambda_dynamodb import STACK_NAME
 from remit_infra.topologies.lambda_dynamodb.api import make_api
 from remit_infra.topologies.lambda_dynamodb.monitoring import make_alarms, make_dashboard
 from remit_infra.topologies.lambda_dynamodb.storage import Keys, Storage, make_keys, make_storage
@@ -60,7 +60,7 @@ SCHEDULES = (
 """Rule, function, how often, and the job."""
 
 NAMES = (
-    ("stack", STACK),
+    ("stack", STACK_NAME),
     *((kind, function) for kind in ("function", "role") for function in FUNCTIONS),
     *(("rule", rule) for rule, *_ in SCHEDULES),
     ("queue", "failed-transactions-dlq"),
@@ -73,7 +73,7 @@ NAMES = (
 """The longest name of each kind."""
 
 
-class LambdaDynamodb(Stack):
+class LambdaDynamodbStack(Stack):
     """Everything of the topology. The suffix is in every name and says the environment: its sizes.
 
     `settings` are further ones of the service, by field. The function's zip is where the parameters
@@ -94,10 +94,10 @@ class LambdaDynamodb(Stack):
         names = Names(suffix)
         names.require(NAMES)
         names.bucket("payment-audit-logs", "", "")
-        common = tags(names.environment, migration_date=migration_date, managed_by="aws-cdk")
+        common = common_tags(names.environment, migration_date=migration_date, managed_by="aws-cdk")
         super().__init__(
             scope,
-            names("stack", STACK),
+            names("stack", STACK_NAME),
             analytics_reporting=False,
             synthesizer=LegacyStackSynthesizer(),
         )
@@ -107,13 +107,13 @@ class LambdaDynamodb(Stack):
         keys = make_keys(self, names, self._roles)
         storage = make_storage(self, names, keys.data)
         scopes = _scopes(names)
-        alarms = tuple(placed(scopes))
+        alarms = tuple(resource_alarms(scopes))
         code = lambda_.Code.from_cfn_parameters(
             bucket_name_param=CfnParameter(self, "CodeBucket", default="named-by-the-deployment"),
             object_key_param=CfnParameter(self, "CodeKey", default="function.zip"),
         )
         environment = service_environment({**_settings(keys, storage), **settings})
-        watching = service_environment({"monitored_metrics": watched(alarms)})
+        watching = service_environment({"monitored_metrics": monitored_metrics(alarms)})
         resources = _resources(keys, storage)
         functions = {
             name: self._function(
@@ -329,6 +329,6 @@ def synthesise(**options: Any) -> tuple[str, dict[str, Any]]:
     """
     with TemporaryDirectory() as folder:
         app = App(analytics_reporting=False, outdir=folder)
-        stack = LambdaDynamodb(app, **options)
+        stack = LambdaDynamodbStack(app, **options)
         template: dict[str, Any] = app.synth().get_stack_by_name(stack.stack_name).template
     return stack.stack_name, template

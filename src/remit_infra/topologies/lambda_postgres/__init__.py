@@ -7,19 +7,21 @@ part in the module of `parts` that is named for it.
 """
 
 from remit_infra.graph.graph import Graph
-from remit_infra.model.stack_config import configuration_of_file
+from remit_infra.model.stack_config import file_configuration
 from remit_infra.topologies.lambda_postgres.configuration import (
     PROJECT,
     TOPOLOGY,
-    Configuration,
-    checked,
+    LambdaPostgresConfiguration,
+    check_configuration,
 )
 
 
-def recorded(suffix: str, **configuration: str) -> Graph:
+def record_graph(suffix: str, **configuration: str) -> Graph:
     """The topology as data, with the stack's file and `configuration` by key. Raises Refused."""
-    found = configuration_of_file(TOPOLOGY, PROJECT, Configuration, suffix, **configuration)
-    checked(found)
+    found = file_configuration(
+        TOPOLOGY, PROJECT, LambdaPostgresConfiguration, suffix, **configuration
+    )
+    check_configuration(found)
     # What the program is made with takes a second to import.
     from remit_infra.components.context import nowhere
     from remit_infra.graph.pulumi_recorder import record

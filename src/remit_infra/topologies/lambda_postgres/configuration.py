@@ -8,8 +8,8 @@ import msgspec
 from remit_infra.build.lambda_package import ARCHITECTURE, PYTHON
 from remit_infra.model.environments import (
     MIGRATION_DATE,
+    ConfigurationError,
     Names,
-    Refused,
     require_date,
     require_network,
 )
@@ -64,7 +64,7 @@ NAMES = (
 """The longest name of each kind."""
 
 
-class Configuration(
+class LambdaPostgresConfiguration(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
     """What a stack's configuration file says; there the names are in camel case."""
@@ -85,7 +85,7 @@ class Configuration(
     settings: dict[str, str] = {}
 
 
-def checked(configuration: Configuration) -> Names:
+def check_configuration(configuration: LambdaPostgresConfiguration) -> Names:
     """The names of the stack. Raises Refused for what cannot be built, before anything is."""
     names = Names(configuration.environment_suffix)
     names.require(NAMES)
@@ -95,10 +95,12 @@ def checked(configuration: Configuration) -> Names:
     require_network(configuration.vpc_cidr)
     if configuration.certificate_arn is None:
         if not environment.allows_http:
-            raise Refused(
+            raise ConfigurationError(
                 f"{environment.name} speaks HTTPS only: set certificateArn to a certificate in "
                 "AWS Certificate Manager."
             )
         if not configuration.allow_http:
-            raise Refused("Set certificateArn, or allowHttp to true for a stack without TLS.")
+            raise ConfigurationError(
+                "Set certificateArn, or allowHttp to true for a stack without TLS."
+            )
     return names

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from remit_infra.components.monitoring import Lines
-from remit_infra.model.alarm import NAMESPACE, PlacedAlarm
+from remit_infra.model.alarm import NAMESPACE, ResourceAlarm
 from remit_infra.model.environments import Names
 from remit_infra.topologies.lambda_postgres.configuration import (
     MODULES,
@@ -48,7 +48,7 @@ def scopes_of(names: Names) -> dict[str, dict[str, dict[str, str]]]:
     }
 
 
-def alarms_of(names: Names, alarms: tuple[PlacedAlarm, ...], function: str) -> list[str]:
+def alarms_of(names: Names, alarms: tuple[ResourceAlarm, ...], function: str) -> list[str]:
     """The alarms of one function, which stop its release."""
     full_name = names("function", function)
     return [

@@ -29,8 +29,8 @@ from remit_infra.components.roles import make_roles
 from remit_infra.components.schedules import schedule
 from remit_infra.components.storage import Storage
 from remit_infra.components.tagging import tag_everything
-from remit_infra.model.alarms import placed, watched
-from remit_infra.model.environments import tags
+from remit_infra.model.alarms import monitored_metrics, resource_alarms
+from remit_infra.model.environments import common_tags
 from remit_infra.model.permissions import LAMBDA_POSTGRES
 from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.lambda_postgres.configuration import (
@@ -44,8 +44,8 @@ from remit_infra.topologies.lambda_postgres.configuration import (
     REQUESTS_PER_SECOND,
     SCHEDULES,
     THROUGH,
-    Configuration,
-    checked,
+    LambdaPostgresConfiguration,
+    check_configuration,
 )
 from remit_infra.topologies.lambda_postgres.monitoring import alarms_of, graphs_of, scopes_of
 
@@ -63,10 +63,10 @@ class Outputs:
     kms_key_id: pulumi.Output[str]
 
 
-def build(configuration: Configuration, place: Place) -> Outputs:
+def build(configuration: LambdaPostgresConfiguration, place: Place) -> Outputs:
     """Every resource of the topology. Raises Refused before the first for what cannot be built."""
-    names = checked(configuration)
-    common = tags(
+    names = check_configuration(configuration)
+    common = common_tags(
         names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
     )
     tag_everything(common, names.suffix)
@@ -90,13 +90,13 @@ def build(configuration: Configuration, place: Place) -> Outputs:
         ),
     )
     scopes = scopes_of(names)
-    alarms = tuple(placed(scopes))
+    alarms = tuple(resource_alarms(scopes))
     functions = _functions(
         ground,
         configuration,
         storage,
         roles,
-        monitored_metrics=watched(alarms),
+        monitored_metrics=monitored_metrics(alarms),
         subnets=network.private,
         group=inside,
     )
@@ -130,7 +130,7 @@ def build(configuration: Configuration, place: Place) -> Outputs:
 
 def _functions(
     ground: Ground,
-    configuration: Configuration,
+    configuration: LambdaPostgresConfiguration,
     storage: Storage,
     roles: Mapping[str, aws.iam.Role],
     *,
@@ -172,7 +172,7 @@ def _functions(
 
 def _edge(
     ground: Ground,
-    configuration: Configuration,
+    configuration: LambdaPostgresConfiguration,
     network: NatNetwork,
     buckets: Buckets,
     aliases: Mapping[str, aws.lambda_.Alias],
