@@ -79,7 +79,7 @@ def cache(cache_server: EmulatedCache, monkeypatch: pytest.MonkeyPatch) -> Emula
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for patience in ("CONNECT_SECONDS", "ANSWER_SECONDS"):
         monkeypatch.setattr(f"remit.adapters.redis.connection.{patience}", 20.0)
-    cache_server.start_again()
+    cache_server.restart()
     return cache_server
 
 

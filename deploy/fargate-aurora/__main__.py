@@ -1,13 +1,14 @@
-"""What Pulumi runs: the stack's configuration, and the topology that it makes."""
+"""The program that Pulumi runs: reads the stack's configuration and makes the topology."""
 
 import pulumi
+from pulumi.runtime import get_config_env
 
-from remit_infra.components.context import here
-from remit_infra.model.stack_config import stack_configuration
-from remit_infra.topologies.fargate_aurora import PROJECT, Configuration
+from remit_infra.components.context import AwsEnvironment
+from remit_infra.model.stack_config import read_configuration
+from remit_infra.topologies.fargate_aurora import PROJECT, FargateAuroraConfiguration
 from remit_infra.topologies.fargate_aurora.program import build
 
-configuration = stack_configuration(PROJECT, Configuration)
-outputs = build(configuration, here(configuration.aws_region, configuration.zones))
-for name, value in vars(outputs).items():
+configuration = read_configuration(PROJECT, FargateAuroraConfiguration, get_config_env())
+aws_environment = AwsEnvironment.lookup(configuration.aws_region, configuration.zones)
+for name, value in build(configuration, aws_environment).items():
     pulumi.export(name, value)

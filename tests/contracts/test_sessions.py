@@ -39,7 +39,7 @@ async def in_redis(cache: EmulatedCache) -> AsyncIterator[Kept]:
     connection = redis_connection(cache, StoppedClock())
     yield Kept(
         RedisSessions(connection, new_secret),
-        lambda: str(cache.everything()),
+        lambda: str(cache.contents()),
         lambda: asyncio.sleep(0.15),
     )
     await connection.close()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from remit_infra.build.lambda_package import LambdaPackage
-from remit_infra.deploy import lambda_dynamodb
+from remit_infra.deploy import lambda_dynamodb, terminal
 from remit_infra.deploy.cloudformation import CloudFormationStack
 from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
 from remit_infra.model.aws_account import DeployError
@@ -128,7 +128,7 @@ def commanded(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lambda_dynamodb, "CODE", function_zip)
     made = LambdaPackage(str(function_zip), "", function_zip.stat().st_size, 1)
-    monkeypatch.setattr(lambda_dynamodb, "build", lambda *_, **__: made)
+    monkeypatch.setattr(lambda_dynamodb, "build_package", lambda *_, **__: made)
     return emulator
 
 
@@ -138,7 +138,7 @@ def deploy(
     stack, template = synthesise(suffix=suffix)
     template = deepcopy(without_gaps(template))
     change(template)
-    monkeypatch.setattr(lambda_dynamodb, "synthesised", lambda **_: (stack, template))
+    monkeypatch.setattr(lambda_dynamodb, "synthesise_in_subprocess", lambda **_: (stack, template))
     return lambda_dynamodb.deploy(suffix, architecture="arm64", ask=False)
 
 
@@ -238,7 +238,7 @@ def test_what_stands_in_the_way_is_said_before_anything_is_made(
     )
     assert [one.check for one in deployment.problems()] == ["concurrency", "logs"]
     with pytest.raises(DeployError, match="Say so with --yes"):
-        lambda_dynamodb.confirm("Delete it?", ask=True)
+        terminal.confirm("Delete it?", ask=True)
 
 
 def client_of(emulator: Emulator) -> Any:

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from remit_infra.build import container_image
 from remit_infra.deploy import fargate_aurora, pulumi_topology
 from remit_infra.deploy.fargate_aurora import (
-    ASKED_OVER_IPV6,
+    IPV6_SERVICES,
     deploy,
     destroy,
     has_ipv6,
@@ -71,7 +71,7 @@ class World:
     given: list[Mapping[str, str]] = field(default_factory=list)
     outputs: Path = Path()
 
-    def deployment(self, suffix: str, given: Mapping[str, str], program: object = None) -> Any:
+    def stack(self, suffix: str, given: Mapping[str, str], program: object = None) -> Any:
         what = "everything" if program is None else "repository"
 
         def up(*_: object) -> dict[str, str]:
@@ -116,7 +116,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(fargate_aurora, "confirm", does("asked"))
     monkeypatch.setattr(container_image, "plan_image", does("planned the image", planned))
     monkeypatch.setattr(container_image, "publish_image", made.publish)
-    monkeypatch.setattr(PulumiTopology, "deployment", made.deployment)
+    monkeypatch.setattr(PulumiTopology, "stack", made.stack)
     monkeypatch.setattr(fargate_aurora, "OUTPUTS", made.outputs)
     return made
 
@@ -191,7 +191,7 @@ def test_services_without_ipv6_are_named_and_a_nat_gateway_needs_none(
     [problem] = problems(world.account, configuration())
     assert problem.problem.startswith("kms, xray cannot be asked over IPv6 in us-east-1")
     assert "set natGateways to 1" in problem.problem
-    assert asked == [f"{service}.us-east-1.api.aws" for service in ASKED_OVER_IPV6]
+    assert asked == [f"{service}.us-east-1.api.aws" for service in IPV6_SERVICES]
     asked.clear()
     assert (list(problems(world.account, configuration(nat_gateways=1))), asked) == ([], [])
 

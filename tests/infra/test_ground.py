@@ -6,7 +6,7 @@ from typing import Any
 import pulumi_aws as aws
 import pytest
 
-from remit_infra.components.context import here
+from remit_infra.components.context import AwsEnvironment
 
 
 def test_zones_are_those_nobody_opts_into_in_a_stable_order(
@@ -21,8 +21,11 @@ def test_zones_are_those_nobody_opts_into_in_a_stable_order(
     monkeypatch.setattr(aws, "get_availability_zones", zones)
     monkeypatch.setattr(aws, "get_caller_identity", lambda: SimpleNamespace(account_id="1"))
     monkeypatch.setattr(aws, "get_partition", lambda: SimpleNamespace(partition="aws"))
-    place = here("eu-west-1", 2)
-    assert (place.region, place.zones) == ("eu-west-1", ["eu-west-1a", "eu-west-1b"])
+    aws_environment = AwsEnvironment.lookup("eu-west-1", 2)
+    assert (aws_environment.region, aws_environment.zones) == (
+        "eu-west-1",
+        ["eu-west-1a", "eu-west-1b"],
+    )
     filters = {one["name"]: one["values"] for one in asked["filters"]}
     assert asked["state"] == "available"
     assert filters == {

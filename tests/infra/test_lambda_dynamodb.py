@@ -12,7 +12,7 @@ import pytest
 
 from remit_infra.model.environments import ConfigurationError
 from remit_infra.model.gateway import ROUTES
-from remit_infra.topologies.lambda_dynamodb import api
+from remit_infra.topologies.lambda_dynamodb import rest_api
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.infra.conftest import ENVIRONMENT_SUFFIXES
 from tests.infra.promises import Template, View, broken
@@ -141,7 +141,7 @@ def test_the_environment_of_a_function_is_within_lambdas_limit(
 def test_a_changed_method_makes_a_new_deployment(
     templates: dict[str, Template], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "ROUTES", ROUTES[:-1])
+    monkeypatch.setattr(rest_api, "ROUTES", ROUTES[:-1])
     _, changed = synthesise(suffix="dev")
     before, after = (View(t).of("AWS::ApiGateway::Deployment") for t in (templates["dev"], changed))
     assert set(before).isdisjoint(after)

@@ -59,7 +59,7 @@ def test_a_migration_that_does_not_end_well_stops_the_deployment(
 
 
 def test_it_is_run_again_only_for_a_new_definition() -> None:
-    provider = migration._Migrations()
+    provider = migration._MigrationProvider()
     same = ASKED | {"subnets": ["subnet-9"], "log_group": "another"}
     assert not provider.diff("task/1", ASKED, same).changes
     assert provider.diff("task/1", ASKED, ASKED | {"task_definition": "payment:8"}).changes
@@ -74,7 +74,7 @@ def test_making_and_changing_it_run_the_task(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(boto3, "client", lambda *_, region_name: region_name)
     monkeypatch.setattr(migration, "run_task", run)
-    provider = migration._Migrations()
+    provider = migration._MigrationProvider()
     assert provider.create(ASKED).id == "task/1"
     newer = ASKED | {"task_definition": "payment:8"}
     assert provider.update("task/1", ASKED, newer).outs == newer

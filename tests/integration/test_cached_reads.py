@@ -180,7 +180,7 @@ async def test_no_card_and_no_secret_is_in_redis(app: App, cache: EmulatedCache)
     await a_refund(app, captured, 10)
     await app.process_state.limiter.take("00000000-0000-7000-8000-000000000001")
     kept = await current(app, waiting)
-    everything = str(cache.everything())
+    everything = str(cache.contents())
     assert all(payment.id in everything for payment in (waiting, captured, declined))
     assert kept.encrypted_card is not None
     for hidden in (GOOD_CARD, DECLINED_CARD, kept.encrypted_card, kept.fingerprint):
@@ -255,7 +255,7 @@ async def test_the_service_is_assembled_with_redis_where_the_settings_name_one(
     payment = await a_processed(app)
     assert await app.process_state.limiter.take("k1") is None
     await app.process_state.sessions.create("Ann", seconds=60)
-    kinds = {key.partition(":")[0] for key in cache.everything()}
+    kinds = {key.partition(":")[0] for key in cache.contents()}
     assert kinds == {"payment", "limit", "session"}
     assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
     await app.close()
@@ -275,7 +275,7 @@ def test_a_payment_is_taken_while_redis_dies(
         payment_id = a_made(served)
         path = f"/payments/{payment_id}"
         assert served.get(path).body["status"] == "validated"
-        assert cache.everything().keys() >= {f"payment:{{{payment_id}}}"}
+        assert cache.contents().keys() >= {f"payment:{{{payment_id}}}"}
         cache.stop()
         processed = served.post("/process", {"transaction_id": payment_id})
         assert (processed.status, processed.body["status"]) == (200, "processed")

@@ -243,7 +243,7 @@ async def test_a_connection_that_ended_while_nobody_looked_is_opened_anew(
     connection = Connection(login)
     for _ in range(3):
         assert await connection.value("SELECT 1") == 1
-        database.end_connections()
+        database.terminate_connections()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert await connection.value("SELECT 1") == 1

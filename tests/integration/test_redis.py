@@ -109,7 +109,7 @@ async def test_no_window_holds_more_than_the_burst_wherever_it_begins(
     for begin, _ in taken:
         surely_within = [one for one in taken if begin <= one[0] and one[1] < begin + window]
         assert len(surely_within) <= burst
-    assert len(cache.everything().get("limit:k1", {})) <= PARTS + 1
+    assert len(cache.contents().get("limit:k1", {})) <= PARTS + 1
 
 
 async def test_whoever_waits_as_long_as_told_is_taken_again(new_limiter: NewLimiter) -> None:
@@ -128,7 +128,7 @@ async def test_a_key_that_rests_is_forgotten(new_limiter: NewLimiter, cache: Emu
         assert 0 < owner.pttl("limit:long") <= 11_000
 
         async def only_one_is_left() -> bool:
-            return set(cache.everything()) == {"limit:long"}
+            return set(cache.contents()) == {"limit:long"}
 
         await eventually(only_one_is_left)
 
@@ -169,7 +169,7 @@ async def test_redis_is_left_alone_for_a_second_and_then_found_again(
     assert [await limiter.take("k1") for _ in range(3)] == [None, 1, 1]
 
     async def redis_is_asked() -> bool:
-        return await limiter.take("k2") is None and "limit:k2" in cache.everything()
+        return await limiter.take("k2") is None and "limit:k2" in cache.contents()
 
     await eventually(redis_is_asked)
     assert [await limiter.take("k1") for _ in range(5)] == [None] * 5
@@ -197,7 +197,7 @@ async def test_a_node_that_was_replaced_costs_no_answer(
 ) -> None:
     limiter = new_limiter(per_second=1, burst=2)
     assert [await limiter.take("k1") for _ in range(2)] == [None, None]
-    cache.start_again()
+    cache.restart()
     assert [await limiter.take("k1") for _ in range(2)] == [None, None]
 
 
@@ -227,7 +227,7 @@ async def test_a_primary_that_became_a_replica_is_left_for_another(
 
 async def test_the_api_keys_secret_is_in_no_key(app: App, cache: EmulatedCache) -> None:
     await app.process_state.limiter.take("00000000-0000-7000-8000-000000000001")
-    assert list(cache.everything()) == ["limit:00000000-0000-7000-8000-000000000001"]
+    assert list(cache.contents()) == ["limit:00000000-0000-7000-8000-000000000001"]
 
 
 async def test_an_outage_is_alerted_once_each_way_by_two_monitors(
@@ -311,7 +311,7 @@ async def test_a_token_is_made_for_each_connection_however_long_ago_the_last_one
     connection = redis_connection(cache, StoppedClock())
     await connection.ping()
     gc.collect()
-    cache.start_again()
+    cache.restart()
     await connection.ping()
     await connection.close()
 

@@ -1,1 +1,1 @@
-"""What is deployed: the zip of the functions and the image of the containers."""
+"""What is deployed: the zip of the functions and the image of the tasks."""

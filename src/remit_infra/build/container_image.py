@@ -1,7 +1,7 @@
-"""The service as a container image: built once for a content, pushed to a stack's own repository.
+"""The container image of the service: built once for each content, pushed to a stack's repository.
 
-A tag says what is in the image, so it never needs to move: the same files, base and processor have
-the same tag, and any other has another. How a zip for functions is made is in `package.py`.
+The tag is a digest of the content, so a tag never moves: the same files, base and processor have
+the same tag, any others have another. The zip of the functions is made in `lambda_package.py`.
 """
 
 import base64
@@ -26,7 +26,7 @@ REPOSITORY = "payment-service"
 ARCHITECTURE = "arm64"
 
 PLATFORMS = MappingProxyType({"arm64": "linux/arm64", "x86_64": "linux/amd64"})
-"""By AWS's name for a processor, Docker's for the platform."""
+"""Docker's platform by AWS's name of the processor."""
 
 BASE = (
     "docker.io/library/python:3.13-slim-trixie"
@@ -35,7 +35,7 @@ BASE = (
 """Python 3.13.15 on Debian 13, for every processor. Newer: `docker buildx imagetools inspect`."""
 
 AUTHORITIES = Path("dist") / DATABASE_CA
-"""Where the certificates of RDS's authorities are before an image is made of them."""
+"""The certificates of RDS's authorities, which the image contains."""
 
 DATABASE_CA_IN_IMAGE = f"/app/{DATABASE_CA}"
 
@@ -47,27 +47,27 @@ _REGISTRY = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?=/|$)
 
 
 Fetch = Callable[[str, Path], object]
-"""Writes the certificates of a region's authorities, or of all with `global`, to a file."""
+"""Writes the certificates of a region's RDS authorities to a file; `global` is all regions."""
 
 
 class ImageError(DeployError):
-    """The image cannot be made or pushed. The message says why, and what to do."""
+    """The image was not built or pushed. The message says why, and what to do."""
 
 
 class RepositoryImage(msgspec.Struct, frozen=True):
-    """An image in a repository: named by its digest, which nothing can change, and by its tag."""
+    """An image in a repository. The URI names it by its digest, so it cannot change."""
 
     uri: str
     tag: str
 
     @property
     def dual_stack_uri(self) -> str:
-        """As tasks in a network without IPv4 pull it."""
+        """The URI for tasks in a network without IPv4."""
         return dual_stack(self.uri)
 
 
 class ImagePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What would be built: from which base, for which processor, under which tag."""
+    """An image that can be built: its base, its processor, and its tag."""
 
     tag: str
     version: str
@@ -76,32 +76,32 @@ class ImagePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def dual_stack(uri: str) -> str:
-    """The same image under the registry's host that answers over IPv6 and IPv4 (Amazon ECR,
-    "Making requests to Amazon ECR registries"). Raises ImageError for another registry's.
+    """The URI with the registry's host that has IPv6 and IPv4 addresses (Amazon ECR, "Making
+    requests to Amazon ECR registries"). Raises ImageError for a registry that is not ECR's.
     """
-    found = _REGISTRY.match(uri)
-    if found is None:
+    match = _REGISTRY.match(uri)
+    if match is None:
         raise ImageError(f"{uri} is in no registry of ECR, so it has no dual-stack name.")
-    account, region = found.groups()
-    return f"{account}.dkr-ecr.{region}.on.aws{uri[found.end() :]}"
+    account, region = match.groups()
+    return f"{account}.dkr-ecr.{region}.on.aws{uri[match.end() :]}"
 
 
 def image_files(root: Path = Path()) -> Iterator[Path]:
-    """What an image is made of, sorted; .dockerignore lets the same through. Raises ImageError."""
-    needed = [root / name for name in (*_CONTENT, AUTHORITIES)]
-    missing = next((path for path in needed if not path.is_file()), None)
+    """The files of which an image is made, sorted. `.dockerignore` lists the same. Raises
+    ImageError.
+    """
+    required = [root / name for name in (*_CONTENT, AUTHORITIES)]
+    missing = next((path for path in required if not path.is_file()), None)
     if missing is not None:
         raise ImageError(f"{missing} is not here: run `remit image` in the repository.")
     source = (path for path in (root / _SOURCE).rglob("*") if path.suffix in _SUFFIXES)
-    yield from sorted([*needed, *source])
+    yield from sorted([*required, *source])
 
 
 def plan_image(
     fetch: Fetch, architecture: str = ARCHITECTURE, base: str = BASE, root: Path = Path()
 ) -> ImagePlan:
-    """Fetches what the repository does not hold, and says what the files would become. Raises
-    ImageError, or what `fetch` raises.
-    """
+    """Fetches the certificates and computes the tag. Raises ImageError, and what `fetch` raises."""
     if architecture not in PLATFORMS:
         raise ImageError(f"The architecture must be one of {', '.join(PLATFORMS)}.")
     if _BY_DIGEST.fullmatch(base) is None:
@@ -120,17 +120,17 @@ def plan_image(
     return ImagePlan(tag=tag, version=version, architecture=architecture, base=base)
 
 
-def build_image(planned: ImagePlan, docker: Docker, repository: str = REPOSITORY) -> str:
-    """Builds what was planned in this folder, and answers its name in Docker. Raises ImageError."""
-    name = f"{repository}:{planned.tag}"
+def build_image(plan: ImagePlan, docker: Docker, repository: str = REPOSITORY) -> str:
+    """Builds the image in the current folder and returns its name in Docker. Raises ImageError."""
+    name = f"{repository}:{plan.tag}"
     try:
         docker.build(
             name,
-            platform=PLATFORMS[planned.architecture],
+            platform=PLATFORMS[plan.architecture],
             arguments={
-                "PYTHON_IMAGE": planned.base,
+                "PYTHON_IMAGE": plan.base,
                 "REVISION": revision(),
-                "VERSION": planned.version,
+                "VERSION": plan.version,
             },
         )
     except DockerError as error:
@@ -139,7 +139,7 @@ def build_image(planned: ImagePlan, docker: Docker, repository: str = REPOSITORY
 
 
 def has_repository(suffix: str, clients: Clients) -> bool:
-    """Whether the stack's repository is there. Raises ImageError, Refused."""
+    """Whether the stack's repository exists. Raises ConfigurationError, ImageError."""
     name = Names(suffix)("repository", REPOSITORY)
     ecr = clients("ecr")
     try:
@@ -153,26 +153,26 @@ def has_repository(suffix: str, clients: Clients) -> bool:
 
 def publish_image(
     suffix: str,
-    planned: ImagePlan,
+    plan: ImagePlan,
     clients: Clients,
     docker: Callable[[], Docker] = Docker,
-    said: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> RepositoryImage:
-    """The image in the stack's repository, built and pushed only if its tag is not there yet:
-    where it is, Docker is not needed. Raises ImageError, Refused.
+    """The image in the stack's repository. It is built and pushed only if its tag is not there, so
+    Docker is needed only then. Raises ConfigurationError, ImageError.
     """
     name = Names(suffix)("repository", REPOSITORY)
     try:
         ecr = clients("ecr")
         repository = _repository(ecr, name, suffix)
-        if (digest := _digest(ecr, name, planned.tag)) is not None:
-            said(f"{name}:{planned.tag} is there already")
+        if (digest := _digest(ecr, name, plan.tag)) is not None:
+            say(f"{name}:{plan.tag} is there already")
         else:
             engine = docker()
-            local = build_image(planned, engine, repository)
+            local_name = build_image(plan, engine, repository)
             with engine.logged_in(repository.partition("/")[0], *_login(ecr)):
-                engine.push(local)
-            digest = _digest(ecr, name, planned.tag)
+                engine.push(local_name)
+            digest = _digest(ecr, name, plan.tag)
     except DockerError as error:
         raise ImageError(str(error)) from error
     except BotoCoreError as error:
@@ -180,12 +180,12 @@ def publish_image(
     except ClientError as error:
         raise ImageError(f"ECR refuses this with these credentials: {error}") from error
     if digest is None:
-        raise ImageError(f"{name}:{planned.tag} was pushed, and ECR does not know it.")
-    return RepositoryImage(uri=f"{repository}@{digest}", tag=planned.tag)
+        raise ImageError(f"{name}:{plan.tag} was pushed, and ECR does not know it.")
+    return RepositoryImage(uri=f"{repository}@{digest}", tag=plan.tag)
 
 
 def revision() -> str:
-    """The commit that is checked out, with `-dirty` if files differ from it; else `unknown`."""
+    """The commit that is checked out, with `-dirty` if files differ; `unknown` without git."""
     try:
         ended = subprocess.run(  # nosec B603 B607
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
@@ -200,30 +200,30 @@ def revision() -> str:
 
 def _repository(ecr: Any, name: str, suffix: str) -> str:
     try:
-        [found] = ecr.describe_repositories(repositoryNames=[name])["repositories"]
+        [repository] = ecr.describe_repositories(repositoryNames=[name])["repositories"]
     except ecr.exceptions.RepositoryNotFoundException as error:
         raise ImageError(
             f"There is no repository {name} in this account and region: "
             f"`remit deploy fargate-aurora --env {suffix}` makes it."
         ) from error
-    uri: str = found["repositoryUri"]
+    uri: str = repository["repositoryUri"]
     return uri
 
 
 def _digest(ecr: Any, name: str, tag: str) -> str | None:
     try:
-        [found] = ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": tag}])[
+        [image] = ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": tag}])[
             "imageDetails"
         ]
     except ecr.exceptions.ImageNotFoundException:
         return None
-    digest: str = found["imageDigest"]
+    digest: str = image["imageDigest"]
     return digest
 
 
 def _login(ecr: Any) -> tuple[str, str]:
-    """User and password for the account's own registry, for twelve hours (ECR's reference)."""
-    [found] = ecr.get_authorization_token()["authorizationData"]
-    both = base64.b64decode(found["authorizationToken"]).decode()
-    user, _, password = both.partition(":")
+    """User and password for the account's registry. ECR makes them valid for twelve hours."""
+    [authorization] = ecr.get_authorization_token()["authorizationData"]
+    token = base64.b64decode(authorization["authorizationToken"]).decode()
+    user, _, password = token.partition(":")
     return user, password

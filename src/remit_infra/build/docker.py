@@ -1,6 +1,6 @@
-"""Docker's command line: builds, logs in and pushes. What it says goes to standard error.
+"""Docker's command line. Its output goes to standard error, passwords to its standard input only.
 
-Passwords reach it through standard input alone. What is built and where it goes is `image.py`'s.
+`container_image.py` says what is built and where it is pushed.
 """
 
 import shutil
@@ -18,68 +18,68 @@ STDERR = 2
 
 
 class DockerError(Exception):
-    """Docker is not there, does not answer, or failed. The message says which."""
+    """Docker is missing, does not answer, or failed. The message says which."""
 
 
 class Docker:
-    """Docker as it is on PATH now. Raises DockerError, also when it is made."""
+    """The Docker on PATH. Raises DockerError, the constructor included."""
 
     def __init__(self) -> None:
-        found = shutil.which("docker")
-        if found is None:
+        command = shutil.which("docker")
+        if command is None:
             raise DockerError(INSTALL)
-        self._path = found
-        asked = self._quietly("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
-        if asked.returncode != 0:
-            raise DockerError(START + _last_line(asked.stderr))
-        self._own_platform = asked.stdout.strip()
-        self._has_buildx = self._quietly("buildx", "version").returncode == 0
+        self._command = command
+        version = self._capture("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
+        if version.returncode != 0:
+            raise DockerError(START + _last_line(version.stderr))
+        self._host_platform = version.stdout.strip()
+        self._has_buildx = self._capture("buildx", "version").returncode == 0
 
     def build(
         self, name: str, *, platform: str, arguments: Mapping[str, str], folder: Path = Path()
     ) -> None:
-        """Builds the folder's Dockerfile for a platform, and keeps the image under this name."""
-        given = dict(arguments)
+        """Builds the folder's Dockerfile for a platform, as an image of this name."""
+        build_arguments = dict(arguments)
         if self._has_buildx:
-            # No attestations: the digest that is pushed is then the image's own.
-            how = ["buildx", "build", "--load", "--provenance=false", "--sbom=false"]
+            # Without attestations, the pushed digest is that of the image itself.
+            command = ["buildx", "build", "--load", "--provenance=false", "--sbom=false"]
         else:
-            # What BuildKit says by itself.
-            given |= {
-                "BUILDPLATFORM": self._own_platform,
+            # BuildKit would set these.
+            build_arguments |= {
+                "BUILDPLATFORM": self._host_platform,
                 "TARGETARCH": platform.partition("/")[2],
             }
-            how = ["build"]
-        pairs = [f"--build-arg={key}={value}" for key, value in sorted(given.items())]
-        self._loudly(
+            command = ["build"]
+        options = [f"--build-arg={key}={value}" for key, value in sorted(build_arguments.items())]
+        self._run(
             "The image was not built; Docker says why above.",
-            *(*how, "--platform", platform, *pairs, "--tag", name, str(folder)),
+            *(*command, "--platform", platform, *options, "--tag", name, str(folder)),
         )
 
     def push(self, name: str) -> None:
-        self._loudly("The image was not pushed; Docker says why above.", "push", name)
+        self._run("The image was not pushed; Docker says why above.", "push", name)
 
     @contextmanager
     def logged_in(self, registry: str, user: str, password: str) -> Iterator[None]:
-        """Logs in, and out again at the end: Docker may keep a password in a plain file."""
-        came_in = self._quietly(
-            *("login", "--username", user, "--password-stdin", registry), said=password
+        """Logs out at the end, because Docker can store the password in a plain file."""
+        login = self._capture(
+            *("login", "--username", user, "--password-stdin", registry), stdin=password
         )
-        if came_in.returncode != 0:
-            raise DockerError(f"{registry} refuses the login: {_last_line(came_in.stderr)}")
+        if login.returncode != 0:
+            raise DockerError(f"{registry} refuses the login: {_last_line(login.stderr)}")
         try:
             yield
         finally:
-            self._quietly("logout", registry)
+            self._capture("logout", registry)
 
-    def _quietly(self, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    def _capture(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # nosec B603
-            [self._path, *arguments], input=said, capture_output=True, text=True, check=False
+            [self._command, *arguments], input=stdin, capture_output=True, text=True, check=False
         )
 
-    def _loudly(self, problem: str, *arguments: str) -> None:
+    def _run(self, problem: str, *arguments: str) -> None:
         ended = subprocess.run(  # nosec B603
-            [self._path, *arguments], stdin=subprocess.DEVNULL, stdout=STDERR, check=False
+            [self._command, *arguments], stdin=subprocess.DEVNULL, stdout=STDERR, check=False
         )
         if ended.returncode != 0:
             raise DockerError(problem)

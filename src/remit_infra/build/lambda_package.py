@@ -1,7 +1,7 @@
-"""The code of a Lambda function as a zip: the same input gives the same bytes, on any machine.
+"""The zip of the Lambda functions. The same input gives the same bytes on every machine.
 
-Wheels are resolved for the function's Python and processor, not for this machine's. The SDK for AWS
-is left out: Lambda's runtime brings it.
+Wheels are for the function's Python and processor, not for this machine's. The AWS SDK is left out,
+because Lambda's runtime has it.
 """
 
 import hashlib
@@ -22,23 +22,25 @@ ARCHITECTURE = "arm64"
 REQUIREMENTS = Path("requirements/function.lock")
 MAX_ZIP_BYTES = 15 * 10**6
 DATABASE_CA = "rds-ca.pem"
-"""Where a function finds the authority of its database's certificate."""
+"""The file in the zip with the certificates of the database's authorities."""
 
 PLATFORMS = MappingProxyType({"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"})
-"""By Lambda's name for a processor, the platform tag of its runtime (Amazon Linux 2023)."""
+"""The platform tag of Lambda's runtime, Amazon Linux 2023, by Lambda's name of the processor."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The oldest time that a zip can hold, for every file."""
+"""The time of every file in the zip: the oldest that the format has."""
 
-_LEFT_OUT = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"})
+_METADATA_LEFT_OUT = frozenset(
+    {"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"}
+)
 
 
 class PackageError(Exception):
-    """The zip cannot be made, or is too large. The message says why."""
+    """The zip was not made, or is too large. The message says why."""
 
 
 class LambdaPackage(msgspec.Struct, frozen=True):
-    """A zip that was written, with the SHA-256 of its bytes in hex."""
+    """A written zip: its size, its number of files, and the SHA-256 of its bytes in hex."""
 
     path: str
     sha256: str
@@ -54,8 +56,10 @@ def build_package(
     requirements: Path = REQUIREMENTS,
     database_ca: Path | None = None,
 ) -> LambdaPackage:
-    """Writes the zip for functions of this Python and processor, with the certificates of the
-    database's authority if it is to know any. Raises PackageError.
+    """Writes the zip. `database_ca` is the file with the certificates of the database's
+    authorities.
+
+    Raises PackageError.
     """
     if architecture not in PLATFORMS:
         raise PackageError(f"The architecture must be one of {', '.join(PLATFORMS)}.")
@@ -89,21 +93,21 @@ def _install(content: Path, python: str, architecture: str, requirements: Path) 
 
 def _files(content: Path) -> Iterator[Path]:
     for path in content.rglob("*"):
-        inside = path.relative_to(content)
+        relative = path.relative_to(content)
         if path.is_file() and not (
-            inside.parts[0] == "bin"
-            or "__pycache__" in inside.parts
-            or (inside.parts[0].endswith(".dist-info") and path.name in _LEFT_OUT)
+            relative.parts[0] == "bin"
+            or "__pycache__" in relative.parts
+            or (relative.parts[0].endswith(".dist-info") and path.name in _METADATA_LEFT_OUT)
             or path.name in (".lock", ".gitignore", "CACHEDIR.TAG")
         ):
-            yield inside
+            yield relative
 
 
 def _write(target: Path, content: Path, files: list[Path]) -> None:
     with zipfile.ZipFile(target, "w") as archive:
-        for inside in files:
-            entry = zipfile.ZipInfo(inside.as_posix(), EPOCH)
+        for file in files:
+            entry = zipfile.ZipInfo(file.as_posix(), EPOCH)
             entry.external_attr = 0o644 << 16
             entry.create_system = 3
-            body = (content / inside).read_bytes()
+            body = (content / file).read_bytes()
             archive.writestr(entry, body, zipfile.ZIP_DEFLATED, compresslevel=9)

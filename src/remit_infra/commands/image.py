@@ -51,7 +51,7 @@ def image(
             )
         else:
             clients, _ = aws_clients()
-            made = images.publish_image(env, planned, clients, said=_say)
+            made = images.publish_image(env, planned, clients, say=_say)
     except (DeployError, DockerError, ConfigurationError) as error:
         fail(str(error))
     if json:

@@ -77,10 +77,10 @@ def restore(
 def _table(
     env: str, at: datetime | None, until: datetime | None, *, drill: bool
 ) -> "TableRecovery":
-    from remit_infra.deploy.lambda_dynamodb import deployment_of
+    from remit_infra.deploy.lambda_dynamodb import stack_of
     from remit_infra.restore.dynamodb import TableRestore
 
-    restoring = TableRestore(deployment_of(env), say)
+    restoring = TableRestore(stack_of(env), say)
     target = f"{restoring.source}-restored-{now():%Y%m%d-%H%M%S}"
     recovery = restoring.run(target, at=at, until=until)
     if drill:

@@ -1,4 +1,4 @@
-"""What the Pulumi topologies are made of: each part makes the resources that live and die together.
+"""The Pulumi components: each makes the resources that are created and deleted together.
 
-A part takes names and values, never another tool's types, and gives what the next part needs.
+A component gets the context, plain values and other components, and offers what the next one needs.
 """

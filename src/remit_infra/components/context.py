@@ -1,7 +1,8 @@
-"""What every part stands on: where the program runs, how it names things, the key, the logs."""
+"""What every component gets: names, account and region, the key for data at rest, log retention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import pulumi
 import pulumi_aws as aws
@@ -10,48 +11,48 @@ from remit_infra.model.environments import Names
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a program runs: facts of the account, asked for once."""
+class AwsEnvironment:
+    """The account, the region and its availability zones in a stable order."""
 
     account: str
     region: str
     zones: Sequence[str]
     partition: str = "aws"
 
+    @classmethod
+    def lookup(cls, region: str, zones: int = 3) -> Self:
+        """Asks AWS with the current credentials, once. The zones are the first of those that need
+        no opt-in; local and wavelength zones are left out.
+        """
+        available = aws.get_availability_zones(
+            state="available",
+            filters=[
+                {"name": "zone-type", "values": ["availability-zone"]},
+                {"name": "opt-in-status", "values": ["opt-in-not-required"]},
+            ],
+        )
+        return cls(
+            account=aws.get_caller_identity().account_id,
+            region=region,
+            zones=sorted(available.names)[:zones],
+            partition=aws.get_partition().partition,
+        )
 
-def here(region: str, zones: int = 3) -> Place:
-    """The account that the credentials are of, and the region's first zones in a stable order:
-    those of type availability-zone for which nobody has to opt in.
-    """
-    found = aws.get_availability_zones(
-        state="available",
-        filters=[
-            {"name": "zone-type", "values": ["availability-zone"]},
-            {"name": "opt-in-status", "values": ["opt-in-not-required"]},
-        ],
-    )
-    return Place(
-        account=aws.get_caller_identity().account_id,
-        region=region,
-        zones=sorted(found.names)[:zones],
-        partition=aws.get_partition().partition,
-    )
-
-
-def nowhere(region: str, zones: int = 3) -> Place:
-    """The account of AWS's own examples, for looking at a program without one."""
-    first = [f"{region}{letter}" for letter in "abc"[:zones]]
-    return Place(account="123456789012", region=region, zones=first)
+    @classmethod
+    def offline(cls, region: str, zones: int = 3) -> Self:
+        """The account of AWS's own examples, to record a program without credentials."""
+        names = [f"{region}{letter}" for letter in "abc"[:zones]]
+        return cls(account="123456789012", region=region, zones=names)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
-    """`key` encrypts data at rest. Log groups keep what they have for `log_days`."""
+class Context:
+    """`key` encrypts data at rest."""
 
     names: Names
-    place: Place
+    aws_environment: AwsEnvironment
     key: aws.kms.Key
-    log_days: int
+    log_retention_days: int
 
     def log_group(
         self,
@@ -59,12 +60,12 @@ class Ground:
         full_name: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> aws.cloudwatch.LogGroup:
-        """Encrypted, with an end to what it keeps, and gone with the stack."""
+        """An encrypted log group with the retention of the stack, which is deleted with it."""
         return aws.cloudwatch.LogGroup(
             name,
             name=full_name,
             kms_key_id=self.key.arn,
-            retention_in_days=self.log_days,
+            retention_in_days=self.log_retention_days,
             skip_destroy=False,
             opts=opts,
         )

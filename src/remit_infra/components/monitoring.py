@@ -1,6 +1,6 @@
-"""What operators see: an alarm for each row of the alarm table, and a dashboard."""
+"""Alarms, one for each row of the alarm table and resource, and the dashboard."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pulumi
@@ -8,50 +8,50 @@ import pulumi_aws as aws
 
 from remit_infra.model.alarm import RUNBOOK, ResourceAlarm
 from remit_infra.model.environments import Names
+from remit_infra.model.monitoring import GraphLine, Graphs
 
 WIDTH, HEIGHT = 12, 6
 
-Lines = Sequence[tuple[str, str, Mapping[str, str], str]]
-"""Of a graph: namespace, metric, dimensions, statistic."""
+Identifiers = Mapping[str, pulumi.Input[str]]
+"""The value for each placeholder among the dimensions, such as `<load balancer>`."""
 
 
 def make_alarms(
     names: Names,
     alarms: Iterable[ResourceAlarm],
     topic: aws.sns.Topic,
-    known: Mapping[str, pulumi.Input[str]],
+    identifiers: Identifiers,
 ) -> list[aws.cloudwatch.MetricAlarm]:
-    """Each alarm tells the topic when it fires and when it is over. A dimension `<word>` stands for
-    what is only `known` when it is made.
-    """
+    """Each alarm notifies the topic when it fires and when it is over."""
     return [
         aws.cloudwatch.MetricAlarm(
-            f"{placed.name}-alarm",
-            name=names("alarm", placed.name),
-            alarm_description=f"{placed.alarm.meaning} See {RUNBOOK}, {placed.alarm.runbook}.",
-            threshold=placed.alarm.threshold,
-            evaluation_periods=placed.alarm.periods,
+            f"{resource.name}-alarm",
+            name=names("alarm", resource.name),
+            alarm_description=f"{resource.alarm.meaning} See {RUNBOOK}, {resource.alarm.runbook}.",
+            threshold=resource.alarm.threshold,
+            evaluation_periods=resource.alarm.periods,
             comparison_operator=(
-                "LessThanThreshold" if placed.alarm.below else "GreaterThanThreshold"
+                "LessThanThreshold" if resource.alarm.below else "GreaterThanThreshold"
             ),
-            treat_missing_data=placed.alarm.missing.value,
+            treat_missing_data=resource.alarm.missing.value,
             alarm_actions=[topic.arn],
             ok_actions=[topic.arn],
-            **_metric(placed, known),
+            **_metric(resource, identifiers),
         )
-        for placed in alarms
+        for resource in alarms
     ]
 
 
-def _metric(placed: ResourceAlarm, known: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
-    alarm = placed.alarm
+def _metric(resource: ResourceAlarm, identifiers: Identifiers) -> dict[str, Any]:
+    """The alarm's metric, or the queries of its expression, as arguments of the alarm."""
+    alarm = resource.alarm
     metrics = [
         {
             "namespace": metric.namespace,
             "metric_name": metric.name,
             "dimensions": {
-                name: known.get(value, value)
-                for name, value in {**placed.dimensions, **dict(metric.fixed)}.items()
+                name: identifiers.get(value, value)
+                for name, value in {**resource.dimensions, **dict(metric.dimensions)}.items()
             },
             "period": alarm.period_seconds,
         }
@@ -66,19 +66,14 @@ def _metric(placed: ResourceAlarm, known: Mapping[str, pulumi.Input[str]]) -> di
     result = {
         "id": "all",
         "expression": alarm.expression,
-        "label": placed.name,
+        "label": resource.name,
         "return_data": True,
     }
     return {"metric_queries": [*queries, result]}
 
 
-def make_dashboard(
-    names: Names,
-    region: str,
-    graphs: Mapping[str, Lines],
-    known: Mapping[str, pulumi.Input[str]],
-) -> None:
-    """Two graphs a row, in the order given."""
+def make_dashboard(names: Names, region: str, graphs: Graphs, identifiers: Identifiers) -> None:
+    """Two graphs in each row, in the given order."""
     widgets = [
         {
             "type": "metric",
@@ -91,7 +86,7 @@ def make_dashboard(
                 "region": region,
                 "view": "timeSeries",
                 "period": 60,
-                "metrics": [_line(line, known) for line in lines],
+                "metrics": [_widget_metric(line, identifiers) for line in lines],
             },
         }
         for number, (title, lines) in enumerate(graphs.items())
@@ -103,9 +98,11 @@ def make_dashboard(
     )
 
 
-def _line(
-    line: tuple[str, str, Mapping[str, str], str], known: Mapping[str, pulumi.Input[str]]
-) -> list[Any]:
-    namespace, metric, dimensions, statistic = line
-    named = [part for name, value in dimensions.items() for part in (name, known.get(value, value))]
-    return [namespace, metric, *named, {"stat": statistic}]
+def _widget_metric(line: GraphLine, identifiers: Identifiers) -> list[Any]:
+    """A metric in CloudWatch's form: a list whose dimensions are names and values in turn."""
+    dimensions = [
+        part
+        for name, value in line.dimensions.items()
+        for part in (name, identifiers.get(value, value))
+    ]
+    return [line.namespace, line.metric, *dimensions, {"stat": line.statistic}]

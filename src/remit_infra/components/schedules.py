@@ -1,24 +1,28 @@
-"""What the clock does: a rule for each job, and the permission to call its function, or the queue
-that gets its message.
-"""
+"""EventBridge schedules: each invokes a function or sends a message to a queue."""
 
 import json
 
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.compute.functions import let_call
+from remit_infra.components.compute.functions import allow_invoke
 from remit_infra.model.environments import Names
 
 
 def schedule_message(
-    names: Names, rule: str, queue: aws.sqs.Queue, *, every: str, kind: str, ready: pulumi.Resource
+    names: Names,
+    rule_name: str,
+    queue: aws.sqs.Queue,
+    *,
+    rate: str,
+    kind: str,
+    depends_on: pulumi.Resource,
 ) -> None:
-    """Puts a message of work into the queue at a rate such as `1 day`, for one worker to take."""
-    made = _rule(names, rule, every)
+    """Sends a work message of this kind at a rate such as `1 day`. One worker receives it."""
+    rule = _rule(names, rule_name, rate)
     aws.cloudwatch.EventTarget(
-        f"{rule}-target",
-        rule=made.name,
+        f"{rule_name}-target",
+        rule=rule.name,
         arn=queue.arn,
         input_transformer={
             "input_paths": {"id": "$.id", "time": "$.time"},
@@ -26,26 +30,21 @@ def schedule_message(
                 {"id": "<id>", "topic": "work", "kind": kind, "created_at": "<time>"}
             ),
         },
-        opts=pulumi.ResourceOptions(depends_on=[ready]),
+        opts=pulumi.ResourceOptions(depends_on=[depends_on]),
     )
 
 
-def schedule(
-    names: Names,
-    rule: str,
-    alias: aws.lambda_.Alias,
-    *,
-    every: str,
-    job: str,
+def schedule_function(
+    names: Names, rule_name: str, alias: aws.lambda_.Alias, *, rate: str, job: str
 ) -> None:
-    """Calls the alias with `{"job": …}` at a rate such as `1 minute`. What fails is not repeated:
-    the clock comes again.
+    """Invokes the alias with `{"job": …}` at a rate such as `1 minute`. A failed call is not
+    retried, because the next one follows.
     """
-    made = _rule(names, rule, every)
-    permission = let_call(rule, alias, caller="events", source_arn=made.arn)
+    rule = _rule(names, rule_name, rate)
+    permission = allow_invoke(rule_name, alias, service="events", source_arn=rule.arn)
     aws.cloudwatch.EventTarget(
-        f"{rule}-target",
-        rule=made.name,
+        f"{rule_name}-target",
+        rule=rule.name,
         arn=alias.arn,
         input=json.dumps({"job": job}),
         retry_policy={"maximum_retry_attempts": 0, "maximum_event_age_in_seconds": 60},
@@ -53,7 +52,7 @@ def schedule(
     )
 
 
-def _rule(names: Names, rule: str, every: str) -> aws.cloudwatch.EventRule:
+def _rule(names: Names, rule_name: str, rate: str) -> aws.cloudwatch.EventRule:
     return aws.cloudwatch.EventRule(
-        rule, name=names("rule", rule), schedule_expression=f"rate({every})"
+        rule_name, name=names("rule", rule_name), schedule_expression=f"rate({rate})"
     )

@@ -1,30 +1,33 @@
-"""What every topology keeps things in, and what the service and its roles are told of that."""
+"""What stores a topology's data, with the service's settings and permissions for it."""
 
 from dataclasses import dataclass
 
 import pulumi
 
-from remit_infra.components.data.aurora import Aurora
+from remit_infra.components.data.aurora import AuroraDatabase
 from remit_infra.components.data.buckets import Buckets
-from remit_infra.components.data.database import NAME, Database
+from remit_infra.components.data.postgres import DATABASE
+from remit_infra.components.data.rds import RdsDatabase
 from remit_infra.components.data.topics import Topics
-from remit_infra.components.kms_keys import Keys
+from remit_infra.components.kms_keys import KmsKeys
 
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """Where a topology keeps things, and what opens them."""
+    """The stores that both Pulumi topologies have."""
 
-    keys: Keys
-    database: Database | Aurora
+    keys: KmsKeys
+    database: RdsDatabase | AuroraDatabase
     buckets: Buckets
     topics: Topics
 
     def settings(self, *, database_ca: str) -> dict[str, pulumi.Input[str]]:
-        """The service's settings by field. It finds the authorities of AWS's databases there."""
+        """The service's settings, by field. `database_ca` is the path of the certificates with
+        which the service checks the database's.
+        """
         return {
             "database_endpoint": self.database.endpoint,
-            "database_name": NAME,
+            "database_name": DATABASE,
             "database_secret_arn": self.database.secret_arn,
             "database_ca": database_ca,
             "notification_topic_arn": self.topics.notifications.arn,
@@ -35,9 +38,10 @@ class Storage:
         }
 
     def resources(self) -> dict[str, pulumi.Input[str]]:
-        """The words of `permissions.py` by the ARNs they stand for."""
+        """The ARNs for the words in `model/permissions.py`."""
         audit = self.buckets.audit
         return {
+            "*": "*",
             "database secret": self.database.secret_arn,
             "fingerprint key": self.keys.fingerprints.arn,
             "card key": self.keys.cards.arn,

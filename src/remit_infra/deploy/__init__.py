@@ -1,1 +1,1 @@
-"""Deployments in an account: made, followed, asked for their outputs, taken down."""
+"""`remit deploy`, `destroy` and `outputs`: one module for each topology, and the tools they use."""

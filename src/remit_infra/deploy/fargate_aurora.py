@@ -1,8 +1,8 @@
-"""`remit deploy`, `destroy` and `outputs` for fargate-aurora: what they look at, say and ask.
+"""`remit deploy`, `destroy` and `outputs` for fargate-aurora.
 
-The first deployment makes the repository by itself, for the image must be in it before there can be
-a task. Every deployment builds the image from what is here, unless the same content is there
-already, runs the migration, and then replaces the tasks.
+The first deployment makes the image repository alone, because a task needs an image in it. Every
+deployment builds the image, unless one with the same content is there, runs the migration, and
+then replaces the tasks.
 """
 
 import socket
@@ -11,19 +11,18 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from remit.entrypoints.cli.terminal import Steps
 from remit_infra.build import container_image
 from remit_infra.deploy.cloudformation import as_exports
-from remit_infra.deploy.lambda_dynamodb import (
-    Bar,
-    confirm,
-    require_none,
-    say,
-    show_plan,
-    write,
-)
 from remit_infra.deploy.operator_settings import task_settings
 from remit_infra.deploy.pulumi_stack import fetch_authorities, require_pulumi
 from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology
+from remit_infra.deploy.terminal import (
+    confirm,
+    require_no_problems,
+    show_plan,
+    write_outputs,
+)
 from remit_infra.model.aws_account import (
     Clients,
     DeployError,
@@ -31,34 +30,53 @@ from remit_infra.model.aws_account import (
     account_of,
     aws_clients,
 )
-from remit_infra.model.stack_config import file_configuration
+from remit_infra.model.stack_config import read_configuration_file
 from remit_infra.topologies.fargate_aurora import record_graph
 from remit_infra.topologies.fargate_aurora.configuration import (
     PROJECT,
     TOPOLOGY,
     FargateAuroraConfiguration,
-    check_configuration,
 )
 
-ASKED_OVER_IPV6 = (
+IPV6_SERVICES = (
     *("api.ecr", "kms", "logs", "monitoring", "secretsmanager", "sns", "sqs", "sts", "xray"),
 )
-"""The services that tasks ask for at `<service>.<region>.api.aws`, which must have IPv6 there."""
+"""The services that tasks call at `<service>.<region>.api.aws`, which must have IPv6 addresses."""
+
+FOUNDATION_RESOURCES = 14
+"""The number of resources in the foundation: roles, keys and the repository."""
 
 
-def _configuration(suffix: str, given: Mapping[str, str]) -> FargateAuroraConfiguration:
-    return file_configuration(TOPOLOGY, PROJECT, FargateAuroraConfiguration, suffix, **given)
+def _configuration(suffix: str, overrides: Mapping[str, str]) -> FargateAuroraConfiguration:
+    return read_configuration_file(
+        TOPOLOGY, PROJECT, FargateAuroraConfiguration, suffix, **overrides
+    )
 
 
-def _program(suffix: str, given: Mapping[str, str]) -> Program:
-    configuration = _configuration(suffix, given)
+def _program(suffix: str, overrides: Mapping[str, str]) -> Program:
+    configuration = _configuration(suffix, overrides)
 
     def program() -> Mapping[str, Any]:
-        # The program's own imports take a second.
-        from remit_infra.components.context import here
+        # Importing the program takes a second.
+        from remit_infra.components.context import AwsEnvironment
         from remit_infra.topologies.fargate_aurora.program import build
 
-        return vars(build(configuration, here(configuration.aws_region, configuration.zones)))
+        return build(
+            configuration, AwsEnvironment.lookup(configuration.aws_region, configuration.zones)
+        )
+
+    return program
+
+
+def _foundation_program(configuration: FargateAuroraConfiguration) -> Program:
+    def program() -> Mapping[str, Any]:
+        from remit_infra.components.context import AwsEnvironment
+        from remit_infra.topologies.fargate_aurora.program import make_foundation
+
+        make_foundation(
+            configuration, AwsEnvironment.lookup(configuration.aws_region, configuration.zones)
+        )
+        return {}
 
     return program
 
@@ -68,61 +86,52 @@ FARGATE_AURORA = PulumiTopology(
     project=PROJECT,
     program=_program,
     region=lambda suffix: _configuration(suffix, {}).aws_region,
+    record=record_graph,
 )
 
 
-def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> dict[str, str]:
-    """Looks, shows the plan, asks, builds and pushes the image, deploys. The outputs are answered
-    and written. Raises DeployError, Refused.
+def deploy(suffix: str, *, architecture: str, ask: bool, **options: str | None) -> dict[str, str]:
+    """Checks, shows the plan, asks, builds and pushes the image, deploys. Writes the outputs and
+    returns them. `options` are configuration by key.
+
+    Raises ConfigurationError, DeployError.
     """
-    given = {key: value for key, value in more.items() if value is not None}
-    given |= {"architecture": architecture}
-    # First what needs no account: a name that does not fit, a certificate that is missing.
-    graph = record_graph(suffix, **given)
-    configuration = _configuration(suffix, given)
+    overrides = {key: value for key, value in options.items() if value is not None}
+    overrides |= {"architecture": architecture}
+    steps = Steps()
+    # Recording comes first: it needs no account, and finds what is wrong in the configuration.
+    with steps.step("recording the program"):
+        graph = record_graph(suffix, **overrides)
+    configuration = _configuration(suffix, overrides)
     require_pulumi()
-    clients, region = aws_clients()
-    account = account_of(clients)
-    require_none(problems(clients, configuration))
-    planned = container_image.plan_image(fetch_authorities, architecture=architecture)
-    say(f"account {account}, region {region}, stack {suffix}, image {planned.tag}")
+    with steps.step("checking the account"):
+        clients, region = aws_clients()
+        account = account_of(clients)
+        require_no_problems(problems(clients, configuration))
+    image_plan = container_image.plan_image(fetch_authorities, architecture=architecture)
+    steps.note(f"account {account}, region {region}, stack {suffix}, image {image_plan.tag}")
     show_plan(graph)
     confirm(f"Deploy to {account}?", ask=ask)
     if not container_image.has_repository(suffix, clients):
-        with Bar("making the repository") as told:
-            deployment = FARGATE_AURORA.deployment(suffix, given, _foundation(configuration))
-            deployment.up(told, FOUNDATION_RESOURCES)
-    made = container_image.publish_image(suffix, planned, clients, said=say)
-    say(f"image: {made.dual_stack_uri}")
-    deployment = FARGATE_AURORA.deployment(suffix, given | {"image": made.dual_stack_uri})
-    with Bar("deploying") as told:
-        outputs = deployment.up(told, len(graph.resources))
-    write(OUTPUTS, outputs)
+        foundation = FARGATE_AURORA.stack(suffix, overrides, _foundation_program(configuration))
+        with steps.step("making the repository") as progress:
+            foundation.up(progress, FOUNDATION_RESOURCES)
+    with steps.step("building and pushing the image"):
+        image = container_image.publish_image(suffix, image_plan, clients, say=steps.note)
+    steps.note(f"image: {image.dual_stack_uri}")
+    stack = FARGATE_AURORA.stack(suffix, overrides | {"image": image.dual_stack_uri})
+    with steps.step("deploying") as progress:
+        outputs = stack.up(progress, len(graph.resources))
+    write_outputs(OUTPUTS, outputs)
     return outputs
 
 
-FOUNDATION_RESOURCES = 14
-"""Roles, keys and the repository."""
-
-
-def _foundation(configuration: FargateAuroraConfiguration) -> Program:
-    def program() -> Mapping[str, Any]:
-        from remit_infra.components.context import here
-        from remit_infra.topologies.fargate_aurora.program import found
-
-        names = check_configuration(configuration)
-        found(configuration, here(configuration.aws_region, configuration.zones), names)
-        return {}
-
-    return program
-
-
 def problems(clients: Clients, configuration: FargateAuroraConfiguration) -> Iterator[Problem]:
-    """What of account and region would make a deployment fail, or its tasks."""
-    setting = clients("ecs").list_account_settings(name="dualStackIPv6", effectiveSettings=True)[
+    """The obstacles in the account and the region to a deployment, or to its tasks."""
+    settings = clients("ecs").list_account_settings(name="dualStackIPv6", effectiveSettings=True)[
         "settings"
     ]
-    if not any(one["value"] in ("enabled", "on") for one in setting):
+    if not any(setting["value"] in ("enabled", "on") for setting in settings):
         yield Problem(
             "addresses",
             "Tasks get no addresses of IPv6 in this account and region: `aws ecs "
@@ -132,7 +141,7 @@ def problems(clients: Clients, configuration: FargateAuroraConfiguration) -> Ite
         return
     missing = [
         service
-        for service in ASKED_OVER_IPV6
+        for service in IPV6_SERVICES
         if not has_ipv6(f"{service}.{configuration.aws_region}.api.aws")
     ]
     if missing:
@@ -144,6 +153,7 @@ def problems(clients: Clients, configuration: FargateAuroraConfiguration) -> Ite
 
 
 def has_ipv6(host: str) -> bool:
+    """Whether this machine's DNS has an IPv6 address for the host."""
     try:
         return bool(socket.getaddrinfo(host, 443, socket.AF_INET6, socket.SOCK_STREAM))
     except socket.gaierror:
@@ -151,9 +161,7 @@ def has_ipv6(host: str) -> bool:
 
 
 def destroy(suffix: str, *, ask: bool) -> None:
-    FARGATE_AURORA.destroy(
-        suffix, lambda: len(record_graph(suffix, allowHttp="true").resources), ask=ask
-    )
+    FARGATE_AURORA.destroy(suffix, ask=ask)
 
 
 def outputs(suffix: str) -> dict[str, str]:
@@ -161,7 +169,7 @@ def outputs(suffix: str) -> dict[str, str]:
 
 
 def exports(suffix: str) -> str:
-    """What an operator's shell needs, as lines for it. Asks AWS alone."""
+    """The service's settings, as lines for an operator's shell. Needs AWS and not Pulumi."""
     clients, _ = aws_clients()
     try:
         settings = task_settings(clients, suffix)

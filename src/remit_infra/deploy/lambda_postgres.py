@@ -1,24 +1,23 @@
-"""`remit deploy`, `destroy` and `outputs` for lambda-postgres: what they look at, say and ask."""
+"""`remit deploy`, `destroy` and `outputs` for lambda-postgres."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from remit.entrypoints.cli.terminal import Steps
 from remit_infra.build.lambda_package import DATABASE_CA, PYTHON, build_package
 from remit_infra.deploy.cloudformation import as_exports
-from remit_infra.deploy.lambda_dynamodb import (
-    CODE,
-    Bar,
-    confirm,
-    require_none,
-    say,
-    show_plan,
-    write,
-)
+from remit_infra.deploy.lambda_dynamodb import CODE
 from remit_infra.deploy.operator_settings import operator_settings
 from remit_infra.deploy.pulumi_stack import fetch_authorities, release, require_pulumi
 from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology
+from remit_infra.deploy.terminal import (
+    confirm,
+    require_no_problems,
+    show_plan,
+    write_outputs,
+)
 from remit_infra.graph.graph import Graph
 from remit_infra.model.aws_account import (
     Clients,
@@ -28,31 +27,31 @@ from remit_infra.model.aws_account import (
     aws_clients,
 )
 from remit_infra.model.environments import Names
-from remit_infra.model.stack_config import file_configuration
+from remit_infra.model.stack_config import read_configuration_file
 from remit_infra.topologies.lambda_postgres import record_graph
 from remit_infra.topologies.lambda_postgres.configuration import (
-    MODULES,
+    FUNCTIONS,
     PROJECT,
     TOPOLOGY,
     LambdaPostgresConfiguration,
-    check_configuration,
 )
 
 
-def _configuration(suffix: str, given: Mapping[str, str]) -> LambdaPostgresConfiguration:
-    return file_configuration(TOPOLOGY, PROJECT, LambdaPostgresConfiguration, suffix, **given)
+def _configuration(suffix: str, overrides: Mapping[str, str]) -> LambdaPostgresConfiguration:
+    return read_configuration_file(
+        TOPOLOGY, PROJECT, LambdaPostgresConfiguration, suffix, **overrides
+    )
 
 
-def _program(suffix: str, given: Mapping[str, str]) -> Program:
-    configuration = _configuration(suffix, given)
+def _program(suffix: str, overrides: Mapping[str, str]) -> Program:
+    configuration = _configuration(suffix, overrides)
 
     def program() -> Mapping[str, Any]:
-        # The program's own imports take a second.
-        from remit_infra.components.context import here
-        from remit_infra.topologies.lambda_postgres.program import build as make
+        # Importing the program takes a second.
+        from remit_infra.components.context import AwsEnvironment
+        from remit_infra.topologies.lambda_postgres.program import build
 
-        check_configuration(configuration)
-        return vars(make(configuration, here(configuration.aws_region)))
+        return build(configuration, AwsEnvironment.lookup(configuration.aws_region))
 
     return program
 
@@ -62,43 +61,50 @@ LAMBDA_POSTGRES = PulumiTopology(
     project=PROJECT,
     program=_program,
     region=lambda suffix: _configuration(suffix, {}).aws_region,
+    record=record_graph,
 )
 
 
-def deploy(suffix: str, *, architecture: str, ask: bool, **more: str | None) -> dict[str, str]:
-    """Looks, packages, shows the plan, asks, deploys, releases. The outputs are answered and
-    written. Raises DeployError, PackageError, Refused.
+def deploy(suffix: str, *, architecture: str, ask: bool, **options: str | None) -> dict[str, str]:
+    """Checks, packages, shows the plan, asks, deploys, releases. Writes the outputs and returns
+    them. `options` are configuration by key.
+
+    Raises ConfigurationError, DeployError, PackageError.
     """
-    given = {key: value for key, value in more.items() if value is not None}
-    given |= {"architecture": architecture, "codePath": str(CODE.absolute())}
-    # First what needs no account: a name that does not fit, a certificate that is missing.
-    graph = record_graph(suffix, **given)
+    overrides = {key: value for key, value in options.items() if value is not None}
+    overrides |= {"architecture": architecture, "codePath": str(CODE.absolute())}
+    steps = Steps()
+    # Recording comes first: it needs no account, and finds what is wrong in the configuration.
+    with steps.step("recording the program"):
+        graph = record_graph(suffix, **overrides)
     require_pulumi()
-    clients, region = aws_clients()
-    account = account_of(clients)
-    require_none(account_problems(clients, _reserved(clients, graph)))
-    code = build_package(
-        CODE,
-        python=PYTHON,
-        architecture=architecture,
-        database_ca=fetch_authorities(region, CODE.with_name(DATABASE_CA)),
-    )
-    say(f"account {account}, region {region}, stack {suffix}")
-    say(f"functions: {code.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
+    with steps.step("checking the account"):
+        clients, region = aws_clients()
+        account = account_of(clients)
+        require_no_problems(account_problems(clients, _new_concurrency(clients, graph)))
+    with steps.step("packaging the functions"):
+        package = build_package(
+            CODE,
+            python=PYTHON,
+            architecture=architecture,
+            database_ca=fetch_authorities(region, CODE.with_name(DATABASE_CA)),
+        )
+    steps.note(f"account {account}, region {region}, stack {suffix}")
+    steps.note(f"functions: {package.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
     show_plan(graph)
     confirm(f"Deploy to {account}?", ask=ask)
-    deployment = LAMBDA_POSTGRES.deployment(suffix, given)
-    with Bar("deploying") as told:
-        outputs = deployment.up(told, len(graph.resources))
-    release(clients, Names(suffix), (n for n in MODULES if n != "payment-operator"), say)
-    write(OUTPUTS, outputs)
+    stack = LAMBDA_POSTGRES.stack(suffix, overrides)
+    with steps.step("deploying") as progress:
+        outputs = stack.up(progress, len(graph.resources))
+    released = (function.name for function in FUNCTIONS if function.module != "operator")
+    with steps.step("releasing the functions"):
+        release(clients, Names(suffix), released, steps.note)
+    write_outputs(OUTPUTS, outputs)
     return outputs
 
 
 def destroy(suffix: str, *, ask: bool) -> None:
-    LAMBDA_POSTGRES.destroy(
-        suffix, lambda: len(record_graph(suffix, allowHttp="true").resources), ask=ask
-    )
+    LAMBDA_POSTGRES.destroy(suffix, ask=ask)
 
 
 def outputs(suffix: str) -> dict[str, str]:
@@ -106,7 +112,7 @@ def outputs(suffix: str) -> dict[str, str]:
 
 
 def exports(suffix: str) -> str:
-    """What an operator's shell needs, as lines for it. Asks AWS alone."""
+    """The service's settings, as lines for an operator's shell. Needs AWS and not Pulumi."""
     clients, _ = aws_clients()
     try:
         settings = operator_settings(clients, suffix)
@@ -115,12 +121,12 @@ def exports(suffix: str) -> str:
     return as_exports(settings)
 
 
-def _reserved(clients: Clients, graph: Graph) -> int:
-    """The concurrency that functions which are not there yet will reserve."""
-    wanted = {
+def _new_concurrency(clients: Clients, graph: Graph) -> int:
+    """The concurrency that the functions reserve which do not exist yet."""
+    reserved = {
         function.properties["name"]: function.properties["reservedConcurrentExecutions"]
         for function in graph.of("aws:lambda/function:Function")
     }
     pages = clients("lambda").get_paginator("list_functions").paginate()
-    there = {function["FunctionName"] for page in pages for function in page["Functions"]}
-    return sum(number for name, number in wanted.items() if name not in there)
+    existing = {function["FunctionName"] for page in pages for function in page["Functions"]}
+    return sum(number for name, number in reserved.items() if name not in existing)

@@ -1,7 +1,7 @@
-"""Deploys a Pulumi topology through Pulumi's Automation API, and moves its functions' traffic.
+"""A stack of a Pulumi project, through Pulumi's Automation API; and the release of its functions.
 
-Pulumi's command line does the work and keeps the state where `pulumi login` said. The program runs
-in this process, with what is installed here.
+Pulumi's command line does the work, and keeps the state where `pulumi login` has set. The program
+runs in this process.
 """
 
 import json
@@ -27,25 +27,30 @@ INSTALL = (
     "`pulumi login`, for example `pulumi login s3://a-bucket-of-yours`."
 )
 AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem"
-"""The certificates of RDS's authorities in a region (Amazon RDS, "Using SSL/TLS")."""
+"""The certificates of a region's RDS authorities (Amazon RDS, "Using SSL/TLS")."""
 
 MAX_AUTHORITIES_BYTES = 1_000_000
 POLL_SECONDS = 5.0
-ENDED = frozenset({"Failed", "Stopped", "Succeeded"})
+ENDED_STATES = frozenset({"Failed", "Stopped", "Succeeded"})
 
 
 def require_pulumi() -> None:
-    """Raises DeployError, which says how to install it."""
+    """Raises DeployError where Pulumi's command line is not on PATH. The message says how to
+    install it.
+    """
     if shutil.which("pulumi") is None:
         raise DeployError(INSTALL)
 
 
 def fetch_authorities(region: str, target: Path) -> Path:
-    """The certificates that RDS's are signed with, out of AWS's own store. Raises DeployError."""
+    """Writes the certificates of the authorities that sign RDS's, from AWS's trust store.
+
+    Raises DeployError.
+    """
     url = AUTHORITIES.format(region=region)
     try:
-        with urlopen(url, timeout=30) as answer:  # nosec B310
-            body: bytes = answer.read(MAX_AUTHORITIES_BYTES)
+        with urlopen(url, timeout=30) as response:  # nosec B310
+            body: bytes = response.read(MAX_AUTHORITIES_BYTES)
     except (URLError, OSError) as error:
         raise DeployError(f"RDS's certificates cannot be fetched from {url}: {error}.") from error
     if not body.startswith(b"-----BEGIN CERTIFICATE-----"):
@@ -56,7 +61,7 @@ def fetch_authorities(region: str, target: Path) -> Path:
 
 
 class PulumiStack:
-    """One stack of a Pulumi project. Raises DeployError, which says which resource and why."""
+    """One stack. Raises DeployError, which names the resource and the cause."""
 
     def __init__(
         self,
@@ -83,62 +88,62 @@ class PulumiStack:
                 {key: auto.ConfigValue(value) for key, value in configuration.items()}
             )
         except auto.CommandError as error:
-            raise DeployError(_said(error)) from error
+            raise DeployError(_cause(error)) from error
 
-    def up(self, told: Progress, total: int) -> dict[str, str]:
-        """Makes or changes everything, and answers with the outputs."""
+    def up(self, progress: Progress, total: int) -> dict[str, str]:
+        """Creates or updates the resources and returns the outputs. `total` is their number."""
         try:
-            result = self._stack.up(on_event=_counting(told, total), suppress_outputs=True)
+            result = self._stack.up(on_event=_report_to(progress, total), suppress_outputs=True)
         except auto.CommandError as error:
-            raise DeployError(_said(error)) from error
+            raise DeployError(_cause(error)) from error
         return {name: str(output.value) for name, output in result.outputs.items()}
 
-    def destroy(self, told: Progress, total: int) -> None:
-        """Deletes everything, and the stack itself."""
+    def destroy(self, progress: Progress, total: int) -> None:
+        """Deletes the resources and the stack itself."""
         try:
-            self._stack.destroy(on_event=_counting(told, total), remove=True)
+            self._stack.destroy(on_event=_report_to(progress, total), remove=True)
         except auto.CommandError as error:
-            raise DeployError(_said(error)) from error
+            raise DeployError(_cause(error)) from error
 
     def outputs(self) -> dict[str, str]:
         try:
-            found = self._stack.outputs()
+            outputs = self._stack.outputs()
         except auto.CommandError as error:
-            raise DeployError(_said(error)) from error
-        if not found:
+            raise DeployError(_cause(error)) from error
+        if not outputs:
             raise DeployError(f"There is nothing in the stack {self.name}.")
-        return {name: str(output.value) for name, output in found.items()}
+        return {name: str(output.value) for name, output in outputs.items()}
 
 
-def _counting(told: Progress, total: int) -> Callable[[auto.EngineEvent], None]:
-    """Tells of every resource that is done. Raises nothing: Pulumi itself says what failed."""
+def _report_to(progress: Progress, total: int) -> Callable[[auto.EngineEvent], None]:
+    """Reports every resource that is done."""
     done = 0
 
-    def heard(event: auto.EngineEvent) -> None:
+    def on_event(event: auto.EngineEvent) -> None:
         nonlocal done
         if event.res_outputs_event is not None:
             done += 1
-            told(event.res_outputs_event.metadata.urn.rpartition("::")[2], done, total)
+            progress(event.res_outputs_event.metadata.urn.rpartition("::")[2], done, total)
 
-    return heard
+    return on_event
 
 
-def _said(error: auto.CommandError) -> str:
-    """What Pulumi says went wrong, without how it was called."""
+def _cause(error: auto.CommandError) -> str:
+    """The error lines of Pulumi's output, without the command that was run."""
     lines = [line.strip() for line in str(error).splitlines()]
-    wrong = [line for line in lines if line.startswith(("error:", "* "))]
-    return "\n".join(wrong) or lines[0]
+    errors = [line for line in lines if line.startswith(("error:", "* "))]
+    return "\n".join(errors) or lines[0]
 
 
 def release(
     client: Clients,
     names: Names,
     functions: Iterator[str],
-    said: Callable[[str], None],
+    say: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Moves each alias to its function's newest version, by steps, while CodeDeploy watches the
-    alarms. Raises DeployError where it went back.
+    """Moves the alias of each function to its newest version, in steps, while CodeDeploy monitors
+    the alarms. Raises DeployError where CodeDeploy rolled it back.
     """
     lambda_, codedeploy = client("lambda"), client("codedeploy")
     application = names("release", "payment-releases")
@@ -148,7 +153,7 @@ def release(
         newest = _newest(lambda_, full_name)
         if current == newest:
             continue
-        started = codedeploy.create_deployment(
+        deployment_id = codedeploy.create_deployment(
             applicationName=application,
             deploymentGroupName=names("release", function),
             revision={
@@ -156,27 +161,27 @@ def release(
                 "appSpecContent": {"content": _app_spec(full_name, current, newest)},
             },
         )["deploymentId"]
-        said(f"{function}: a tenth of the calls to version {newest} for five minutes, then all")
-        while (state := _state(codedeploy, started))["status"] not in ENDED:
+        say(f"{function}: a tenth of the calls to version {newest} for five minutes, then all")
+        while (state := _state(codedeploy, deployment_id))["status"] not in ENDED_STATES:
             pause(POLL_SECONDS)
         if state["status"] != "Succeeded":
-            why = state.get("errorInformation", {}).get("message", state["status"])
-            raise DeployError(f"{function} went back to version {current}: {why}")
+            cause = state.get("errorInformation", {}).get("message", state["status"])
+            raise DeployError(f"{function} went back to version {current}: {cause}")
 
 
 def _newest(lambda_: Any, function: str) -> str:
     pages = lambda_.get_paginator("list_versions_by_function").paginate(FunctionName=function)
-    versions = [one["Version"] for page in pages for one in page["Versions"]]
+    versions = [version["Version"] for page in pages for version in page["Versions"]]
     return str(max(int(version) for version in versions if version != "$LATEST"))
 
 
-def _state(codedeploy: Any, deployment: str) -> dict[str, Any]:
-    found: dict[str, Any] = codedeploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
-    return found
+def _state(codedeploy: Any, deployment_id: str) -> dict[str, Any]:
+    state: dict[str, Any] = codedeploy.get_deployment(deploymentId=deployment_id)["deploymentInfo"]
+    return state
 
 
 def _app_spec(function: str, current: str, newest: str) -> str:
-    """What CodeDeploy is to do ("AppSpec file structure" for AWS Lambda)."""
+    """The move, in CodeDeploy's form ("AppSpec file structure" for AWS Lambda)."""
     properties = {
         "Name": function,
         "Alias": ALIAS,

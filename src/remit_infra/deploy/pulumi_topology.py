@@ -1,12 +1,14 @@
-"""What `remit deploy`, `destroy` and `outputs` do alike for every topology in Pulumi."""
+"""What `remit deploy`, `destroy` and `outputs` have alike for both Pulumi topologies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from remit_infra.deploy.lambda_dynamodb import Bar, confirm, require_unprotected, say
+from remit.entrypoints.cli.terminal import Steps
 from remit_infra.deploy.pulumi_stack import PulumiStack, require_pulumi
+from remit_infra.deploy.terminal import confirm, require_unprotected
+from remit_infra.graph.graph import Graph
 from remit_infra.model.aws_account import account_of, aws_clients
 from remit_infra.model.environments import Names
 from remit_infra.model.stack_config import DEPLOY_FOLDER
@@ -14,43 +16,50 @@ from remit_infra.model.stack_config import DEPLOY_FOLDER
 OUTPUTS = Path("pulumi-outputs/flat-outputs.json")
 
 Program = Callable[[], Mapping[str, Any]]
+"""A Pulumi program: makes the resources and returns the outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PulumiTopology:
-    """A topology by its name and project. `program` makes a stack out of what was given, and
-    `region` is where.
+    """A topology by its name and Pulumi project. `program` makes the program of a stack, for its
+    suffix and further configuration by key. `region` is that of the stack's file. `record` is the
+    topology's `record_graph`.
     """
 
     name: str
     project: str
     program: Callable[[str, Mapping[str, str]], Program]
     region: Callable[[str], str]
+    record: Callable[..., Graph]
 
-    def deployment(
-        self, suffix: str, given: Mapping[str, str], program: Program | None = None
+    def stack(
+        self, suffix: str, overrides: Mapping[str, str], program: Program | None = None
     ) -> PulumiStack:
         return PulumiStack(
             self.project,
             suffix,
             folder=DEPLOY_FOLDER / self.name,
-            program=program or self.program(suffix, given),
+            program=program or self.program(suffix, overrides),
             configuration={"aws:region": self.region(suffix)},
         )
 
-    def destroy(self, suffix: str, resources: Callable[[], int], *, ask: bool) -> None:
+    def destroy(self, suffix: str, *, ask: bool) -> None:
+        """Asks and deletes the stack. Raises ConfigurationError, DeployError."""
         names = Names(suffix)
         require_pulumi()
         require_unprotected(names)
         clients, _ = aws_clients()
         account = account_of(clients)
         confirm(f"Delete the stack {suffix} in {account}, with every payment in it?", ask=ask)
-        deployment = self.deployment(suffix, {})
-        with Bar("destroying") as told:
-            deployment.destroy(told, resources())
-        say(f"{suffix} is gone")
+        stack = self.stack(suffix, {})
+        # Only the number of resources counts here, so the file needs no certificate.
+        total = len(self.record(suffix, allowHttp="true").resources)
+        steps = Steps()
+        with steps.step("destroying") as progress:
+            stack.destroy(progress, total)
+        steps.note(f"{suffix} is gone")
 
     def outputs(self, suffix: str) -> dict[str, str]:
         Names(suffix)
         require_pulumi()
-        return self.deployment(suffix, {}).outputs()
+        return self.stack(suffix, {}).outputs()

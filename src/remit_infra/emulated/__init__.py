@@ -1,1 +1,3 @@
-"""AWS on this machine, with a database where a topology has one; for trying out and for tests."""
+"""AWS on this machine: an emulator, a database, a cache and tasks as processes. For `remit emulate`
+and for tests.
+"""

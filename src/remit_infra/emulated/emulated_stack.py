@@ -1,12 +1,13 @@
-"""A topology in Pulumi on this machine: applied to the emulator by the AWS provider of Terraform,
-with the embedded PostgreSQL where the database would be.
+"""A Pulumi topology on this machine: Terraform's AWS provider applies it to the emulator, and the
+embedded PostgreSQL is its database.
 """
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
-from remit_infra.emulated.database import ADMIN, EmulatedDatabase
+from remit_infra.components.data.postgres import ADMIN_USER
+from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import REGION, Emulator
 from remit_infra.emulated.terraform_gaps import adapt_to_emulator
 from remit_infra.graph.graph import Graph
@@ -17,11 +18,13 @@ PROVIDER = {"region": REGION, "s3_use_path_style": True}
 
 
 class EmulatedStack:
-    """Raises TerraformError where Terraform is missing or refuses."""
+    """`record` is the topology's `record_graph`. Raises TerraformError where Terraform is missing
+    or fails.
+    """
 
     def __init__(
         self,
-        recorded: Callable[..., Graph],
+        record: Callable[..., Graph],
         suffix: str,
         emulator: Emulator,
         database: EmulatedDatabase,
@@ -32,13 +35,13 @@ class EmulatedStack:
         self.database = database
         self.terraform = Terraform(folder, emulator.environment)
         self.secret_arn = emulator.client("secretsmanager").create_secret(
-            Name="rds-managed", SecretString=_login_of(database.password)
+            Name="rds-managed", SecretString=_login(database.password)
         )["ARN"]
-        self._recorded = recorded
+        self._record = record
 
     def apply(self, **configuration: str) -> dict[str, str]:
-        """Makes everything, and answers with the outputs."""
-        graph = self._recorded(self.names.suffix, **configuration)
+        """Makes all resources and returns the outputs. `configuration` is by key."""
+        graph = self._record(self.names.suffix, **configuration)
         self.terraform.write(
             to_terraform(graph, PROVIDER, adapt_to_emulator(self.database.port, self.secret_arn))
         )
@@ -47,12 +50,12 @@ class EmulatedStack:
         return self.terraform.outputs()
 
     def change_password(self, password: str) -> None:
-        """As Secrets Manager rotates it."""
+        """Changes it in the database and in its secret, as Secrets Manager rotates it."""
         self.database.change_password(password)
         self.emulator.client("secretsmanager").put_secret_value(
-            SecretId=self.secret_arn, SecretString=_login_of(password)
+            SecretId=self.secret_arn, SecretString=_login(password)
         )
 
 
-def _login_of(password: str) -> str:
-    return json.dumps({"username": ADMIN, "password": password})
+def _login(password: str) -> str:
+    return json.dumps({"username": ADMIN_USER, "password": password})

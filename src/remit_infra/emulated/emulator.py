@@ -1,6 +1,6 @@
-"""AWS on this machine: ministack, in an environment of its own, with permissions enforced.
+"""The emulator of AWS: ministack, in a virtual environment of its own, with permissions enforced.
 
-What it lacks is left out of a template by `without_gaps`, and each such gap has its reason here.
+`without_gaps` removes from a template what the emulator lacks. Each gap has its reason here.
 """
 
 import copy
@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -30,7 +30,7 @@ ENVIRONMENT = Path(".venv/emulator")
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 CREDENTIALS = "test"
-"""The access key and secret that the emulator takes for its account's root user."""
+"""The access key and the secret of the account's root user."""
 
 START_SECONDS = 30.0
 STOP_SECONDS = 2.0
@@ -44,20 +44,20 @@ GAPS: Mapping[str, Callable[[Resource], bool]] = MappingProxyType(
         "AWS::CloudWatch::Alarm": lambda resource: "Metrics" in resource["Properties"],
     }
 )
-"""By type, what the emulator's CloudFormation refuses: what a web firewall is attached to and where
-it logs, and alarms on an expression over several metrics.
+"""What the emulator's CloudFormation rejects, by type: associations and logging of a web firewall,
+and alarms on an expression over several metrics.
 """
 
 
-def _with_batches(resource: Resource) -> Resource:
+def _with_batch_actions(resource: Resource) -> Resource:
     if resource["Type"] != "AWS::IAM::ManagedPolicy":
         return resource
-    made = copy.deepcopy(dict(resource))
-    for statement in made["Properties"]["PolicyDocument"]["Statement"]:
+    policy = copy.deepcopy(dict(resource))
+    for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
         actions = statement["Action"]
         actions = [actions] if isinstance(actions, str) else actions
-        statement["Action"] = [*actions, *(BATCHES[one] for one in actions if one in BATCHES)]
-    return made
+        statement["Action"] = with_batch_actions(actions)
+    return policy
 
 
 def _is_gap(resource: Resource) -> bool:
@@ -72,33 +72,41 @@ BATCHES: Mapping[str, str] = MappingProxyType(
         "sqs:SendMessage": "sqs:SendMessageBatch",
     }
 )
-"""Calls for several messages at once, which AWS allows with the permission for one, and which the
-emulator takes for actions of their own.
+"""The action of a call for several messages, by that for one. AWS allows it with the permission for
+one; the emulator requires a permission of its own.
 """
 
 
+def with_batch_actions(actions: Sequence[str]) -> list[str]:
+    """The actions, with those for batches that the emulator requires."""
+    return [*actions, *(BATCHES[action] for action in actions if action in BATCHES)]
+
+
 class EmulatorError(Exception):
-    """The emulator cannot be installed or started. The message says why."""
+    """The emulator was not installed or did not start. The message says why."""
 
 
 def without_gaps(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The template without what the emulator lacks, and with what it asks for besides."""
-    kept = {
-        name: _with_batches(resource)
+    """The template without what the emulator lacks, and with the actions that it requires."""
+    resources = {
+        name: _with_batch_actions(resource)
         for name, resource in template["Resources"].items()
         if not _is_gap(resource)
     }
-    return {**template, "Resources": kept}
+    return {**template, "Resources": resources}
 
 
 def install(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> Path:
-    """The emulator's command, installed if it is not there yet or is older than its lock."""
+    """The path of the emulator's command. Installs it if it is missing or older than its lock.
+
+    Raises EmulatorError.
+    """
     command = environment / "bin" / "ministack"
     stamp = environment / "installed"
     if stamp.exists() and stamp.stat().st_mtime >= requirements.stat().st_mtime:
         return command
     try:
-        # Whatever an interrupted installation left there.
+        # An interrupted installation leaves files behind.
         shutil.rmtree(environment, ignore_errors=True)
         uv("venv", "--quiet", "--python", sys.executable, str(environment))
         uv(
@@ -112,7 +120,7 @@ def install(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) 
 
 
 class Emulator:
-    """A running emulator on a free port of this machine. Its files go with it."""
+    """An emulator on a port of this machine, by default a free one."""
 
     def __init__(self, command: Path, folder: Path, port: int = 0) -> None:
         self._command = command
@@ -136,7 +144,7 @@ class Emulator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client needs to speak to it as its root user."""
+        """The environment variables of a client with the permissions of the root user."""
         return {
             "AWS_ACCESS_KEY_ID": CREDENTIALS,
             "AWS_SECRET_ACCESS_KEY": CREDENTIALS,
@@ -155,10 +163,10 @@ class Emulator:
         key = self._folder / "emulator.key"
         make_certificate(self.certificate, key)
         log = self._folder / "emulator.log"
-        with log.open("wb") as written:
+        with log.open("wb") as output:
             self._process = subprocess.Popen(  # nosec B603
                 [str(self._command)],
-                stdout=written,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env={
@@ -173,14 +181,14 @@ class Emulator:
                     "MINISTACK_REGION": REGION,
                     "AWS_ACCESS_KEY_ID": CREDENTIALS,
                     "AWS_SECRET_ACCESS_KEY": CREDENTIALS,
-                    # Queues, topics and buckets refuse whoever does not use TLS.
+                    # The policies of queues, topics and buckets deny requests without TLS.
                     "USE_SSL": "1",
                     "MINISTACK_SSL_CERT": str(self.certificate),
                     "MINISTACK_SSL_KEY": str(key),
                 },
             )
         for _ in range(int(START_SECONDS / PAUSE_SECONDS)):
-            if self._answers():
+            if self._is_healthy():
                 return
             if self._process.poll() is not None:
                 break
@@ -188,7 +196,7 @@ class Emulator:
         self.stop()
         raise EmulatorError(f"The emulator did not start: see {log}.")
 
-    def _answers(self) -> bool:
+    def _is_healthy(self) -> bool:
         try:
             with self.open(f"{self.url}/_ministack/health", timeout=1):
                 return True
@@ -196,16 +204,16 @@ class Emulator:
             return False
 
     def open(self, request: str | Request, timeout: float = 60.0) -> Any:
-        """The answer to an HTTPS request. Raises HTTPError for one that is not a success."""
-        trusted = ssl.create_default_context(cafile=str(self.certificate))
-        return urlopen(request, timeout=timeout, context=trusted)  # nosec B310
+        """The response to an HTTPS request. Raises HTTPError unless it is a success."""
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        return urlopen(request, timeout=timeout, context=context)  # nosec B310
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
-            # The functions' own processes are of its group.
+            # The processes of its functions are in its process group.
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -213,7 +221,7 @@ class Emulator:
         shutil.rmtree(self._folder / "tmp", ignore_errors=True)
 
     def api_url(self, endpoint: str) -> str:
-        """Where an API Gateway endpoint of AWS is found here."""
+        """The emulator's URL for an API Gateway endpoint of AWS."""
         host, _, stage = endpoint.removeprefix("https://").strip("/").partition("/")
         return f"{self.url}/_aws/execute-api/{host.partition('.')[0]}/{stage}"
 

@@ -1,4 +1,4 @@
-"""fargate-aurora on this machine, with a Redis for its cache and its tasks as processes."""
+"""fargate-aurora on this machine, with an emulated cache, and tasks as processes."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 from remit.entrypoints.healthcheck import is_live
 from remit_infra.components.data.cache import USER
-from remit_infra.components.roles import VERSION
+from remit_infra.components.roles import POLICY_VERSION
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulated_stack import EmulatedStack
@@ -23,18 +23,18 @@ PAUSE_SECONDS = 0.1
 
 
 class EmulatedFargateAurora(EmulatedStack):
-    """Its tasks are processes of this machine, each with the credentials of its role."""
+    """Each task is a process of this machine with the credentials of the task's role."""
 
     def __init__(
         self, suffix: str, emulator: Emulator, database: EmulatedDatabase, folder: Path
     ) -> None:
         super().__init__(record_graph, suffix, emulator, database, folder)
-        self._keys: dict[str, str] = {}
+        self._access_keys: dict[str, str] = {}
         certificate = emulator.certificate
         self.cache = EmulatedCache(
             certificate=certificate,
             key=certificate.with_suffix(".key"),
-            keys=self._keys,
+            access_keys=self._access_keys,
             name=self.names("cache", "payment-cache"),
             user=self.names("cache user", USER),
         )
@@ -42,8 +42,10 @@ class EmulatedFargateAurora(EmulatedStack):
     def start(
         self, family: str, output: Path, command: Sequence[str] = (), **more: str
     ) -> "TaskProcess":
-        """A process as the family's newest definition says: its command, unless there is another,
-        its environment, and the credentials of its role; with the addresses of this machine.
+        """Starts a task of the family's newest definition, with another command if there is one.
+
+        The process has the definition's environment with this machine's addresses, the credentials
+        of its role, and the variables in `more`.
         """
         definition = self._definition(family)
         [container] = definition["containerDefinitions"]
@@ -52,38 +54,38 @@ class EmulatedFargateAurora(EmulatedStack):
         return TaskProcess([*(command or container["command"])], environment, output)
 
     def environment(self, family: str) -> dict[str, str]:
-        """What a task of the family is told, with the addresses of this machine."""
+        """The environment of a task of the family, with this machine's addresses."""
         [container] = self._definition(family)["containerDefinitions"]
-        told = {one["name"]: one["value"] for one in container["environment"]}
-        # The emulator is one address for all of AWS.
-        del told["AWS_USE_DUALSTACK_ENDPOINT"]
-        return told | self._addresses()
+        environment = {each["name"]: each["value"] for each in container["environment"]}
+        # The emulator has one address for all services.
+        del environment["AWS_USE_DUALSTACK_ENDPOINT"]
+        return environment | self._addresses()
 
     def trust(self, access_key: str, secret: str) -> None:
-        """From now on the cache lets in who signs with this, as it does any role that may."""
-        self._keys[access_key] = secret
+        """Makes the cache accept the signatures of this access key."""
+        self._access_keys[access_key] = secret
 
     def _definition(self, family: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.emulator.client("ecs").describe_task_definition(
+        definition: dict[str, Any] = self.emulator.client("ecs").describe_task_definition(
             taskDefinition=self.names("task", family)
         )["taskDefinition"]
-        return found
+        return definition
 
     def _credentials(self, role_arn: str, family: str) -> dict[str, str]:
-        """Those of the task's role, as ECS gives them to a task. Here the account's root takes the
-        role instead, which must trust it for that moment.
+        """The credentials of the task's role, as ECS passes them to a task. Here the account's root
+        assumes the role, which must trust it meanwhile.
         """
         iam, name = self.emulator.client("iam"), role_arn.rpartition("/")[2]
-        trusted = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(_TRUSTING_ROOT))
-        made = self.emulator.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=family)
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trusted))
-        given = made["Credentials"]
-        self.trust(given["AccessKeyId"], given["SecretAccessKey"])
+        trust_policy = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(_TRUST_ROOT))
+        assumed = self.emulator.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=family)
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust_policy))
+        credentials = assumed["Credentials"]
+        self.trust(credentials["AccessKeyId"], credentials["SecretAccessKey"])
         return {
-            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": given["SessionToken"],
+            "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": credentials["SessionToken"],
         }
 
     def _addresses(self) -> dict[str, str]:
@@ -100,34 +102,34 @@ class EmulatedFargateAurora(EmulatedStack):
 
 
 class TaskProcess:
-    """A task of a service, as a process that listens on a port of its own."""
+    """A task as a process, which listens on a port of its own."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], output: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         ports = {name: str(self.port) for name in _PORTS if name in environment}
-        with output.open("ab") as written:
+        with output.open("ab") as log:
             self.process = subprocess.Popen(  # nosec B603
                 [sys.executable, "-m", "remit", *command],
                 stdin=subprocess.DEVNULL,
-                stdout=written,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 env={"PATH": os.environ.get("PATH", ""), **environment, **ports},
             )
 
     def is_live(self) -> bool:
-        """Whether it answers. Raises RuntimeError when it has ended."""
+        """Whether it answers its health check. Raises RuntimeError if it has ended."""
         if self.process.poll() is not None:
             raise RuntimeError(f"A task ended with status {self.process.returncode}.")
         return is_live(self.port)
 
     def wait(self) -> None:
-        """Until it answers."""
+        """Waits until it answers its health check."""
         while not self.is_live():
             time.sleep(PAUSE_SECONDS)
 
     def end(self) -> int:
-        """Tells it to stop, and waits as long as ECS does; its exit status."""
+        """Sends SIGTERM, and SIGKILL when ECS would send it. Returns the exit status."""
         self.process.terminate()
         try:
             return self.process.wait(STOP_SECONDS)
@@ -139,8 +141,8 @@ class TaskProcess:
         return self.process.wait()
 
 
-_TRUSTING_ROOT = {
-    "Version": VERSION,
+_TRUST_ROOT = {
+    "Version": POLICY_VERSION,
     "Statement": [
         {
             "Effect": "Allow",

@@ -1,4 +1,4 @@
-"""lambda-postgres on this machine."""
+"""lambda-postgres on this machine, with the functions in the emulator."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from remit_infra.topologies.lambda_postgres import record_graph
 
 
 class EmulatedLambdaPostgres(EmulatedStack):
-    """Its functions are the emulator's, and reach the database."""
+    """The emulator runs the functions, and they reach the database."""
 
     def __init__(
         self, suffix: str, emulator: Emulator, database: EmulatedDatabase, folder: Path
@@ -23,16 +23,16 @@ class EmulatedLambdaPostgres(EmulatedStack):
 
     @property
     def balancer_url(self) -> str:
-        """Where the load balancer of AWS is found here."""
+        """The emulator's URL for the load balancer."""
         return f"{self.emulator.url}/_alb/{self.names('load balancer', 'payment-alb')}"
 
     def app(self, more: Mapping[str, str]) -> App:
-        """The same service, assembled on this machine, where the database is in reach."""
+        """The service, assembled in this process, with direct access to the database."""
         name = self.names("function", "payment-delivery")
-        own = function_settings(self.emulator.client, name)
-        own["REMIT_DATABASE_CA"] = str(self.emulator.certificate)
-        return assemble(read_settings({**own, **more}))
+        variables = function_settings(self.emulator.client, name)
+        variables["REMIT_DATABASE_CA"] = str(self.emulator.certificate)
+        return assemble(read_settings({**variables, **more}))
 
     def operator(self) -> App:
-        """The service as an operator's command has it, which reaches no database."""
+        """The service, assembled as an operator's command does it: without the database."""
         return assemble(read_settings(operator_settings(self.emulator.client, self.names.suffix)))

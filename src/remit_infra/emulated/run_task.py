@@ -1,5 +1,5 @@
-"""One-off tasks on this machine. The emulator's ECS records one that is asked for and runs nothing;
-here it becomes a process, whose output goes to the log that its definition names.
+"""The RunTask of ECS on this machine. The emulator records a task and runs nothing. This runs it as
+a process, and writes its output to the log that its definition names.
 """
 
 import threading
@@ -15,8 +15,8 @@ LIMIT_SECONDS = 60
 
 
 class RunTaskEmulator(threading.Thread):
-    """Runs every task that is asked for with a command of its own, one after the other, until the
-    `with` block ends. `ran` is what was run, with what exit status: the emulator forgets that.
+    """Runs every task that was started with a command, one after the other, until the `with` block
+    ends. `ran` are their commands and exit statuses, which the emulator does not keep.
     """
 
     def __init__(self, stack: EmulatedFargateAurora, folder: Path) -> None:
@@ -44,32 +44,32 @@ class RunTaskEmulator(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
-            for task in self._asked():
+            for task in self._started():
                 self._run(task)
 
-    def _asked(self) -> list[dict[str, Any]]:
+    def _started(self) -> list[dict[str, Any]]:
         arns = self._ecs.list_tasks(cluster=self._cluster, desiredStatus="RUNNING")["taskArns"]
         if not arns:
             return []
-        found = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns)["tasks"]
-        return [task for task in found if task["overrides"].get("containerOverrides")]
+        tasks = self._ecs.describe_tasks(cluster=self._cluster, tasks=arns)["tasks"]
+        return [task for task in tasks if task["overrides"].get("containerOverrides")]
 
     def _run(self, task: dict[str, Any]) -> None:
-        """To its end. The log comes after the task has stopped, as it may in AWS."""
+        """Runs the task to its end. Its log appears after it has stopped, as can happen in AWS."""
         arn = task["taskArn"]
         identity = arn.rpartition("/")[2]
         [override] = task["overrides"]["containerOverrides"]
-        told = {one["name"]: one["value"] for one in override.get("environment", [])}
+        environment = {each["name"]: each["value"] for each in override.get("environment", [])}
         definition = self._ecs.describe_task_definition(taskDefinition=task["taskDefinitionArn"])
         [container] = definition["taskDefinition"]["containerDefinitions"]
         family = definition["taskDefinition"]["family"].removesuffix(f"-{self._stack.names.suffix}")
         output = self._folder / f"{identity}.log"
-        process = self._stack.start(family, output, override["command"], **told).process
+        process = self._stack.start(family, output, override["command"], **environment).process
         self.ran.append((override["command"], process.wait(LIMIT_SECONDS)))
         self._ecs.stop_task(cluster=self._cluster, task=arn)
-        self._write(container, identity, output.read_text(encoding="utf-8").splitlines())
+        self._write_log(container, identity, output.read_text(encoding="utf-8").splitlines())
 
-    def _write(self, container: dict[str, Any], identity: str, lines: list[str]) -> None:
+    def _write_log(self, container: dict[str, Any], identity: str, lines: list[str]) -> None:
         options = container["logConfiguration"]["options"]
         log = {
             "logGroupName": options["awslogs-group"],

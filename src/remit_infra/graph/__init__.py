@@ -1,1 +1,1 @@
-"""A topology as data: recorded, written as Terraform JSON, scanned."""
+"""A topology as data: recorded from its program, written as Terraform JSON, and scanned."""

@@ -1,7 +1,7 @@
-"""A topology's resources as data: what can be looked at, priced, drawn, scanned and proven without
-an account. From a Pulumi program, which is run against a recorder, or from a CDK template.
+"""The graph of a topology: its resources as data, from a recorded Pulumi program or a CDK template.
 
-What is only known once a resource is there, its ARN say, stands as Terraform writes it:
+It can be priced, drawn, scanned and tested without an account. A value that exists only once a
+resource does, such as its ARN, is a reference in Terraform's form:
 `${aws_sns_topic.payment-alarms.arn}`.
 """
 
@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 
 REFERENCE = re.compile(r"\$\{(aws_[a-z0-9_]+)\.([A-Za-z0-9_-]+)\.([^}]*)\}")
-"""Type, name and attribute of another resource."""
+"""A reference: the type, name and attribute of another resource."""
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """One resource: its type as the tool has it, its name in the program, what it was given.
+    """One resource: the tool's type, the name in the program, the properties it was given.
 
-    `depends_on` and `parent` are names; what `properties` refer to is not repeated there.
+    `depends_on` and `parent` are names. `depends_on` leaves out what `properties` refer to.
+    `ignores` are the properties whose changes the tool ignores.
     """
 
     type: str
@@ -30,7 +31,10 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything of one deployment of a topology, in the order of its making."""
+    """The resources of one deployment of a topology, in the order in which they were registered.
+
+    `components` are the types of Pulumi's component resources, by name.
+    """
 
     topology: str
     suffix: str
@@ -39,18 +43,19 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     outputs: dict[str, str] = {}
 
     def of(self, *types: str) -> list[Resource]:
+        """The resources of these types."""
         return [resource for resource in self.resources if resource.type in types]
 
     def edges(self) -> list[tuple[str, str]]:
-        """Who needs whom, by name: by a reference, or by order alone."""
-        known = {resource.name for resource in self.resources}
-        found = {
+        """The names of each resource and one that it needs, by a reference or by `depends_on`."""
+        names = {resource.name for resource in self.resources}
+        edges = {
             (resource.name, other)
             for resource in self.resources
             for other in (*references(resource.properties), *resource.depends_on)
-            if other in known and other != resource.name
+            if other in names and other != resource.name
         }
-        return sorted(found)
+        return sorted(edges)
 
 
 SERVICES: Mapping[str, str] = {
@@ -78,11 +83,11 @@ SERVICES: Mapping[str, str] = {
     "vpc": "VPC",
     "wafv2": "WAF",
 }
-"""AWS's name of a service, by the word that either tool has for it."""
+"""AWS's name of a service, by the tools' word for it."""
 
 
 def service_of(type_: str) -> str:
-    """The service that a type belongs to: `aws:lb/listener:Listener` and `AWS::WAFv2::WebACL`."""
+    """The service of a type such as `aws:lb/listener:Listener` or `AWS::WAFv2::WebACL`."""
     if type_.startswith("aws:cloudwatch/event"):
         return "EventBridge"
     if type_.startswith("aws:rds/cluster"):
@@ -92,20 +97,20 @@ def service_of(type_: str) -> str:
 
 
 def references(value: object) -> set[str]:
-    """The names of the resources that a value refers to, however deep."""
+    """The names of the resources to which a value refers, at any depth."""
     match value:
         case str():
             return {match[2] for match in REFERENCE.finditer(value)}
         case Mapping():
-            return {name for one in value.values() for name in references(one)}
+            return {name for item in value.values() for name in references(item)}
         case Sequence():
-            return {name for one in value for name in references(one)}
+            return {name for item in value for name in references(item)}
         case _:
             return set()
 
 
 def graph_of_template(topology: str, suffix: str, template: Mapping[str, Any]) -> Graph:
-    """The graph of a CloudFormation template. `Ref` and `Fn::GetAtt` are its references."""
+    """The graph of a CloudFormation template, with `Ref` and `Fn::GetAtt` as references."""
     resources = template["Resources"]
     return Graph(
         topology=topology,
@@ -115,29 +120,31 @@ def graph_of_template(topology: str, suffix: str, template: Mapping[str, Any]) -
                 type=resource["Type"],
                 name=name,
                 properties=_without_functions(resource.get("Properties", {}), resources),
-                depends_on=_named(resource.get("DependsOn", ())),
+                depends_on=_as_tuple(resource.get("DependsOn", ())),
             )
             for name, resource in resources.items()
         ),
-        outputs={name: str(one["Value"]) for name, one in template.get("Outputs", {}).items()},
+        outputs={
+            name: str(output["Value"]) for name, output in template.get("Outputs", {}).items()
+        },
     )
 
 
-def _named(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _as_tuple(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _without_functions(value: Any, resources: Mapping[str, Any]) -> Any:
-    """CloudFormation's functions over resources, as references."""
+    """The value, with CloudFormation's functions over resources as references."""
     match value:
         case {"Ref": str(name)} if name in resources:
             return _reference(name, "id")
         case {"Fn::GetAtt": [str(name), str(attribute)]} if name in resources:
             return _reference(name, attribute)
         case dict():
-            return {key: _without_functions(one, resources) for key, one in value.items()}
+            return {key: _without_functions(item, resources) for key, item in value.items()}
         case list():
-            return [_without_functions(one, resources) for one in value]
+            return [_without_functions(item, resources) for item in value]
         case _:
             return value
 

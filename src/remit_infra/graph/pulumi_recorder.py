@@ -1,7 +1,7 @@
-"""Runs a Pulumi program without Pulumi's engine, and writes down what it makes.
+"""Runs a Pulumi program without Pulumi's engine, and records the resources that it registers.
 
-Every resource answers with references in the place of what only AWS would know, so a program that
-puts an ARN into a policy puts the reference there.
+The recorder returns references for the values that only AWS knows. A program that puts an ARN into
+a policy then puts a reference there.
 """
 
 import asyncio
@@ -26,24 +26,26 @@ NESTED: Mapping[tuple[str, str], str] = {
     ("aws:rds/cluster:Cluster", "masterUserSecrets"): "secretArn",
     ("aws:rds/instance:Instance", "masterUserSecrets"): "secretArn",
 }
-"""What a program takes out of the first of a list that a resource answers with, by type and
-property.
+"""Outputs that are lists, by type and property, with the text that programs read from the first
+item.
 """
 
 
 class RecordError(Exception):
-    """The program cannot be recorded. The message says where."""
+    """The program cannot be recorded. The message says why."""
 
 
 def record(program: Program, *, topology: str, suffix: str, project: str) -> Graph:
-    """What the program makes, and the outputs that it gives. Whatever it raises is raised."""
+    """The resources of the program, and the outputs that it returns. Raises what the program
+    raises, and RecordError.
+    """
     monitor = _Recorder()
-    # Pulumi keeps what it works on in context variables: one program must not see another's.
+    # Pulumi keeps its state in context variables. A program must not see that of another.
     outputs = contextvars.copy_context().run(_run, program, monitor, project, suffix)
     return Graph(
         topology=topology,
         suffix=suffix,
-        resources=tuple(monitor.made),
+        resources=tuple(monitor.recorded),
         components=monitor.components,
         outputs=outputs,
     )
@@ -53,18 +55,18 @@ def _run(program: Program, monitor: "_Recorder", project: str, suffix: str) -> d
     outputs: dict[str, str] = {}
 
     async def run() -> None:
-        mocks.set_mocks(_Nothing(), project=project, stack=suffix, monitor=monitor)
+        mocks.set_mocks(_References(), project=project, stack=suffix, monitor=monitor)
         outputs.update(await pulumi.Output.all(**program()).future() or {})
 
-    # Every thread that answers for AWS wants a loop of its own, which nobody would close.
+    # Each thread that runs a mock needs an event loop, which Pulumi would not close.
     loops = [asyncio.new_event_loop()]
 
-    def begin() -> None:
+    def set_loop() -> None:
         loops.append(asyncio.new_event_loop())
         asyncio.set_event_loop(loops[-1])
 
     try:
-        with ThreadPoolExecutor(THREADS, initializer=begin) as threads:
+        with ThreadPoolExecutor(THREADS, initializer=set_loop) as threads:
             loops[0].set_default_executor(threads)
             loops[0].run_until_complete(run_pulumi_func(run))
     finally:
@@ -73,11 +75,11 @@ def _run(program: Program, monitor: "_Recorder", project: str, suffix: str) -> d
     return outputs
 
 
-class _Nothing(mocks.Mocks):
-    """The recorder answers for itself."""
+class _References(mocks.Mocks):
+    """Returns the given properties, and references for the others."""
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], None]:
-        raise RecordError(f"The program asks AWS: {args.token}.")
+        raise RecordError(f"The program calls AWS: {args.token}.")
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         if not args.custom:
@@ -87,12 +89,12 @@ class _Nothing(mocks.Mocks):
 
 class _Recorder(mocks.MockMonitor):
     def __init__(self) -> None:
-        super().__init__(_Nothing())
-        self.made: list[Resource] = []
+        super().__init__(_References())
+        self.recorded: list[Resource] = []
         self.components: dict[str, str] = {}
         self._names: set[str] = set()
 
-    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - as Pulumi calls it
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - Pulumi's name
         registered = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         parent = _name(request.parent)
         if request.type == "pulumi:pulumi:Stack":
@@ -104,16 +106,18 @@ class _Recorder(mocks.MockMonitor):
             raise RecordError(f"Two resources are called '{request.name}'.")
         self._names.add(request.name)
         properties = _plain(rpc.deserialize_properties(request.object))
-        # The code of a resource of our own.
+        # The serialised code of a dynamic resource.
         properties.pop("__provider", None)
-        implied = references(properties)
-        self.made.append(
+        referenced = references(properties)
+        self.recorded.append(
             Resource(
                 type=request.type,
                 name=request.name,
                 properties=properties,
                 depends_on=tuple(
-                    sorted({_name(urn) for urn in request.dependencies} - implied - {request.name})
+                    sorted(
+                        {_name(urn) for urn in request.dependencies} - referenced - {request.name}
+                    )
                 ),
                 parent=parent if parent in self.components else None,
                 ignores=tuple(request.ignoreChanges),
@@ -131,10 +135,10 @@ def _expression(token: str, name: str, attribute: str) -> str:
 
 
 def _state(token: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    """What was given, and a reference for every text that AWS would answer besides."""
-    answered = {
+    """The given properties, and a reference for every other text that AWS would return."""
+    returned = {
         prop: _expression(token, name, attribute_of(token, prop))
-        for prop in _texts(token)
+        for prop in _text_properties(token)
         if prop not in inputs
     }
     nested = {
@@ -142,11 +146,11 @@ def _state(token: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         for (type_, prop), inner in NESTED.items()
         if type_ == token
     }
-    return {**inputs, **answered, **nested}
+    return {**inputs, **returned, **nested}
 
 
-def _texts(token: str) -> list[str]:
-    """The names of a type's properties that are text; none of a type that is not AWS's."""
+def _text_properties(token: str) -> list[str]:
+    """The names of the properties of a type that are text, if the type is one of AWS's."""
     if not token.startswith("aws:"):
         return []
     _, path, class_ = token.split(":")
@@ -167,16 +171,16 @@ def _is_text(annotation: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Pulumi's own kinds of values as data: an archive is its path, a secret what it holds."""
+    """Pulumi's values as data: an archive as its path, a secret as its content."""
     match value:
         case pulumi.FileArchive():
             return {"archive": value.path}
         case {rpc._special_sig_key: rpc._special_secret_sig, "value": inner}:
             return _plain(inner)
         case Mapping():
-            return {key: _plain(one) for key, one in value.items()}
+            return {key: _plain(item) for key, item in value.items()}
         case list():
-            return [_plain(one) for one in value]
+            return [_plain(item) for item in value]
         case float() if value.is_integer():
             return int(value)
         case _:

@@ -1,7 +1,7 @@
-"""The security scanners over a topology, with the findings that are accepted left out.
+"""The security scanners, and the suppressions of their findings.
 
-`suppressions.toml` is the only place where a finding is accepted: by rule and resource, each entry
-with its reason. An entry that no finding needs any more is itself a finding.
+`suppressions.toml` is the only place that suppresses a finding: by rule and resource, with the
+reason. An entry that suppresses nothing any more is itself a finding.
 """
 
 import fnmatch
@@ -22,11 +22,11 @@ LINTER = Path(sys.executable).with_name("cfn-lint")
 
 
 class ScannerError(Exception):
-    """A scanner cannot be run. The message says why."""
+    """A scanner did not run. The message says why."""
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):
-    """What a scanner does not like: its rule, the resource, and why."""
+    """The scanner's rule, the resource that breaks it, and the problem."""
 
     rule: str
     resource: str
@@ -34,7 +34,7 @@ class Finding(msgspec.Struct, frozen=True, order=True):
 
 
 class Suppression(msgspec.Struct, frozen=True, kw_only=True):
-    """Findings that are accepted for a topology, by patterns of rules and resources."""
+    """Accepts findings of a topology, by patterns of rules and resources."""
 
     topology: str
     rules: tuple[str, ...]
@@ -50,53 +50,57 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
 
 
 def read_suppressions(topology: str, path: Path = SUPPRESSIONS) -> tuple[Suppression, ...]:
-    found = tomllib.loads(path.read_text(encoding="utf-8"))
-    entries = msgspec.convert(found["accepted"], tuple[Suppression, ...])
+    """The topology's entries of the file. Raises ValueError for an entry without a reason."""
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    entries = msgspec.convert(content["accepted"], tuple[Suppression, ...])
     return tuple(entry for entry in entries if entry.topology == topology)
 
 
 def unsuppressed(
-    findings: Iterable[Finding], accepted: Sequence[Suppression], *, complete: bool = True
+    findings: Iterable[Finding], suppressions: Sequence[Suppression], *, complete: bool = True
 ) -> list[Finding]:
-    """The findings that no entry covers. If they are `complete`, of every scanner and environment,
-    also one for each rule of an entry that covers none.
+    """The findings that no suppression covers. If they are `complete`, of every scanner and
+    environment, also a finding for each rule of a suppression that covers nothing.
     """
-    found = sorted(set(findings))
-    left = [finding for finding in found if not any(entry.covers(finding) for entry in accepted)]
-    stale = [
-        Finding("suppressions", rule, f"accepts nothing any more: {entry.reason}")
-        for entry in accepted
-        for rule in entry.rules
-        if not any(_matches(f.rule, [rule]) and entry.covers(f) for f in found)
+    unique = sorted(set(findings))
+    uncovered = [
+        finding
+        for finding in unique
+        if not any(suppression.covers(finding) for suppression in suppressions)
     ]
-    return left + (stale if complete else [])
+    stale = [
+        Finding("suppressions", rule, f"accepts nothing any more: {suppression.reason}")
+        for suppression in suppressions
+        for rule in suppression.rules
+        if not any(_matches(f.rule, [rule]) and suppression.covers(f) for f in unique)
+    ]
+    return uncovered + (stale if complete else [])
 
 
 def cfn_lint(template: Mapping[str, Any], region: str = "us-east-1") -> list[Finding]:
-    """CloudFormation's own schemas; warnings count."""
+    """The findings of cfn-lint, warnings included, by CloudFormation's schemas."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "template.json"
         path.write_text(json.dumps(template), encoding="utf-8")
         command = [str(LINTER), "--template", str(path), "--format", "json", "--regions", region]
-        ran = subprocess.run(  # nosec B603
+        ended = subprocess.run(  # nosec B603
             command, capture_output=True, text=True, check=False
         )
-    if not ran.stdout.startswith("["):
-        raise ScannerError(f"cfn-lint did not run: {ran.stderr.strip() or ran.stdout.strip()}")
+    if not ended.stdout.startswith("["):
+        raise ScannerError(f"cfn-lint did not run: {ended.stderr.strip() or ended.stdout.strip()}")
     return [
-        Finding(found["Rule"]["Id"], _where(found["Location"].get("Path")), found["Message"])
-        for found in json.loads(ran.stdout)
+        Finding(match["Rule"]["Id"], _resource(match["Location"].get("Path")), match["Message"])
+        for match in json.loads(ended.stdout)
     ]
 
 
-def _where(path: Sequence[object] | None) -> str:
+def _resource(path: Sequence[object] | None) -> str:
+    """The resource's name in a path such as `Resources/transactions/Properties`."""
     return "/".join(str(part) for part in (path or ())[1:2]) or "template"
 
 
 def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Finding]:
-    """Misconfigured resources, by checkov's policies for what the document is: a CloudFormation
-    template or Terraform JSON. Needs no network.
-    """
+    """The findings of checkov in a CloudFormation template or Terraform JSON. Needs no network."""
     if not command.exists():
         raise ScannerError(f"{command} is not there: run `make .venv/.scan`.")
     is_terraform = "resource" in document
@@ -104,8 +108,8 @@ def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Findin
     framework = "terraform_json" if is_terraform else "cloudformation"
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
-        path.write_text(json.dumps(_unfolded(document), indent=1), encoding="utf-8")
-        ran = subprocess.run(  # nosec B603
+        path.write_text(json.dumps(_with_containers(document), indent=1), encoding="utf-8")
+        ended = subprocess.run(  # nosec B603
             [
                 *(str(command), "--file", str(path), "--framework", framework),
                 *("--output", "json", "--quiet", "--compact", "--skip-download"),
@@ -115,25 +119,25 @@ def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Findin
             check=False,
         )
     try:
-        report = json.loads(ran.stdout)
+        report = json.loads(ended.stdout)
     except json.JSONDecodeError as error:
-        raise ScannerError(f"checkov did not run: {ran.stderr.strip()}") from error
+        raise ScannerError(f"checkov did not run: {ended.stderr.strip()}") from error
     if report["summary"]["parsing_errors"] or not report["summary"]["passed"]:
         raise ScannerError("checkov could not read the document.")
     return [
-        Finding(found["check_id"], found["resource"].rpartition(".")[2], found["check_name"])
-        for found in report["results"]["failed_checks"]
+        Finding(check["check_id"], check["resource"].rpartition(".")[2], check["check_name"])
+        for check in report["results"]["failed_checks"]
     ]
 
 
-def _unfolded(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document with its tasks' containers as lists: checkov passes every text unread."""
+def _with_containers(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with the containers of task definitions as lists: checkov reads no JSON text."""
     resources = document.get("resource", {})
     tasks = resources.get("aws_ecs_task_definition")
     if not tasks:
         return document
-    unfolded = {
+    decoded = {
         name: {**task, "container_definitions": json.loads(task["container_definitions"])}
         for name, task in tasks.items()
     }
-    return {**document, "resource": {**resources, "aws_ecs_task_definition": unfolded}}
+    return {**document, "resource": {**resources, "aws_ecs_task_definition": decoded}}

@@ -1,7 +1,7 @@
-"""A recorded Pulumi program as Terraform JSON, and Terraform's own verdict on it.
+"""A recorded Pulumi program as Terraform JSON, and Terraform's command line.
 
-Pulumi's AWS provider is Terraform's, so what the program means can be validated, planned and
-applied by the real provider: against an emulator, with no account and without Pulumi's engine.
+Pulumi's AWS provider is made from Terraform's. So Terraform can validate, plan and apply a program
+with the real provider, against an emulator, without an account and without Pulumi's engine.
 """
 
 import json
@@ -35,71 +35,73 @@ MAPS = frozenset(
         "variables",
     }
 )
-"""Properties whose keys are the user's own words."""
+"""Properties whose keys are free, so they are not converted to Terraform's case."""
 
 LISTS = frozenset({("aws:apigateway/restApi:RestApi", "types")})
-"""What Pulumi takes alone and Terraform as a list of one."""
+"""Properties that are one value in Pulumi and a list of one in Terraform."""
 
 Adapt = Callable[[str, dict[str, Any]], dict[str, Any] | None]
-"""Changes a resource for the place where it is applied, by type; None leaves it out."""
+"""Changes a resource, by its type and arguments, for where it is applied. None leaves it out."""
 
 
 class TerraformError(Exception):
-    """Terraform is missing or refuses. The message says what it said."""
+    """Terraform is missing or failed. The message is Terraform's."""
 
 
 def to_terraform(
-    graph: Graph, provider: Mapping[str, Any], adapt: Adapt = lambda _, given: given
+    graph: Graph, provider: Mapping[str, Any], adapt: Adapt = lambda _, arguments: arguments
 ) -> dict[str, Any]:
-    """The graph as one Terraform JSON file."""
+    """The graph as the content of one Terraform JSON file."""
     types = {resource.name: type_of(resource.type) for resource in graph.resources}
-    made: dict[str, dict[str, Any]] = {}
+    blocks: dict[str, dict[str, Any]] = {}
     for resource in graph.resources:
-        kind = types[resource.name]
-        body = adapt(kind, _body(resource, types))
-        if body is not None:
-            made.setdefault(kind, {})[resource.name] = body
-    kept = {f"{kind}.{name}" for kind, resources in made.items() for name in resources}
-    for resources in made.values():
-        for body in resources.values():
-            body["depends_on"] = [one for one in body.get("depends_on", ()) if one in kept]
+        type_ = types[resource.name]
+        arguments = adapt(type_, _arguments(resource, types))
+        if arguments is not None:
+            blocks.setdefault(type_, {})[resource.name] = arguments
+    addresses = {f"{type_}.{name}" for type_, resources in blocks.items() for name in resources}
+    for resources in blocks.values():
+        for arguments in resources.values():
+            arguments["depends_on"] = [
+                address for address in arguments.get("depends_on", ()) if address in addresses
+            ]
     return {
         "terraform": {"required_providers": {"aws": {"source": PROVIDER}}},
         "provider": {"aws": dict(provider)},
-        "resource": made,
+        "resource": blocks,
         "output": {name: {"value": value} for name, value in graph.outputs.items()},
     }
 
 
-def _body(resource: Resource, types: Mapping[str, str]) -> dict[str, Any]:
-    body = {
+def _arguments(resource: Resource, types: Mapping[str, str]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
         attribute_of(resource.type, name): _value(resource.type, name, value)
         for name, value in resource.properties.items()
     }
     if resource.type == DYNAMIC_RESOURCE:
-        body = {"input": resource.properties}
-    if isinstance(code := body.pop("code", None), dict):
-        body["filename"] = code["archive"]
+        arguments = {"input": resource.properties}
+    if isinstance(code := arguments.pop("code", None), dict):
+        arguments["filename"] = code["archive"]
     if resource.depends_on:
-        body["depends_on"] = [f"{types[name]}.{name}" for name in resource.depends_on]
-    # As Pulumi replaces, unless it is told otherwise.
-    body["lifecycle"] = {"create_before_destroy": True}
+        arguments["depends_on"] = [f"{types[name]}.{name}" for name in resource.depends_on]
+    # Pulumi creates the replacement before it deletes the old resource.
+    arguments["lifecycle"] = {"create_before_destroy": True}
     if resource.ignores:
         ignored = [attribute_of(resource.type, name) for name in resource.ignores]
-        body["lifecycle"]["ignore_changes"] = ignored
-    return body
+        arguments["lifecycle"]["ignore_changes"] = ignored
+    return arguments
 
 
 def _value(token: str, name: str, value: Any) -> Any:
     if name in MAPS or not isinstance(value, (dict, list)):
         return [value] if (token, name) in LISTS else value
     if isinstance(value, list):
-        return [_value(token, "", one) for one in value]
-    return {block_of(key): _value(token, key, one) for key, one in value.items()}
+        return [_value(token, "", item) for item in value]
+    return {block_of(key): _value(token, key, item) for key, item in value.items()}
 
 
 class Terraform:
-    """Terraform in a folder of its own. Raises TerraformError for whatever it refuses."""
+    """Terraform's command line in a folder of its own. Raises TerraformError where it fails."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         command = shutil.which("terraform")
@@ -122,20 +124,18 @@ class Terraform:
         (self._folder / "main.tf.json").write_text(text, encoding="utf-8")
 
     def init(self) -> None:
-        """Installs the provider: from a mirror on this machine if there is one, else from
-        HashiCorp's registry.
-        """
+        """Installs the provider, from a mirror on this machine or from HashiCorp's registry."""
         mirror = provider_mirror()
-        config = "" if mirror is None else _mirrored(mirror)
+        config = "" if mirror is None else _mirror_config(mirror)
         (self._folder / "terraformrc").write_text(config, encoding="utf-8")
         self._run("init", "-input=false", "-no-color")
 
     def validate(self) -> list[str]:
-        """What the provider's schema does not know or misses, one line each."""
-        ran = self._call("validate", "-json")
+        """The errors against the provider's schema, one line each."""
+        ended = self._call("validate", "-json")
         return [
-            f"{found.get('address') or _where(found)}: {found['summary']} {found.get('detail', '')}"
-            for found in json.loads(ran.stdout)["diagnostics"]
+            f"{each.get('address') or _place(each)}: {each['summary']} {each.get('detail', '')}"
+            for each in json.loads(ended.stdout)["diagnostics"]
         ]
 
     def apply(self) -> None:
@@ -145,20 +145,20 @@ class Terraform:
         self._run("destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
 
     def plan(self) -> dict[str, Any]:
-        """What would be changed, as Terraform's JSON has it."""
+        """The changes that `apply` would make, in Terraform's JSON."""
         self._run("plan", "-input=false", "-no-color", "-out=plan")
-        shown: dict[str, Any] = json.loads(self._run("show", "-json", "plan"))
-        return shown
+        plan: dict[str, Any] = json.loads(self._run("show", "-json", "plan"))
+        return plan
 
     def outputs(self) -> dict[str, str]:
-        found = json.loads(self._run("output", "-json"))
-        return {name: str(one["value"]) for name, one in found.items()}
+        outputs = json.loads(self._run("output", "-json"))
+        return {name: str(output["value"]) for name, output in outputs.items()}
 
     def _run(self, *arguments: str) -> str:
-        ran = self._call(*arguments)
-        if ran.returncode != 0:
-            raise TerraformError(f"terraform {arguments[0]}: {ran.stderr.strip()}")
-        return ran.stdout
+        ended = self._call(*arguments)
+        if ended.returncode != 0:
+            raise TerraformError(f"terraform {arguments[0]}: {ended.stderr.strip()}")
+        return ended.stdout
 
     def _call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # nosec B603
@@ -171,17 +171,18 @@ class Terraform:
         )
 
 
-def _where(found: Mapping[str, Any]) -> str:
-    return str(found.get("snippet", {}).get("context") or found.get("range", {}).get("filename"))
+def _place(diagnostic: Mapping[str, Any]) -> str:
+    context = diagnostic.get("snippet", {}).get("context")
+    return str(context or diagnostic.get("range", {}).get("filename"))
 
 
 def provider_mirror() -> Path | None:
-    """A folder of providers on this machine, which Terraform need not fetch."""
+    """A folder on this machine from which Terraform installs providers; None if there is none."""
     for root in MIRRORS:
-        for found in sorted(Path(root).glob(f"*/{MIRRORED}")):
-            return Path(str(found).removesuffix(MIRRORED))
+        for folder in sorted(Path(root).glob(f"*/{MIRRORED}")):
+            return Path(str(folder).removesuffix(MIRRORED))
     return None
 
 
-def _mirrored(mirror: Path) -> str:
+def _mirror_config(mirror: Path) -> str:
     return f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n'

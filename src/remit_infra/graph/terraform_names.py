@@ -1,7 +1,7 @@
-"""What a resource of Pulumi's AWS provider is called in Terraform's, which it is made from.
+"""The names of Terraform's AWS provider for the types and properties of Pulumi's.
 
-Pulumi names types by module and class, and properties in camel case with lists in the plural. Where
-the rule does not hold, a table here says so; the provider itself refuses a name that is wrong.
+Pulumi names types by module and class, and properties in camel case with lists in the plural. The
+tables hold the exceptions to these rules. The provider rejects a name that is wrong.
 """
 
 import re
@@ -11,10 +11,10 @@ from types import MappingProxyType
 MODULES: Mapping[str, str] = MappingProxyType(
     {"apigateway": "api_gateway_", "ec2": "", "rds": "db_"}
 )
-"""By Pulumi's module, what a type begins with after `aws_`, where that is not the module's name."""
+"""The prefix of types after `aws_`, by Pulumi's module, where it is not the module's name."""
 
 DYNAMIC_RESOURCE = "pulumi-python:dynamic:Resource"
-"""A resource that this repository makes itself, which Terraform can only keep the inputs of."""
+"""A Pulumi resource with code of its own. Terraform can keep its inputs and not run it."""
 
 TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -28,7 +28,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
         DYNAMIC_RESOURCE: "terraform_data",
     }
 )
-"""Types that the rule does not name."""
+"""Exceptions to the rule for types."""
 
 PLURAL = frozenset(
     {
@@ -66,11 +66,11 @@ RENAMED: Mapping[tuple[str, str], str] = MappingProxyType(
         ("aws:sns/topicSubscription:TopicSubscription", "topic"): "topic_arn",
     }
 )
-"""Properties that have another name, by type and Pulumi's name."""
+"""Exceptions to the rule for properties, by type and Pulumi's name."""
 
 
 def type_of(token: str) -> str:
-    """`aws:ec2/natGateway:NatGateway` is `aws_nat_gateway`."""
+    """Terraform's type: `aws:ec2/natGateway:NatGateway` is `aws_nat_gateway`."""
     if token in TYPES:
         return TYPES[token]
     _, path, class_ = token.split(":")
@@ -79,17 +79,17 @@ def type_of(token: str) -> str:
 
 
 def attribute_of(token: str, name: str) -> str:
-    """What a property of a type is called: `restApi` of a method is `rest_api_id`."""
+    """Terraform's name of a type's property: `restApi` of a method is `rest_api_id`."""
     return RENAMED.get((token, name)) or block_of(name)
 
 
 def block_of(name: str) -> str:
-    """What a property of a property is called: `metricQueries` are each a `metric_query`."""
+    """Terraform's name of a nested property: `metricQueries` are blocks `metric_query`."""
     if name not in PLURAL:
         return snake(name)
     return re.sub("ie$", "y", snake(name).removesuffix("s"))
 
 
 def snake(name: str) -> str:
-    """`enableDnsSupport` is `enable_dns_support`."""
+    """Camel case as snake case: `enableDnsSupport` is `enable_dns_support`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,1 +1,1 @@
-"""The vocabulary of every topology, as data: no tool's SDK is imported here."""
+"""What all topologies share, as data: no infrastructure tool's SDK is imported here."""

@@ -1,4 +1,4 @@
-"""What an alarm is, and the metrics that AWS and the service itself count, by their namespaces."""
+"""Types of the alarm table, and short ways to name a metric of AWS or of the service."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -7,29 +7,41 @@ import msgspec
 
 RUNBOOK = "docs/runbook.md"
 NAMESPACE = "Remit"
-"""Of the metrics that the service itself counts. Their dimension is `service`."""
+"""The namespace of the service's own metrics. Their dimension is `service`."""
+
+Dimensions = Mapping[str, str]
+"""CloudWatch's dimensions of a metric. A value `<words>` is a placeholder: see `Scopes`."""
+
+Scopes = Mapping[str, Mapping[str, Dimensions]]
+"""What a topology monitors: by scope of the alarm table, the dimensions of each resource by name.
+
+A value such as `<load balancer>` stands for an identifier that exists once the resource does.
+"""
 
 
 class MissingData(StrEnum):
-    """What periods without data mean. Where nothing is counted when nothing happens: nothing."""
+    """How CloudWatch treats periods without data, in its own words."""
 
-    FINE = "notBreaching"
-    FAILING = "breaching"
-    SAME = "ignore"
+    NOT_BREACHING = "notBreaching"
+    BREACHING = "breaching"
+    IGNORE = "ignore"
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A metric by namespace and name, with what it is summed up by; some have a fixed dimension."""
+    """A metric with its statistic. `dimensions` are added to those of the resource."""
 
     namespace: str
     name: str
     statistic: str = "Sum"
-    fixed: tuple[tuple[str, str], ...] = ()
+    dimensions: tuple[tuple[str, str], ...] = ()
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """Fires when the metric is above the threshold for `periods` in a row. Of several metrics,
-    `expression` makes one, naming them m0, m1 and so on.
+    """A row of the alarm table.
+
+    It fires when the metric is above the threshold, or below it if `below`, for `periods` in a row.
+    `{}` in the name stands for the resource. `expression` combines several metrics, as m0, m1 and
+    so on. The health monitor evaluates the rows that are `is_monitored`.
     """
 
     name: str
@@ -40,18 +52,18 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     expression: str | None = None
     period_seconds: int = 60
     periods: int = 1
-    missing: MissingData = MissingData.FINE
+    missing: MissingData = MissingData.NOT_BREACHING
     is_monitored: bool = False
     below: bool = False
 
     @property
     def runbook(self) -> str:
-        """The heading of its entry in the runbook: one for all of a scope."""
+        """The heading of its entry in the runbook. All resources of a scope share one."""
         return self.name.format(self.scope.replace(" ", "-"))
 
 
 class ResourceAlarm(msgspec.Struct, frozen=True):
-    """An alarm of one resource, named without the suffix."""
+    """An alarm of one resource. The name is without the suffix."""
 
     name: str
     alarm: Alarm

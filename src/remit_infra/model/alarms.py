@@ -1,7 +1,8 @@
 """The alarm table: every alarm of every topology, once. `docs/runbook.md` has an entry for each.
 
-A row is about a scope, say functions; a topology makes it for each of its own by giving the names
-and dimensions. The health monitor reads those that are `watched`, against the same thresholds.
+A row belongs to a scope, such as `function`. A topology names its resources of each scope, with
+their dimensions, and gets one alarm for each. The health monitor evaluates the rows that are
+`is_monitored`, with the same thresholds.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from remit_infra.model.alarm import (
     Metric,
     MissingData,
     ResourceAlarm,
+    Scopes,
     alb_metric,
     api_metric,
     cache_metric,
@@ -86,7 +88,7 @@ ALARMS: tuple[Alarm, ...] = (
         metrics=lambda_metric("Invocations"),
         threshold=1,
         period_seconds=300,
-        missing=MissingData.FAILING,
+        missing=MissingData.BREACHING,
         below=True,
         meaning="The health monitor does not run.",
     ),
@@ -201,7 +203,7 @@ ALARMS: tuple[Alarm, ...] = (
         metrics=(Metric("ECS/ContainerInsights", "RunningTaskCount", "Minimum"),),
         threshold=1,
         periods=5,
-        missing=MissingData.FAILING,
+        missing=MissingData.BREACHING,
         below=True,
         meaning="The service has no task running.",
     ),
@@ -330,7 +332,7 @@ ALARMS: tuple[Alarm, ...] = (
         expression="SUM(METRICS())",
         threshold=0,
         period_seconds=3600,
-        missing=MissingData.SAME,
+        missing=MissingData.IGNORE,
         meaning="Books, payments and processor disagree.",
     ),
     Alarm(
@@ -339,7 +341,7 @@ ALARMS: tuple[Alarm, ...] = (
         metrics=service_metrics("AuditBreaks", statistic="Maximum"),
         threshold=0,
         period_seconds=3600,
-        missing=MissingData.SAME,
+        missing=MissingData.IGNORE,
         meaning="The audit trail is not what was sealed.",
     ),
     Alarm(
@@ -356,47 +358,45 @@ ALARMS: tuple[Alarm, ...] = (
 )
 
 
-def resource_alarms(
-    resources: Mapping[str, Mapping[str, Mapping[str, str]]],
-) -> Iterator[ResourceAlarm]:
-    """Every alarm of a topology: for each scope its resources by name, with their dimensions."""
+def resource_alarms(scopes: Scopes) -> Iterator[ResourceAlarm]:
+    """The alarms of a topology's resources."""
     for alarm in ALARMS:
-        for name, dimensions in resources.get(alarm.scope, {}).items():
+        for name, dimensions in scopes.get(alarm.scope, {}).items():
             yield ResourceAlarm(alarm.name.format(name), alarm, dimensions)
 
 
 def with_thresholds(
     alarms: Iterable[ResourceAlarm], thresholds: Mapping[str, float]
 ) -> tuple[ResourceAlarm, ...]:
-    """The alarms with some thresholds of configuration's own, by name. Raises Refused for a name
-    that is no alarm's.
+    """The alarms, with the thresholds of these names replaced. Raises ConfigurationError for a name
+    that no alarm has.
     """
-    found = {one.name: one for one in alarms}
+    by_name = {alarm.name: alarm for alarm in alarms}
     for name, threshold in thresholds.items():
-        if name not in found:
+        if name not in by_name:
             raise ConfigurationError(
-                f"thresholds: there is no alarm '{name}'; there are {', '.join(found)}."
+                f"thresholds: there is no alarm '{name}'; there are {', '.join(by_name)}."
             )
-        alarm = replace(found[name].alarm, threshold=threshold)
-        found[name] = replace(found[name], alarm=alarm)
-    return tuple(found.values())
+        row = replace(by_name[name].alarm, threshold=threshold)
+        by_name[name] = replace(by_name[name], alarm=row)
+    return tuple(by_name.values())
 
 
 def monitored_metrics(alarms: Iterable[ResourceAlarm]) -> str:
-    """The metrics that the health monitor reads, as its setting `monitored_metrics` has them."""
+    """The metrics that the health monitor evaluates, as JSON for its setting."""
     metrics = [
         MonitoredMetric(
-            name=resource_alarms.name,
+            name=resource.name,
             namespace=metric.namespace,
             metric=metric.name,
-            dimensions={**resource_alarms.dimensions, **dict(metric.fixed)},
+            dimensions={**resource.dimensions, **dict(metric.dimensions)},
             statistic=metric.statistic,
-            period_seconds=resource_alarms.alarm.period_seconds,
-            periods=resource_alarms.alarm.periods,
-            threshold=resource_alarms.alarm.threshold,
+            period_seconds=resource.alarm.period_seconds,
+            periods=resource.alarm.periods,
+            threshold=resource.alarm.threshold,
         )
-        for resource_alarms in alarms
-        if resource_alarms.alarm.is_monitored
-        for metric in resource_alarms.alarm.metrics
+        for resource in alarms
+        if resource.alarm.is_monitored
+        for metric in resource.alarm.metrics
     ]
     return msgspec.json.encode(metrics).decode()

@@ -1,4 +1,4 @@
-"""The AWS account of the credentials: clients for it, and what it lacks for a deployment."""
+"""The AWS account that the credentials belong to: clients for it, and its limits."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,25 +8,28 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 UNRESERVED_CONCURRENCY = 100
-"""How much of an account's concurrency Lambda keeps for functions that reserve none."""
+"""The concurrency that Lambda keeps for functions without a reservation (Lambda quotas)."""
 
 Clients = Callable[[str], Any]
-"""Makes a client of a service of AWS."""
+"""Returns a boto3 client, by the service's name."""
 
 
 class DeployError(Exception):
-    """The deployment cannot begin, or failed. The message says which resource and why."""
+    """The deployment cannot start, or failed. The message names the resource and the cause."""
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What stands in the way of a deployment, and what to do about it."""
+    """An obstacle to a deployment, with what to do about it."""
 
     check: str
     problem: str
 
 
 def aws_clients() -> tuple[Clients, str]:
-    """Clients with the credentials and region that the environment names. Raises DeployError."""
+    """Clients with the credentials and region of the environment, and the region.
+
+    Raises DeployError where no region is set.
+    """
     session: Any = boto3.Session()
     if session.region_name is None:
         raise DeployError("No region is set: export AWS_REGION=us-east-1, or name another.")
@@ -34,7 +37,7 @@ def aws_clients() -> tuple[Clients, str]:
 
 
 def account_of(clients: Clients) -> str:
-    """The account of the credentials. Raises DeployError where AWS does not take them."""
+    """The account's id. Raises DeployError where AWS rejects the credentials."""
     try:
         account: str = clients("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
@@ -43,9 +46,9 @@ def account_of(clients: Clients) -> str:
 
 
 def account_problems(client: Clients, reserved: int) -> Iterator[Problem]:
-    """What of an account would make a deployment fail that reserves so much more concurrency."""
-    free = client("lambda").get_account_settings()["AccountLimit"]
-    unreserved = free.get("UnreservedConcurrentExecutions", free["ConcurrentExecutions"])
+    """The obstacles in the account to a deployment that reserves so much more concurrency."""
+    limit = client("lambda").get_account_settings()["AccountLimit"]
+    unreserved = limit.get("UnreservedConcurrentExecutions", limit["ConcurrentExecutions"])
     if reserved and unreserved - reserved < UNRESERVED_CONCURRENCY:
         yield Problem(
             "concurrency",

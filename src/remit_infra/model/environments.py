@@ -1,7 +1,7 @@
-"""What an environment is: its sizes, and how everything in it is named and tagged.
+"""Environments: their sizes, and the names and tags of their resources.
 
-For every topology, whatever tool builds it; so nothing here imports one. Environments differ by the
-values in one table and by nothing else.
+`ENVIRONMENTS` is the only table in which dev, staging and prod differ. All three topologies read
+it, so nothing here imports Pulumi or the CDK.
 """
 
 import ipaddress
@@ -14,31 +14,34 @@ import msgspec
 
 PROJECT = "payment-processing"
 MIGRATION_DATE = "2026-11-20"
-"""Unless configuration says another. Never today's, so that two previews are the same."""
+"""The default of the `MigrationDate` tag. A fixed date keeps two previews of one program equal."""
 
 MAX_SUFFIX = 24
 
 
 class ConfigurationError(Exception):
-    """A suffix, a name or a date cannot be used. The message says what is allowed."""
+    """The configuration is wrong. The message names the value and what is allowed."""
 
 
 class RdsSizes(msgspec.Struct, frozen=True, kw_only=True):
-    """The size of a PostgreSQL instance, and how many requests each function answers at once: a
-    container of a function holds one connection.
+    """The sizes of lambda-postgres.
+
+    `concurrency` is the reserved concurrency of each function, by its module in
+    `remit.entrypoints.lambdas`. Each running copy of a function holds one connection to the
+    database, so these numbers bound its connections.
     """
 
     instance_class: str
     storage_gib: int
     max_storage_gib: int
-    requests: int
+    concurrency: Mapping[str, int]
 
 
 class FargateSizes(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tasks there are at least and at most, and what their database and cache may have.
+    """The sizes of fargate-aurora. A pair is a minimum and a maximum.
 
-    A capacity unit of Aurora is about 2 GiB of memory with its share of processor. With none at
-    least, the database pauses once nobody has asked it anything for `pause_after_seconds`.
+    A capacity unit of Aurora is about 2 GiB of memory with its share of processor. With a minimum
+    of 0 units, the database pauses after `pause_after_seconds` without a connection.
     """
 
     api_tasks: tuple[int, int]
@@ -51,7 +54,9 @@ class FargateSizes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """The values that differ between environments. Concurrency is a function's reserved limit."""
+    """The values that differ between environments. `concurrency` is the reserved concurrency of
+    each function of lambda-dynamodb, by its module in `remit.entrypoints.lambdas`.
+    """
 
     name: str
     log_retention_days: int
@@ -62,15 +67,18 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     fargate: FargateSizes
 
 
-def _concurrency(requests: int) -> Mapping[str, int]:
-    """By function. One monitor at a time sends one alert; two deliverers take stream and clock."""
+def _dynamodb_concurrency(requests: int) -> Mapping[str, int]:
+    """Delivery has two copies, for the stream and for the schedule. Health has one, so that a
+    change of state sends one alert.
+    """
     return MappingProxyType(
-        {
-            "payment-validation": requests,
-            "payment-processing": requests,
-            "payment-delivery": 2,
-            "health-monitor": 1,
-        }
+        {"validation": requests, "processing": requests, "delivery": 2, "health": 1}
+    )
+
+
+def _rds_concurrency(requests: int) -> Mapping[str, int]:
+    return MappingProxyType(
+        {"validation": requests, "processing": requests, "delivery": 2, "health": 2, "operator": 1}
     )
 
 
@@ -81,9 +89,12 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             log_retention_days=7,
             deletion_protection=False,
             allows_http=True,
-            concurrency=_concurrency(10),
+            concurrency=_dynamodb_concurrency(10),
             rds=RdsSizes(
-                instance_class="db.t4g.micro", storage_gib=20, max_storage_gib=50, requests=10
+                instance_class="db.t4g.micro",
+                storage_gib=20,
+                max_storage_gib=50,
+                concurrency=_rds_concurrency(10),
             ),
             fargate=FargateSizes(
                 api_tasks=(1, 10),
@@ -100,9 +111,12 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             log_retention_days=30,
             deletion_protection=False,
             allows_http=True,
-            concurrency=_concurrency(50),
+            concurrency=_dynamodb_concurrency(50),
             rds=RdsSizes(
-                instance_class="db.t4g.small", storage_gib=20, max_storage_gib=100, requests=40
+                instance_class="db.t4g.small",
+                storage_gib=20,
+                max_storage_gib=100,
+                concurrency=_rds_concurrency(40),
             ),
             fargate=FargateSizes(
                 api_tasks=(1, 10),
@@ -119,9 +133,12 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
             log_retention_days=365,
             deletion_protection=True,
             allows_http=False,
-            concurrency=_concurrency(200),
+            concurrency=_dynamodb_concurrency(200),
             rds=RdsSizes(
-                instance_class="db.m7g.large", storage_gib=50, max_storage_gib=500, requests=40
+                instance_class="db.m7g.large",
+                storage_gib=50,
+                max_storage_gib=500,
+                concurrency=_rds_concurrency(40),
             ),
             fargate=FargateSizes(
                 api_tasks=(2, 10),
@@ -138,7 +155,10 @@ ENVIRONMENTS: Mapping[str, Environment] = MappingProxyType(
 
 
 def environment_of(suffix: str) -> Environment:
-    """The environment that a suffix begins with: `staging-001` is staging. Raises Refused."""
+    """The environment that a suffix begins with: `staging-001` is staging.
+
+    Raises ConfigurationError.
+    """
     require_suffix(suffix)
     name = suffix.partition("-")[0]
     if name not in ENVIRONMENTS:
@@ -153,7 +173,7 @@ _SUFFIX = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
 
 
 def require_suffix(suffix: str) -> None:
-    """Raises Refused unless the suffix fits into the names of every service."""
+    """Raises ConfigurationError unless the suffix is valid in the names of every service."""
     if not _SUFFIX.fullmatch(suffix) or len(suffix) > MAX_SUFFIX:
         raise ConfigurationError(
             f"The environment suffix '{suffix}' must be at most {MAX_SUFFIX} small letters, digits "
@@ -193,11 +213,11 @@ LIMITS: Mapping[str, int] = MappingProxyType(
         "web acl": 128,
     }
 )
-"""How long a name may be, by what it names. From each service's quotas or API reference."""
+"""The length limit of a name, by what it names. From each service's quotas or API reference."""
 
 
 def resource_name(kind: str, resource: str, suffix: str) -> str:
-    """`<resource>-<suffix>`, within the limit of its kind. Raises Refused, and says the limit."""
+    """`<resource>-<suffix>`. Raises ConfigurationError if it is longer than `LIMITS` allows."""
     name = f"{resource}-{suffix}"
     limit = LIMITS[kind]
     if len(name) > limit:
@@ -209,7 +229,7 @@ def resource_name(kind: str, resource: str, suffix: str) -> str:
 
 
 class Names:
-    """Names every resource of one deployment. Raises Refused where a name would be too long."""
+    """Names the resources of a deployment. Raises ConfigurationError if a name is too long."""
 
     def __init__(self, suffix: str) -> None:
         self.environment = environment_of(suffix)
@@ -219,24 +239,24 @@ class Names:
         return resource_name(kind, resource, self.suffix)
 
     def bucket(self, resource: str, account: str, region: str) -> str:
-        """A bucket's name is unique in all of AWS, so it holds the account and the region too.
+        """A bucket's name is unique in all of AWS, so it contains the account and the region.
 
-        Both may be placeholders that are known when it is made: the length is that of the longest.
+        Both can be placeholders of a tool, so the length is checked for the longest region.
         """
-        resource_name("bucket", f"{resource}-{_LONGEST_PLACE}", self.suffix)
+        resource_name("bucket", f"{resource}-{_LONGEST_ACCOUNT_AND_REGION}", self.suffix)
         return f"{resource}-{self.suffix}-{account}-{region}"
 
     def require(self, names: Iterable[tuple[str, str]]) -> None:
-        """Checks every (kind, resource) of a topology, before anything is built."""
+        """Checks the length of every (kind, resource), before anything is built."""
         for kind, resource in names:
             self(kind, resource)
 
 
-_LONGEST_PLACE = f"{'0' * 12}-ap-southeast-1"
+_LONGEST_ACCOUNT_AND_REGION = f"{'0' * 12}-ap-southeast-1"
 
 
 def require_date(text: str) -> str:
-    """The migration date, which is configuration and never today. Raises Refused."""
+    """The migration date as given. Raises ConfigurationError if it is no ISO date."""
     try:
         parsed = date.fromisoformat(text)
     except ValueError:
@@ -247,8 +267,8 @@ def require_date(text: str) -> str:
 
 
 def require_network(cidr: str) -> str:
-    """The addresses of a network: a private /16, of which each subnet is a sixteenth. Raises
-    Refused.
+    """The address block of a network. Raises ConfigurationError unless it is a private /16: each
+    subnet is a sixteenth of it.
     """
     try:
         network = ipaddress.ip_network(cidr)
@@ -264,7 +284,7 @@ def require_network(cidr: str) -> str:
 def common_tags(
     environment: Environment, *, migration_date: str, managed_by: str
 ) -> dict[str, str]:
-    """The tags of everything in a stack. `Name` is added to each resource by itself."""
+    """The tags that all resources of a stack share. Each resource has its own `Name` besides."""
     return {
         "Environment": environment.name,
         "ManagedBy": managed_by,

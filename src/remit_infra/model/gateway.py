@@ -1,5 +1,5 @@
-"""What stands in front of the functions, for every topology: routes, what API Gateway answers by
-itself, what it logs, and the web firewall's rules. Data alone: no tool is imported here.
+"""What stands before the service in every topology: the routes, API Gateway's own responses and
+access log, and the rules of the web firewall.
 """
 
 import json
@@ -15,11 +15,21 @@ ROUTES = (
     ("GET", "payments/{transaction_id}", "processing"),
     ("GET", "health", "health"),
 )
-"""Method, path, and the module of the function that answers."""
+"""Method, path, and the module of the function that handles the request."""
+
+PUBLIC_PATHS = ("health",)
+"""The paths that need no API key."""
+
+
+def path_pattern(path: str) -> str:
+    """The path with `*` for each parameter, as in ARNs and in the load balancer's rules."""
+    return "/".join("*" if part.startswith("{") else part for part in path.split("/"))
 
 
 class GatewayResponse(msgspec.Struct, frozen=True):
-    """What API Gateway answers by itself to one kind of request, in the service's own words."""
+    """A response of API Gateway's own, for a request that reaches no function. `kind` is API
+    Gateway's word for the case. The body has the form of the service's errors.
+    """
 
     kind: str
     status: str | None
@@ -28,9 +38,14 @@ class GatewayResponse(msgspec.Struct, frozen=True):
     message: str
 
     @property
+    def error(self) -> dict[str, str]:
+        """The member `error` of the body."""
+        return {"type": self.type, "code": self.code, "message": self.message}
+
+    @property
     def template(self) -> str:
-        error = {"type": self.type, "code": self.code, "message": self.message}
-        return json.dumps({"error": error, "request_id": "$context.requestId"})
+        """The body, as a mapping template of API Gateway."""
+        return json.dumps({"error": self.error, "request_id": "$context.requestId"})
 
 
 GATEWAY_RESPONSES: Mapping[str, GatewayResponse] = MappingProxyType(
@@ -105,7 +120,7 @@ API_KEY_RESPONSES: Mapping[str, GatewayResponse] = MappingProxyType(
         ),
     }
 )
-"""The same where a usage plan asks for a key."""
+"""Further responses where a usage plan requires a key."""
 
 ACCESS_LOG: Mapping[str, str] = MappingProxyType(
     {
@@ -122,11 +137,11 @@ ACCESS_LOG: Mapping[str, str] = MappingProxyType(
         "trace_id": "$context.xrayTraceId",
     }
 )
-"""Who asked for what and what came of it; no body, no header, no query."""
+"""A line of the access log. It contains no body, no header and no query, which can hold secrets."""
 
 BODY_SCHEMA = json.dumps({"$schema": "http://json-schema.org/draft-04/schema#", "type": "object"})
-"""A body that is no JSON object is refused at the edge. All else is for the functions, which
-name the field and leave an audit record.
+"""API Gateway rejects a body that is no JSON object. The functions validate everything else: they
+name the field and write an audit record.
 """
 
 FIREWALL_RULES = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet")
@@ -134,6 +149,7 @@ FIREWALL_RULES = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputs
 COUNTED_RULES: Mapping[str, str] = MappingProxyType(
     {"AWSManagedRulesCommonRuleSet": "SizeRestrictions_BODY"}
 )
-"""Only counted: bodies above 8 KiB, which the service allows up to its own limit."""
+"""Rules that only count. The service accepts bodies above this rule's 8 KiB, up to its own limit.
+"""
 
 REDACTED_HEADERS = ("authorization", "x-api-key")

@@ -1,8 +1,8 @@
-"""What each role may do: least-privilege statements as data, for every topology.
+"""The permissions of each role, for every topology: least-privilege statements as data.
 
-A resource is a word that the topology turns into an ARN. `*` is only for actions that accept
-nothing else, and says why. Keys that encrypt data at rest need no statement: their own policies let
-the account use them through the one service they are for.
+A resource is a word, which the topology replaces with an ARN. `*` is only for actions that accept
+nothing else, and gives the reason. The key for data at rest needs no statement: its key policy
+names the roles and the services through which they use it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,9 @@ import msgspec
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """Allows `actions` on `resources`, under `conditions` (operator, key, value)."""
+    """Allows `actions` on `resources`, under `conditions` (operator, key, value). `why_any` is the
+    reason for a resource of `*`.
+    """
 
     sid: str
     actions: tuple[str, ...]
@@ -25,17 +27,17 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.sid}: a resource of * needs a reason, and nothing else does.")
 
 
-READ = Statement(
+READ_ITEMS = Statement(
     sid="ReadItems",
     actions=("dynamodb:GetItem",),
     resources=("table",),
 )
-WRITE = Statement(
+WRITE_ITEMS = Statement(
     sid="WriteItems",
     actions=("dynamodb:PutItem",),
     resources=("table",),
 )
-RELEASE = Statement(
+DELETE_ITEMS = Statement(
     sid="ReleaseKeys",
     actions=("dynamodb:DeleteItem",),
     resources=("table",),
@@ -51,7 +53,7 @@ LOG = Statement(
     actions=("logs:CreateLogStream", "logs:PutLogEvents"),
     resources=("log group",),
 )
-DESCRIBE = Statement(
+DESCRIBE_TABLE = Statement(
     sid="DescribeTable",
     actions=("dynamodb:DescribeTable",),
     resources=("table",),
@@ -72,7 +74,7 @@ JOIN_NETWORK = Statement(
         "ec2:UnassignPrivateIpAddresses",
     ),
     resources=("*",),
-    why_any="Lambda makes the interfaces with this role, before they have an ARN to name.",
+    why_any="Lambda creates the interfaces with this role, before they have an ARN.",
 )
 READ_DATABASE_SECRET = Statement(
     sid="LogIn",
@@ -89,7 +91,7 @@ DECRYPT_CARDS = Statement(
     actions=("kms:Decrypt",),
     resources=("card key",),
 )
-NOTIFY = Statement(
+PUBLISH_NOTIFICATIONS = Statement(
     sid="Notify",
     actions=("sns:Publish",),
     resources=("notification topic",),
@@ -110,7 +112,7 @@ READ_METRICS = Statement(
     resources=("*",),
     why_any="CloudWatch's metrics have no ARNs.",
 )
-ALERT = Statement(
+PUBLISH_ALERTS = Statement(
     sid="Alert",
     actions=("sns:Publish",),
     resources=("alarm topic",),
@@ -125,7 +127,7 @@ REGISTRY_LOGIN = Statement(
     sid="SignInToRegistry",
     actions=("ecr:GetAuthorizationToken",),
     resources=("*",),
-    why_any="Signing in is to the account's whole registry.",
+    why_any="A login is for the whole registry of the account.",
 )
 FETCH_IMAGE = Statement(
     sid="FetchImage",
@@ -146,7 +148,7 @@ SEND_WORK = Statement(
     actions=("sqs:SendMessage",),
     resources=("payment queue",),
 )
-TAKE_WORK = Statement(
+RECEIVE_WORK = Statement(
     sid="TakeWork",
     actions=("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"),
     resources=("payment queue",),
@@ -156,7 +158,7 @@ COUNT_DEAD_LETTERS = Statement(
     actions=("sqs:GetQueueAttributes",),
     resources=("dead letter queue",),
 )
-COUNT = Statement(
+PUT_METRICS = Statement(
     sid="Count",
     actions=("cloudwatch:PutMetricData",),
     resources=("*",),
@@ -173,17 +175,17 @@ SEND_TRACES = Statement(
 LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
     {
         "payment-validation": (
-            READ,
-            WRITE,
+            READ_ITEMS,
+            WRITE_ITEMS,
             FINGERPRINT,
             ENCRYPT_CARDS,
             LOG,
             TRACE,
         ),
         "payment-processing": (
-            READ,
-            WRITE,
-            RELEASE,
+            READ_ITEMS,
+            WRITE_ITEMS,
+            DELETE_ITEMS,
             Statement(
                 sid="ListPayments",
                 actions=("dynamodb:Query",),
@@ -200,8 +202,8 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             TRACE,
         ),
         "payment-delivery": (
-            READ,
-            WRITE,
+            READ_ITEMS,
+            WRITE_ITEMS,
             Statement(
                 sid="SettleItems",
                 actions=("dynamodb:DeleteItem", "dynamodb:UpdateItem"),
@@ -227,7 +229,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
                 actions=("sqs:SendMessage",),
                 resources=("failed queue",),
             ),
-            NOTIFY,
+            PUBLISH_NOTIFICATIONS,
             ARCHIVE_TRAIL,
             LIST_TRAIL,
             Statement(
@@ -244,7 +246,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             TRACE,
         ),
         "health-monitor": (
-            DESCRIBE,
+            DESCRIBE_TABLE,
             Statement(
                 sid="FindWhatWaits",
                 actions=("dynamodb:Query",),
@@ -258,14 +260,14 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             ),
             COUNT_DEAD_LETTERS,
             READ_METRICS,
-            ALERT,
+            PUBLISH_ALERTS,
             LOG,
             TRACE,
         ),
     }
 )
-"""Each function's role. A payment is only ever decided by validation and processing; delivery
-postpones lapsed ones, erases their cards, and settles what was sent and sealed.
+"""By function. Only validation and processing decide about a payment. Delivery reschedules payments
+whose lease has expired, erases their cards, and deletes what it has sent and archived.
 """
 
 LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
@@ -290,18 +292,25 @@ LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             READ_DATABASE_SECRET,
             FINGERPRINT,
             DECRYPT_CARDS,
-            NOTIFY,
+            PUBLISH_NOTIFICATIONS,
             ARCHIVE_TRAIL,
             LIST_TRAIL,
             JOIN_NETWORK,
             LOG,
             TRACE,
         ),
-        "health-monitor": (READ_DATABASE_SECRET, READ_METRICS, ALERT, JOIN_NETWORK, LOG, TRACE),
+        "health-monitor": (
+            READ_DATABASE_SECRET,
+            READ_METRICS,
+            PUBLISH_ALERTS,
+            JOIN_NETWORK,
+            LOG,
+            TRACE,
+        ),
         "payment-operator": (READ_DATABASE_SECRET, JOIN_NETWORK, LOG, TRACE),
     }
 )
-"""Each function's role. What a function may do in the database is for PostgreSQL to say."""
+"""By function. PostgreSQL's own privileges say what a function may do in the database."""
 
 FARGATE_AURORA: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
     {
@@ -321,24 +330,23 @@ FARGATE_AURORA: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             FINGERPRINT,
             DECRYPT_CARDS,
             SEND_WORK,
-            TAKE_WORK,
+            RECEIVE_WORK,
             COUNT_DEAD_LETTERS,
-            NOTIFY,
-            ALERT,
+            PUBLISH_NOTIFICATIONS,
+            PUBLISH_ALERTS,
             ARCHIVE_TRAIL,
             LIST_TRAIL,
             READ_METRICS,
-            COUNT,
+            PUT_METRICS,
             SEND_TRACES,
         ),
         "payment-migration": (READ_DATABASE_SECRET,),
     }
 )
-"""Each task's role. What starts a task is the cluster's own: it fetches the image and writes logs.
-"""
+"""By task. Another role, the cluster's, starts the tasks: it fetches the image and writes logs."""
 
 CACHE_ACCESS = (
     "on ~limit:* ~payment:* ~session:* -@all"
     " +ping +get +set +del +eval +evalsha +time +hgetall +hincrby +hdel +pexpire"
 )
-"""What the service's user may do in Redis, as Redis and ElastiCache read it ("ACL SETUSER")."""
+"""What the service's user may do in Redis, in the syntax of Redis' ACL SETUSER."""

@@ -1,4 +1,4 @@
-"""What a deployment tells the service: `Settings` by field, as the environment it is read from."""
+"""The environment variables that configure the service: fields of `Settings`, by topology."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 from remit.settings import PREFIX, Settings
 
 T = TypeVar("T")
-"""Text, or what a tool knows later."""
+"""A text, or an output that a tool resolves later."""
 
 AWS_SETTINGS = (
     "notification_topic_arn",
@@ -15,21 +15,28 @@ AWS_SETTINGS = (
     "card_key_id",
     "fingerprint_key_id",
 )
-DYNAMODB_SETTINGS = ("transactions_table", "work_queue_url", "work_dead_letter_url", *AWS_SETTINGS)
-"""The settings that the service on DynamoDB cannot do without."""
+"""The settings that the service requires in every topology in AWS."""
+
+DYNAMODB_SETTINGS = (
+    "transactions_table",
+    "work_queue_url",
+    "work_dead_letter_url",
+    *AWS_SETTINGS,
+)
+"""The settings that the service requires with DynamoDB."""
 
 RDS_SETTINGS = ("database_secret_arn", "database_endpoint", *AWS_SETTINGS)
-"""The settings that the service on RDS cannot do without."""
+"""The settings that the service requires with RDS."""
 
 ELASTICACHE_SETTINGS = ("cache_endpoint", "cache_name", "cache_user")
-"""The settings that the service needs to share limits, shown payments and sessions in Redis."""
+"""The settings with which processes share limits, payment summaries and sessions in Redis."""
 
 AURORA_SETTINGS = (*RDS_SETTINGS, "work_queue_url", "work_dead_letter_url")
-"""The settings that the service on Aurora cannot do without."""
+"""The settings that the service requires with Aurora."""
 
 
 def service_environment(settings: Mapping[str, T]) -> dict[str, T]:
-    """The variables for these settings. Raises ValueError for one that the service has not."""
+    """The variables for these settings. Raises ValueError for a name that is no setting."""
     unknown = sorted(settings.keys() - set(Settings.__struct_fields__))
     if unknown:
         raise ValueError(f"The service has no setting '{unknown[0]}'.")

@@ -1,60 +1,112 @@
-"""The configuration of a Pulumi stack: from Pulumi when it runs, else from the stack's file."""
+"""The configuration of a Pulumi stack: the keys that both Pulumi topologies have, and how a
+configuration is read, from Pulumi or from the stack's file.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from pulumi.runtime import get_config_env
 
-from remit_infra.model.environments import ConfigurationError, environment_of
+from remit_infra.model.environments import (
+    MIGRATION_DATE,
+    ConfigurationError,
+    Environment,
+    Names,
+    environment_of,
+    require_date,
+    require_network,
+)
 
 REGION = "aws:region"
 DEPLOY_FOLDER = Path("deploy")
 
-T = TypeVar("T", bound=msgspec.Struct)
+
+class StackConfiguration(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """The keys that both Pulumi topologies have. In the file, names are in camel case."""
+
+    environment_suffix: str
+    aws_region: str = "us-east-1"
+    migration_date: str = MIGRATION_DATE
+    vpc_cidr: str = "10.0.0.0/16"
+    certificate_arn: str | None = None
+    allow_http: bool = False
+    alarm_email: str | None = None
+    object_lock: bool = False
+    settings: Mapping[str, str] = {}
+
+    def check(self, longest_names: Iterable[tuple[str, str]]) -> Names:
+        """The names of the stack. `longest_names` are (kind, resource) of the topology.
+
+        Raises ConfigurationError for a suffix, date, network or protocol that is not allowed.
+        """
+        names = Names(self.environment_suffix)
+        names.require(longest_names)
+        names.bucket("payment-access-logs", "", "")
+        require_date(self.migration_date)
+        require_network(self.vpc_cidr)
+        self._require_tls(names.environment)
+        return names
+
+    def _require_tls(self, environment: Environment) -> None:
+        if self.certificate_arn is not None:
+            return
+        if not environment.allows_http:
+            raise ConfigurationError(
+                f"{environment.name} speaks HTTPS only: set certificateArn to a certificate in "
+                "AWS Certificate Manager."
+            )
+        if not self.allow_http:
+            raise ConfigurationError(
+                "Set certificateArn, or allowHttp to true for a stack without TLS."
+            )
 
 
-def stack_configuration(project: str, kind: type[T]) -> T:
-    """The configuration that Pulumi runs this stack with. Raises Refused, and names the key."""
-    return _configuration(project, kind, get_config_env())
+C = TypeVar("C", bound=StackConfiguration)
 
 
-def file_configuration(topology: str, project: str, kind: type[T], suffix: str, **more: str) -> T:
-    """The configuration in the stack's file, for the environment that the suffix begins with, with
-    `more` of it by key. Raises Refused.
+def read_configuration(project: str, kind: type[C], values: Mapping[str, Any]) -> C:
+    """The configuration in `values`, which Pulumi keys by `project:name`. Lists and objects can be
+    JSON text, as Pulumi passes them. Raises ConfigurationError, which names the key.
     """
-    path = DEPLOY_FOLDER / topology / f"Pulumi.{environment_of(suffix).name}.yaml"
-    if not path.is_file():
-        raise ConfigurationError(f"{path} is not here: run this in the repository.")
-    found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())["config"]
-    own = {"environmentSuffix": suffix, **more}
-    return _configuration(
-        project, kind, found | {f"{project}:{key}": value for key, value in own.items()}
-    )
-
-
-def _configuration(project: str, kind: type[T], given: Mapping[str, Any]) -> T:
     own = {
-        key.removeprefix(f"{project}:"): _structured(value)
-        for key, value in given.items()
+        key.removeprefix(f"{project}:"): _decode(value)
+        for key, value in values.items()
         if key.startswith(f"{project}:")
     }
-    if REGION in given:
-        own.setdefault("awsRegion", given[REGION])
+    if REGION in values:
+        own.setdefault("awsRegion", values[REGION])
     try:
         configuration = msgspec.convert(own, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"The configuration of {project} is wrong: {error}.") from error
-    region = getattr(configuration, "aws_region", None)
-    if REGION in given and region != given[REGION]:
+    region = configuration.aws_region
+    if REGION in values and region != values[REGION]:
         raise ConfigurationError(
-            f"awsRegion is {region} and {REGION} is {given[REGION]}: they must agree."
+            f"awsRegion is {region} and {REGION} is {values[REGION]}: they must agree."
         )
     return configuration
 
 
-def _structured(value: Any) -> Any:
-    """Pulumi hands lists and objects over as JSON text."""
+def read_configuration_file(
+    topology: str, project: str, kind: type[C], suffix: str, **overrides: str
+) -> C:
+    """The configuration in the file of the suffix's environment, with `overrides` by key.
+
+    Raises ConfigurationError.
+    """
+    path = DEPLOY_FOLDER / topology / f"Pulumi.{environment_of(suffix).name}.yaml"
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is not here: run this in the repository.")
+    values: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())["config"]
+    own = {"environmentSuffix": suffix, **overrides}
+    return read_configuration(
+        project, kind, values | {f"{project}:{key}": value for key, value in own.items()}
+    )
+
+
+def _decode(value: Any) -> Any:
     is_json = isinstance(value, str) and value.startswith(("[", "{"))
     return msgspec.json.decode(value) if is_json else value

@@ -1,1 +1,1 @@
-"""Restores a store to a point in time, and proves the copy."""
+"""Restores a store to a point in time, and verifies the copy."""

@@ -1,10 +1,10 @@
-"""Restores Aurora to a point in time, into a new cluster, and proves what is in it.
+"""Restores Aurora to a point in time, into a new cluster, and verifies the copy.
 
-    restore   Aurora's continuous backup, to any second of the days it is kept, up to minutes ago
-    sign in   an administrator's secret of the new cluster's own: the old one may be of a later day
-    verify    `remit reconcile` in a task, for nothing else reaches a database in that network
+    restore   from Aurora's continuous backup, to any second of its days, up to some minutes ago
+    secret    a new administrator's secret: the old one may have rotated since the point
+    verify    `remit reconcile` in a task, because only tasks reach a database in that network
 
-The old cluster is never touched.
+The old cluster is never changed.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from remit.clock_and_ids import now as clock
 from remit.domain.errors import RemitError
 from remit.oversight.reconcile import Discrepancy
 from remit.settings import PREFIX
-from remit_infra.components.roles import VERSION
-from remit_infra.deploy.operator_settings import one_off
+from remit_infra.components.roles import POLICY_VERSION
+from remit_infra.deploy.operator_settings import run_task_of
 from remit_infra.model.aws_account import Clients
 from remit_infra.model.environments import Names
 from remit_infra.model.permissions import READ_DATABASE_SECRET
@@ -32,21 +32,21 @@ from remit_infra.restore.dynamodb import RestoreError
 INSTANCE_CLASS = "db.serverless"
 POLL_SECONDS = 10.0
 RESTORE_SECONDS = 4 * 3_600
-"""How long a restore may take: Aurora reads the whole volume and the log since its last backup."""
+"""The time limit: Aurora copies the whole volume and applies the log since its last backup."""
 
-RECONCILE_SECONDS = 3_600
-NOT_THERE = frozenset({"DBClusterNotFoundFault", "DBInstanceNotFound", "DBInstanceNotFoundFault"})
+VERIFY_SECONDS = 3_600
+NOT_FOUND = frozenset({"DBClusterNotFoundFault", "DBInstanceNotFound", "DBInstanceNotFoundFault"})
 
 
 class ReconcileReport(msgspec.Struct, frozen=True):
-    """What `remit reconcile --json` says."""
+    """The output of `remit reconcile --json`."""
 
     payments: int
     discrepancies: list[Discrepancy]
 
 
 class ClusterRecovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What was recovered: until when, in how long, and what is wrong with it."""
+    """A restored cluster: its recovery point and time, and the discrepancies in it."""
 
     cluster: str
     endpoint: str
@@ -57,7 +57,7 @@ class ClusterRecovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterRestore:
-    """Of one deployment's database. Raises RestoreError, DeployError."""
+    """The restore of one deployment's database. Raises RestoreError, DeployError."""
 
     def __init__(
         self,
@@ -75,25 +75,25 @@ class ClusterRestore:
         self.source = self._names("database", "payment-db")
 
     def target(self, at: datetime) -> str:
-        """A name for a new cluster that begins at that time."""
+        """The name of the new cluster for a restore that starts at that time."""
         return f"{self._names('database', 'payment-db-restored')}-{at:%Y%m%d-%H%M%S}"
 
     def run(
         self, target: str, *, at: datetime | None = None, drill: bool = False
     ) -> ClusterRecovery:
-        """Restores into `target` and verifies it. A drill deletes it, however that went."""
-        began = clock()
+        """Restores into `target` and verifies it. A drill then deletes it, also on failure."""
+        start = clock()
         try:
             point = self.restore(target, at, protected=not drill)
-            endpoint, secret_arn = self.sign_in(target)
-            verified = self.verify(target, endpoint, secret_arn)
+            endpoint, secret_arn = self.make_secret(target)
+            report = self.verify(target, endpoint, secret_arn)
             return ClusterRecovery(
                 cluster=target,
                 endpoint=endpoint,
                 recovery_point=point,
-                recovery_seconds=round((clock() - began).total_seconds(), 1),
-                payments=verified.payments,
-                discrepancies=verified.discrepancies,
+                recovery_seconds=round((clock() - start).total_seconds(), 1),
+                payments=report.payments,
+                discrepancies=report.discrepancies,
             )
         except (ClientError, RemitError) as error:
             raise RestoreError(f"{target}: {error}") from error
@@ -102,7 +102,9 @@ class ClusterRestore:
                 self.discard(target)
 
     def restore(self, target: str, at: datetime | None, *, protected: bool) -> datetime:
-        """Makes `target` as the cluster was then, with its network, keys and size. The point."""
+        """Makes `target` with the data of that time and the network, keys and size of the source.
+        Returns the point.
+        """
         source = self._cluster(self.source)
         earliest = source["EarliestRestorableTime"].astimezone(UTC)
         latest = source["LatestRestorableTime"].astimezone(UTC)
@@ -113,7 +115,7 @@ class ClusterRestore:
         self._rds.restore_db_cluster_to_point_in_time(
             **restore_request(source, target, at, protected=protected)
         )
-        self._until("the volume", lambda: self._cluster(target)["Status"] == "available")
+        self._wait_for("the volume", lambda: self._cluster(target)["Status"] == "available")
         self._rds.create_db_instance(
             DBInstanceIdentifier=_instance(target),
             DBClusterIdentifier=target,
@@ -121,11 +123,11 @@ class ClusterRestore:
             Engine=source["Engine"],
             PubliclyAccessible=False,
         )
-        self._until("the instance", lambda: self._status(_instance(target)) == "available")
+        self._wait_for("the instance", lambda: self._status(_instance(target)) == "available")
         return point
 
-    def sign_in(self, target: str) -> tuple[str, str]:
-        """Endpoint and secret of the new cluster. RDS makes a password that nobody sees."""
+    def make_secret(self, target: str) -> tuple[str, str]:
+        """Lets RDS generate a new password. Returns the new cluster's endpoint and secret."""
         source = self._cluster(self.source)
         self._rds.modify_db_cluster(
             DBClusterIdentifier=target,
@@ -139,36 +141,36 @@ class ClusterRestore:
             secret = cluster.get("MasterUserSecret", {})
             return (cluster["Status"], secret.get("SecretStatus")) == ("available", "active")
 
-        self._until("the administrator's secret", has_secret)
+        self._wait_for("the administrator's secret", has_secret)
         cluster = self._cluster(target)
         return cluster["Endpoint"], cluster["MasterUserSecret"]["SecretArn"]
 
     def verify(self, target: str, endpoint: str, secret_arn: str) -> ReconcileReport:
-        """What `remit reconcile` says of the new cluster, in a task as the worker's are."""
+        """Compares the data of the new cluster, in a task with the worker's role."""
         self._say(f"verifying the books, payments, processor and audit trail of {target}")
-        where = one_off(self._client, self._suffix, "payment-worker-task")
-        told = {
+        task = run_task_of(self._client, self._suffix, "payment-worker-task")
+        environment = {
             f"{PREFIX}DATABASE_ENDPOINT": endpoint,
             f"{PREFIX}DATABASE_SECRET_ARN": secret_arn,
         }
 
-        async def examine() -> ReconcileReport:
+        async def run() -> ReconcileReport:
             ended = await run_to_end(
                 self._client("ecs"),
-                where,
+                task,
                 started_by="remit restore",
-                limit_seconds=RECONCILE_SECONDS,
+                limit_seconds=VERIFY_SECONDS,
                 command=["reconcile", "--json"],
-                environment=told,
+                environment=environment,
             )
-            return await read_of(self._client("logs"), where, ended, report_in_log)
+            return await read_of(self._client("logs"), task, ended, report_in_log)
 
-        with self._worker_may_log_in(target, secret_arn):
-            return asyncio.run(examine())
+        with self._worker_reads_secret(target, secret_arn):
+            return asyncio.run(run())
 
     @contextmanager
-    def _worker_may_log_in(self, target: str, secret_arn: str) -> Iterator[None]:
-        """Its role knows one secret, the old cluster's: for a while it has this one too."""
+    def _worker_reads_secret(self, target: str, secret_arn: str) -> Iterator[None]:
+        """Allows the worker's role to read the new secret, within the `with` block only."""
         statement = {
             "Sid": READ_DATABASE_SECRET.sid,
             "Effect": "Allow",
@@ -180,7 +182,7 @@ class ClusterRestore:
             RoleName=role,
             PolicyName=target,
             PolicyDocument=msgspec.json.encode(
-                {"Version": VERSION, "Statement": [statement]}
+                {"Version": POLICY_VERSION, "Statement": [statement]}
             ).decode(),
         )
         try:
@@ -189,15 +191,15 @@ class ClusterRestore:
             iam.delete_role_policy(RoleName=role, PolicyName=target)
 
     def discard(self, target: str) -> None:
-        """Deletes a cluster that a drill made, with its instance, secret and backups."""
+        """Deletes the cluster of a drill with its instance, secret and backups."""
         if target == self.source:
             raise RestoreError(f"{target} is the deployment's own database.")
         try:
-            with _if_it_is_there():
+            with _ignore_not_found():
                 self._rds.delete_db_instance(
                     DBInstanceIdentifier=_instance(target), SkipFinalSnapshot=True
                 )
-            with _if_it_is_there():
+            with _ignore_not_found():
                 self._rds.delete_db_cluster(DBClusterIdentifier=target, SkipFinalSnapshot=True)
         except ClientError as error:
             raise RestoreError(f"{target} is still there, and costs: {error}") from error
@@ -211,12 +213,12 @@ class ClusterRestore:
         return dict(cluster)
 
     def _status(self, instance: str) -> str:
-        [found] = self._rds.describe_db_instances(DBInstanceIdentifier=instance)["DBInstances"]
-        return str(found["DBInstanceStatus"])
+        [described] = self._rds.describe_db_instances(DBInstanceIdentifier=instance)["DBInstances"]
+        return str(described["DBInstanceStatus"])
 
-    def _until(self, what: str, done: Callable[[], bool]) -> None:
+    def _wait_for(self, what: str, is_ready: Callable[[], bool]) -> None:
         for _ in range(int(RESTORE_SECONDS / POLL_SECONDS)):
-            if done():
+            if is_ready():
                 return
             self._pause(POLL_SECONDS)
         raise RestoreError(f"After {RESTORE_SECONDS / 3_600:.0f} hours {what} is not there yet.")
@@ -225,34 +227,36 @@ class ClusterRestore:
 def restore_request(
     source: dict[str, Any], target: str, at: datetime | None, *, protected: bool
 ) -> dict[str, Any]:
-    """What RDS is asked for. By itself it would choose another network and another size."""
-    asked: dict[str, Any] = {
+    """The request to RDS. Without these values it would use its default network and size."""
+    request: dict[str, Any] = {
         "SourceDBClusterIdentifier": source["DBClusterIdentifier"],
         "DBClusterIdentifier": target,
         **({"UseLatestRestorableTime": True} if at is None else {"RestoreToTime": at}),
         "DBSubnetGroupName": source["DBSubnetGroup"],
-        "VpcSecurityGroupIds": [one["VpcSecurityGroupId"] for one in source["VpcSecurityGroups"]],
+        "VpcSecurityGroupIds": [
+            group["VpcSecurityGroupId"] for group in source["VpcSecurityGroups"]
+        ],
         "DBClusterParameterGroupName": source["DBClusterParameterGroup"],
         "KmsKeyId": source["KmsKeyId"],
         "Port": source["Port"],
         "EnableIAMDatabaseAuthentication": source["IAMDatabaseAuthenticationEnabled"],
         "CopyTagsToSnapshot": source["CopyTagsToSnapshot"],
         "DeletionProtection": protected and source["DeletionProtection"],
-        # AWS's own are not for others to set.
-        "Tags": [one for one in source.get("TagList", []) if not one["Key"].startswith("aws:")],
+        # RDS rejects tags whose keys are reserved for AWS.
+        "Tags": [tag for tag in source.get("TagList", []) if not tag["Key"].startswith("aws:")],
     }
-    for name, of_source in (
+    for name, source_name in (
         ("ServerlessV2ScalingConfiguration", "ServerlessV2ScalingConfiguration"),
         ("NetworkType", "NetworkType"),
         ("EnableCloudwatchLogsExports", "EnabledCloudwatchLogsExports"),
     ):
-        if of_source in source:
-            asked[name] = source[of_source]
-    return asked
+        if source_name in source:
+            request[name] = source[source_name]
+    return request
 
 
 def report_in_log(lines: Sequence[str]) -> ReconcileReport | None:
-    """What the JSON of `remit reconcile` says, which is over several lines of a log."""
+    """The report, whose JSON takes several of a log's lines. None if there is none."""
     starts = [number for number, line in enumerate(lines) if line == "{"]
     ends = [number for number, line in enumerate(lines) if line == "}"]
     with suppress(IndexError, msgspec.DecodeError):
@@ -261,11 +265,11 @@ def report_in_log(lines: Sequence[str]) -> ReconcileReport | None:
 
 
 @contextmanager
-def _if_it_is_there() -> Iterator[None]:
+def _ignore_not_found() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if error.response["Error"]["Code"] not in NOT_THERE:
+        if error.response["Error"]["Code"] not in NOT_FOUND:
             raise
 
 

@@ -1,10 +1,10 @@
-"""Restores the table to a point in time, into a new table, and proves what is in it.
+"""Restores the table to a point in time, into a new table, and verifies the copy.
 
-    restore   DynamoDB's point-in-time recovery, to any second of 35 days up to some minutes ago
-    replay    the changes since then, from the old table's stream, which keeps every one for a day
+    restore   by DynamoDB's point-in-time recovery, to any second of 35 days, up to minutes ago
+    replay    the changes since then, from the old table's stream, which keeps a day of them
     verify    books, payments, processor and audit trail of the new table, as `remit reconcile` does
 
-After a bad deployment, `until` ends the replay before it.
+The old table is never changed. After a bad deployment, `until` ends the replay before it.
 """
 
 import asyncio
@@ -24,20 +24,20 @@ from remit_infra.deploy.cloudformation import CloudFormationStack
 
 POLL_SECONDS = 2.0
 OVERLAP = timedelta(minutes=10)
-"""Changes from before the point are replayed too: the last image of an item wins, however often it
-is written, and a gap would lose one.
+"""The replay starts so long before the point, so that no change is missed. A change that is
+replayed twice has no effect, because the last image of an item wins.
 """
 
 EMPTY_PAGES = 3
-"""So many pages without a record, before a shard that is still open counts as read to its end."""
+"""After so many pages without a record, an open shard counts as read."""
 
 
 class RestoreError(Exception):
-    """The table cannot be restored. The message says why."""
+    """The restore failed. The message says why."""
 
 
 class TableRecovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What was recovered: until when, in how long, and what is wrong with it."""
+    """A restored table: its recovery point and time, and the discrepancies in it."""
 
     table: str
     restored_to: datetime
@@ -49,35 +49,37 @@ class TableRecovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableRestore:
-    """Of one deployment's table. Raises RestoreError."""
+    """The restore of one deployment's table. Raises RestoreError."""
 
-    def __init__(self, deployment: CloudFormationStack, say: Callable[[str], None]) -> None:
-        self._deployment = deployment
-        self._dynamodb = deployment.client("dynamodb")
-        self._streams = deployment.client("dynamodbstreams")
+    def __init__(self, stack: CloudFormationStack, say: Callable[[str], None]) -> None:
+        self._stack = stack
+        self._dynamodb = stack.client("dynamodb")
+        self._streams = stack.client("dynamodbstreams")
         self._say = say
-        self.source = deployment.names("table", "transactions")
+        self.source = stack.names("table", "transactions")
 
     def run(
         self, target: str, *, at: datetime | None = None, until: datetime | None = None
     ) -> TableRecovery:
         """Restores into `target`, replays and verifies."""
-        began = clock()
+        start = clock()
         point = self.restore(target, at)
         replayed, last = self.replay(target, since=point - OVERLAP, until=until)
-        payments, found = self.verify(target)
+        payments, discrepancies = self.verify(target)
         return TableRecovery(
             table=target,
             restored_to=point,
             replayed=replayed,
             recovery_point=max(point, last) if last else point,
-            recovery_seconds=round((clock() - began).total_seconds(), 1),
+            recovery_seconds=round((clock() - start).total_seconds(), 1),
             payments=payments,
-            discrepancies=found,
+            discrepancies=discrepancies,
         )
 
     def restore(self, target: str, at: datetime | None = None) -> datetime:
-        """Makes `target` as the table was then, with what a restore leaves out. The point."""
+        """Makes `target` with the data of that time, and the options that DynamoDB does not
+        restore. Returns the point.
+        """
         described = self._dynamodb.describe_continuous_backups(TableName=self.source)
         recovery = described["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
         if recovery["PointInTimeRecoveryStatus"] != "ENABLED":
@@ -108,12 +110,12 @@ class TableRestore:
         return point
 
     def _encryption(self) -> dict[str, Any]:
-        """The new table under the old one's key: by default it would be AWS's own."""
+        """The old table's key. By default, DynamoDB would encrypt the new table with its own."""
         table = self._dynamodb.describe_table(TableName=self.source)["Table"]
         if (key := table.get("SSEDescription", {}).get("KMSMasterKeyArn")) is None:
             return {}
-        wanted = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
-        return {"SSESpecificationOverride": wanted}
+        specification = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+        return {"SSESpecificationOverride": specification}
 
     def _status(self, table: str) -> str:
         status: str = self._dynamodb.describe_table(TableName=table)["Table"]["TableStatus"]
@@ -122,9 +124,10 @@ class TableRestore:
     def replay(
         self, target: str, *, since: datetime, until: datetime | None = None
     ) -> tuple[int, datetime | None]:
-        """Writes every change of the old table since then; how many, and when the last was made.
+        """Writes every change of the old table since then. Returns their number and the last's
+        time.
 
-        Changes of one item come in their order, and writing one twice changes nothing.
+        The stream has the changes of one item in their order, and writing one twice has no effect.
         """
         replayed, last = 0, None
         for record in self._records():
@@ -144,47 +147,47 @@ class TableRestore:
         return replayed, last
 
     def _records(self) -> Iterator[Mapping[str, Any]]:
-        """Every change that the stream still has: a shard's parent before the shard."""
+        """Every change in the stream. A shard's parent comes before the shard."""
         table = self._dynamodb.describe_table(TableName=self.source)["Table"]
         arn = table["LatestStreamArn"]
         shards: dict[str, str | None] = {}
-        asked: dict[str, Any] = {"StreamArn": arn}
+        request: dict[str, Any] = {"StreamArn": arn}
         while True:
-            page = self._streams.describe_stream(**asked)["StreamDescription"]
-            shards |= {one["ShardId"]: one.get("ParentShardId") for one in page["Shards"]}
+            page = self._streams.describe_stream(**request)["StreamDescription"]
+            shards |= {shard["ShardId"]: shard.get("ParentShardId") for shard in page["Shards"]}
             if (last := page.get("LastEvaluatedShardId")) is None:
                 break
-            asked["ExclusiveStartShardId"] = last
-        for shard in _parents_first(shards):
-            yield from self._records_of(arn, shard)
+            request["ExclusiveStartShardId"] = last
+        for shard_id in _parents_first(shards):
+            yield from self._records_of(arn, shard_id)
 
-    def _records_of(self, arn: str, shard: str) -> Iterator[Mapping[str, Any]]:
+    def _records_of(self, arn: str, shard_id: str) -> Iterator[Mapping[str, Any]]:
         iterator = self._streams.get_shard_iterator(
-            StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON"
+            StreamArn=arn, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
-        empty = 0
-        while iterator is not None and empty < EMPTY_PAGES:
+        empty_pages = 0
+        while iterator is not None and empty_pages < EMPTY_PAGES:
             page = self._streams.get_records(ShardIterator=iterator)
             yield from page["Records"]
-            empty = 0 if page["Records"] else empty + 1
+            empty_pages = 0 if page["Records"] else empty_pages + 1
             iterator = page.get("NextShardIterator")
 
     def verify(self, target: str) -> tuple[int, list[Discrepancy]]:
-        """How many payments are in the table, and every disagreement about them."""
-        variables = self._deployment.settings("payment-delivery")
+        """The number of payments in the table, and the discrepancies."""
+        variables = self._stack.settings("payment-delivery")
         settings: Settings = msgspec.structs.replace(
             read_settings(variables), transactions_table=target
         )
 
-        async def look() -> tuple[int, list[Discrepancy]]:
+        async def run() -> tuple[int, list[Discrepancy]]:
             app = assemble(settings)
             return await app.database.books.count(), [found async for found in reconcile(app)]
 
         self._say("verifying books, payments, processor and audit trail")
-        return asyncio.run(look())
+        return asyncio.run(run())
 
     def discard(self, target: str) -> None:
-        """Deletes a table that a drill made."""
+        """Deletes the table of a drill."""
         if target == self.source:
             raise RestoreError(f"{target} is the deployment's own table.")
         self._dynamodb.delete_table(TableName=target)

@@ -1,1 +1,1 @@
-"""One module per topology: the program that defines all of its resources."""
+"""The three topologies in AWS: one package each, with its configuration and its program."""

@@ -49,7 +49,7 @@ def test_a_payment_is_taken_shown_and_recorded(stack: Stack) -> None:
     assert health.body["checks"].keys() == {
         *("cache", "database", "dead_letters", "delivery", "monitor")
     }
-    assert [stack.cache.everything()[key] for key in stack.cache.everything()] != []
+    assert [stack.cache.contents()[key] for key in stack.cache.contents()] != []
     postings = "SELECT sum(amount_minor)::int, count(*)::int FROM postings WHERE payment_id = $1"
     assert stack.rows(postings, transaction_id) == [(0, 2)]
 
@@ -183,7 +183,7 @@ def test_a_rotated_password_is_taken_up(stack: Stack) -> None:
     with stack.api() as api:
         assert api.process(api.validate()).status == 200
         stack.change_password(new_secret())
-        stack.database.end_connections()
+        stack.database.terminate_connections()
         eventually(lambda: api.ask("GET", "/payments").status == 200, 30)
         assert api.process(api.validate()).status == 200
 

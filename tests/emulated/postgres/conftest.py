@@ -56,7 +56,7 @@ class Stack(EmulatedLambdaPostgres):
     def rotate(self) -> None:
         """Another password, and every connection ended, as by a failover."""
         self.change_password(new_secret())
-        self.database.end_connections()
+        self.database.terminate_connections()
 
 
 async def a_key(app: App) -> NewKey:

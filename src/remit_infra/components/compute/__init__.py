@@ -1,1 +1,1 @@
-"""Functions, containers, and what releases and scales them."""
+"""Functions and containers: their definitions, gradual deployment, scaling and migration."""

@@ -1,7 +1,7 @@
-"""The functions: each with its own role, log group and limit, in the private subnets.
+"""Lambda functions in the private subnets, each with its own role, log group and concurrency limit.
 
-A new version takes requests by steps: the alias that callers use stays where it is, and CodeDeploy
-moves it while it watches the alarms. Nothing is moved before the database is migrated.
+A deployment publishes a new version. Callers use the alias `live`, which stays where it is until
+CodeDeploy moves it in steps and watches the alarms. Aliases wait for the migration of the database.
 """
 
 import json
@@ -11,29 +11,19 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.context import Ground
-from remit_infra.components.roles import document, make_role
+from remit_infra.components.context import Context
+from remit_infra.components.network.network import Placement
+from remit_infra.components.roles import RolePermissions, make_role, policy_document
+from remit_infra.model.compute import FUNCTION_MEMORY_MIB, FunctionSpec
 from remit_infra.model.environments import Names
-from remit_infra.model.permissions import Statement
 
 ALIAS = "live"
 DEPLOYMENT_CONFIG = "CodeDeployDefault.LambdaCanary10Percent5Minutes"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
-    """One function: its module among the service's entry points, and its sizes."""
-
-    name: str
-    module: str
-    timeout_seconds: int
-    memory_mib: int
-    concurrency: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Code:
-    """The zip that every function runs, and for which runtime it was made."""
+class FunctionCode:
+    """The path of the zip that all functions run, and the runtime for which it was made."""
 
     path: str
     python: str
@@ -41,36 +31,33 @@ class Code:
 
 
 class Function(pulumi.ComponentResource):
-    """A function with its role's policy and its log group, in the private subnets."""
+    """A function with its policy and its log group."""
 
     def __init__(
         self,
-        ground: Ground,
-        spec: Spec,
+        context: Context,
+        spec: FunctionSpec,
+        code: FunctionCode,
         *,
-        code: Code,
-        role: aws.iam.Role,
-        statements: Sequence[Statement],
-        resources: Mapping[str, pulumi.Input[str]],
+        permissions: RolePermissions,
         environment: Mapping[str, pulumi.Input[str]],
-        subnets: Sequence[aws.ec2.Subnet],
-        group: aws.ec2.SecurityGroup,
+        placement: Placement,
     ) -> None:
         super().__init__("remit:functions:Function", spec.name)
         self.spec = spec
-        names = ground.names
+        names = context.names
         full_name = names("function", spec.name)
-        under = pulumi.ResourceOptions(parent=self)
-        logs = ground.log_group(f"{spec.name}-logs", f"/aws/lambda/{full_name}", under)
+        child = pulumi.ResourceOptions(parent=self)
+        logs = context.log_group(f"{spec.name}-logs", f"/aws/lambda/{full_name}", child)
         policy = aws.iam.RolePolicy(
             f"{spec.name}-policy",
             name=full_name,
-            role=role.name,
-            policy=document(
-                statements,
-                {**resources, "*": "*", "log group": pulumi.Output.concat(logs.arn, ":*")},
+            role=permissions.role.name,
+            policy=policy_document(
+                permissions.statements,
+                {**permissions.resources, "log group": pulumi.Output.concat(logs.arn, ":*")},
             ),
-            opts=under,
+            opts=child,
         )
         self.function = aws.lambda_.Function(
             spec.name,
@@ -79,29 +66,29 @@ class Function(pulumi.ComponentResource):
             architectures=[code.architecture],
             handler=f"remit.entrypoints.lambdas.{spec.module}.handler",
             code=pulumi.FileArchive(code.path),
-            role=role.arn,
-            memory_size=spec.memory_mib,
+            role=permissions.role.arn,
+            memory_size=FUNCTION_MEMORY_MIB,
             timeout=spec.timeout_seconds,
-            reserved_concurrent_executions=spec.concurrency,
+            reserved_concurrent_executions=names.environment.rds.concurrency[spec.module],
             publish=True,
-            kms_key_arn=ground.key.arn,
+            kms_key_arn=context.key.arn,
             environment={
                 "variables": {**environment, "POWERTOOLS_SERVICE_NAME": f"payment-{names.suffix}"}
             },
             tracing_config={"mode": "Active"},
             logging_config={"log_format": "Text", "log_group": logs.name},
             vpc_config={
-                "subnet_ids": [subnet.id for subnet in subnets],
-                "security_group_ids": [group.id],
+                "subnet_ids": placement.subnet_ids,
+                "security_group_ids": [placement.security_group.id],
             },
-            # Not before it may log, be in the network, and be called.
+            # Lambda checks the role's permission for the network when it creates the function.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[logs, policy]),
         )
         self.register_outputs({"name": self.function.name})
 
-    def publish(self, ready: Sequence[pulumi.Resource]) -> aws.lambda_.Alias:
-        """The alias `live` that callers use, once what must be `ready` is: the migrated database.
-        It begins at the first version; CodeDeploy moves it on.
+    def publish(self, depends_on: Sequence[pulumi.Resource]) -> aws.lambda_.Alias:
+        """The alias `live`, at the first version. CodeDeploy moves it later, so Pulumi ignores its
+        version.
         """
         return aws.lambda_.Alias(
             f"{self.spec.name}-{ALIAS}",
@@ -110,34 +97,34 @@ class Function(pulumi.ComponentResource):
             function_version=self.function.version,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=list(ready),
+                depends_on=list(depends_on),
                 ignore_changes=["functionVersion", "routingConfig"],
             ),
         )
 
 
-def let_call(
+def allow_invoke(
     name: str,
     alias: aws.lambda_.Alias,
     *,
-    caller: str,
+    service: str,
     source_arn: pulumi.Input[str],
     opts: pulumi.ResourceOptions | None = None,
 ) -> aws.lambda_.Permission:
-    """Lets one of AWS's services call the alias, for one of its resources alone."""
+    """Allows one of AWS's services to invoke the alias, for one resource of that service only."""
     return aws.lambda_.Permission(
         f"{name}-permission",
         function=alias.function_name,
         qualifier=alias.name,
         action="lambda:InvokeFunction",
-        principal=f"{caller}.amazonaws.com",
+        principal=f"{service}.amazonaws.com",
         source_arn=source_arn,
         opts=opts,
     )
 
 
-def migrate(function: Function) -> aws.lambda_.Invocation:
-    """Calls the migration whenever its code is new. A failure stops the deployment here."""
+def run_migration(function: Function) -> aws.lambda_.Invocation:
+    """Invokes the migration whenever the code has changed. A failure ends the deployment."""
     return aws.lambda_.Invocation(
         "payment-migration-run",
         function_name=function.function.name,
@@ -151,8 +138,8 @@ def migrate(function: Function) -> aws.lambda_.Invocation:
 def make_releases(
     names: Names, aliases: Mapping[str, aws.lambda_.Alias], alarms: Mapping[str, list[str]]
 ) -> aws.codedeploy.Application:
-    """Gradual deployment of each function: a tenth of the calls for five minutes, then all; back
-    at once if one of its alarms fires.
+    """Gradual deployment of each function: a tenth of the calls for five minutes, then all. It is
+    rolled back at once if one of the function's `alarms` fires.
     """
     application = aws.codedeploy.Application(
         "payment-releases",
@@ -160,7 +147,7 @@ def make_releases(
         compute_platform="Lambda",
     )
     role = make_role(names, "payment-releases", service="codedeploy.amazonaws.com")
-    allowed = aws.iam.RolePolicyAttachment(
+    policy = aws.iam.RolePolicyAttachment(
         "payment-releases-policy",
         role=role.name,
         policy_arn="arn:aws:iam::aws:policy/service-role/AWSCodeDeployRoleForLambdaLimited",
@@ -181,6 +168,6 @@ def make_releases(
                 "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"],
             },
             alarm_configuration={"enabled": True, "alarms": alarms[name]},
-            opts=pulumi.ResourceOptions(depends_on=[allowed, aliases[name]]),
+            opts=pulumi.ResourceOptions(depends_on=[policy, aliases[name]]),
         )
     return application

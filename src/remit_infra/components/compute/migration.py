@@ -1,11 +1,12 @@
-"""The migration of the database, as a task that is run once before the services are updated.
+"""The migration of the database, as a task that runs before the services are updated.
 
-AWS has no resource for a task that is run and waited for, so this is one of Pulumi's own: made
-anew when the task's definition is, and a failure stops the deployment here, with the old code
-serving as before.
+AWS has no resource that runs a task and waits for it, so this is a dynamic resource of Pulumi's.
+It runs whenever the task definition is new. A failure ends the deployment while the old code still
+serves.
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -20,33 +21,45 @@ LIMIT_SECONDS = 900
 
 
 class MigrationFailed(Exception):
-    """The task did not start, or did not end well. The message says why and where its log is."""
+    """The task did not start or did not succeed. The message says why and where its log is."""
 
 
-def run_task(asked: dict[str, Any], client: Any) -> str:
-    """Runs the task to its end, and answers with its ARN. Raises MigrationFailed."""
-    where = RunTask(
-        cluster=asked["cluster"],
-        task_definition=asked["task_definition"],
+@dataclass(frozen=True, kw_only=True)
+class MigrationTask:
+    """The task to run: the resource's inputs, which Pulumi keeps in its state."""
+
+    region: str
+    cluster: pulumi.Input[str]
+    task_definition: pulumi.Input[str]
+    subnets: list[pulumi.Output[str]]
+    groups: list[pulumi.Output[str]]
+    log_group: pulumi.Input[str]
+
+
+def run_task(inputs: dict[str, Any], client: Any) -> str:
+    """Runs the task to its end and returns its ARN. Raises MigrationFailed."""
+    task = RunTask(
+        cluster=inputs["cluster"],
+        task_definition=inputs["task_definition"],
         container=CONTAINER,
-        subnets=tuple(asked["subnets"]),
-        groups=tuple(asked["groups"]),
-        log_group=asked["log_group"],
+        subnets=tuple(inputs["subnets"]),
+        groups=tuple(inputs["groups"]),
+        log_group=inputs["log_group"],
         stream_prefix="payment-migration",
     )
-    running = run_to_end(client, where, started_by="remit deploy", limit_seconds=LIMIT_SECONDS)
+    run = run_to_end(client, task, started_by="remit deploy", limit_seconds=LIMIT_SECONDS)
     try:
-        ended = asyncio.run(running)
+        ended = asyncio.run(run)
     except Unavailable as error:
         raise MigrationFailed(f"The migration was not run: {error.message}") from error
     if ended.exit_status != 0:
         raise MigrationFailed(
-            f"The migration failed: {ended.reason}. Its log is in {asked['log_group']}."
+            f"The migration failed: {ended.reason}. Its log is in {inputs['log_group']}."
         )
     return ended.task
 
 
-class _Migrations(ResourceProvider):
+class _MigrationProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         client = boto3.client("ecs", region_name=props["region"])
         return CreateResult(id_=run_task(props, client), outs=props)
@@ -60,26 +73,9 @@ class _Migrations(ResourceProvider):
 
 
 class Migration(Resource):
-    """Runs whenever the task's definition is new, and has ended well once it is there."""
+    """A migration that has succeeded. What depends on it runs on the migrated database."""
 
     def __init__(
-        self,
-        name: str,
-        *,
-        region: str,
-        cluster: pulumi.Input[str],
-        task_definition: pulumi.Input[str],
-        subnets: list[pulumi.Output[str]],
-        groups: list[pulumi.Output[str]],
-        log_group: pulumi.Input[str],
-        opts: pulumi.ResourceOptions | None = None,
+        self, name: str, task: MigrationTask, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        asked = {
-            "region": region,
-            "cluster": cluster,
-            "task_definition": task_definition,
-            "subnets": subnets,
-            "groups": groups,
-            "log_group": log_group,
-        }
-        super().__init__(_Migrations(), name, asked, opts)
+        super().__init__(_MigrationProvider(), name, vars(task), opts)

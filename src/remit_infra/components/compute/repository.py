@@ -1,39 +1,39 @@
-"""Where the service's image is kept: a tag means one image for ever, and each is scanned."""
+"""The image repository: tags are immutable, and every image is scanned."""
 
 import json
 
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.context import Ground
+from remit_infra.components.context import Context
 
-KEPT_IMAGES = 30
+MAX_IMAGES = 30
 
 
-def make_repository(ground: Ground) -> aws.ecr.Repository:
-    """Gone with the stack, and with it its images."""
+def make_repository(context: Context) -> aws.ecr.Repository:
+    """A repository that keeps the newest images. It is deleted with the stack, images included."""
     repository = aws.ecr.Repository(
         "payment-service-repository",
-        name=ground.names("repository", "payment-service"),
+        name=context.names("repository", "payment-service"),
         image_tag_mutability="IMMUTABLE",
         image_scanning_configuration={"scan_on_push": True},
-        encryption_configurations=[{"encryption_type": "KMS", "kms_key": ground.key.arn}],
+        encryption_configurations=[{"encryption_type": "KMS", "kms_key": context.key.arn}],
         force_delete=True,
     )
-    newest = {
+    rule = {
         "rulePriority": 1,
-        "description": f"The newest {KEPT_IMAGES}",
+        "description": f"The newest {MAX_IMAGES}",
         "selection": {
             "tagStatus": "any",
             "countType": "imageCountMoreThan",
-            "countNumber": KEPT_IMAGES,
+            "countNumber": MAX_IMAGES,
         },
         "action": {"type": "expire"},
     }
     aws.ecr.LifecyclePolicy(
         "payment-service-images",
         repository=repository.name,
-        policy=json.dumps({"rules": [newest]}),
+        policy=json.dumps({"rules": [rule]}),
         opts=pulumi.ResourceOptions(parent=repository),
     )
     return repository

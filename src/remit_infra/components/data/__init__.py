@@ -1,1 +1,1 @@
-"""Databases, caches, buckets, queues and topics."""
+"""Databases, the cache, queues, topics and buckets."""

@@ -1,68 +1,59 @@
-"""Aurora PostgreSQL, serverless: private, encrypted, backed up, with TLS alone.
+"""Aurora Serverless v2 with PostgreSQL: private, encrypted, backed up, and with TLS only.
 
-It grows with its load between two limits. With a lower limit of none it pauses while nobody is
-connected, and the service lets go of its connections where it may.
+Its capacity follows the load between a minimum and a maximum. With a minimum of 0 it pauses while
+there is no connection; the service then closes its idle connections.
 """
 
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.context import Ground
-from remit_infra.components.data.database import (
-    ADMIN,
+from remit_infra.components.context import Context
+from remit_infra.components.data.postgres import (
+    ADMIN_USER,
     BACKUP_WINDOW,
+    DATABASE,
     INSIGHTS_DAYS,
     MAINTENANCE_WINDOW,
     MONITORING_SECONDS,
-    NAME,
     PARAMETERS,
-    monitoring_role,
+    make_monitoring_role,
 )
 from remit_infra.components.network.egress import EgressOnlyNetwork
-from remit_infra.components.network.network import POSTGRES, allow
+from remit_infra.components.network.network import POSTGRES, allow_traffic
 from remit_infra.model.environments import FargateSizes
 
 EXPORTS = ("postgresql",)
 INSTANCE_CLASS = "db.serverless"
 
 
-class Aurora(pulumi.ComponentResource):
-    """A writer and `readers`, one of which takes over when the writer fails. RDS makes the
-    administrator's password and Secrets Manager rotates it, so nobody has ever seen it. Only what
-    `clients` holds can reach it.
+class AuroraDatabase(pulumi.ComponentResource):
+    """A writer and `readers`, one of which becomes the writer when it fails. Only `clients` reach
+    them. RDS generates the administrator's password and Secrets Manager rotates it, so it is in no
+    configuration and no state.
     """
 
     def __init__(
         self,
-        ground: Ground,
+        context: Context,
         network: EgressOnlyNetwork,
         *,
         clients: aws.ec2.SecurityGroup,
         version: str,
-        size: FargateSizes,
         readers: int,
     ) -> None:
         super().__init__("remit:aurora:Aurora", "aurora")
-        self._ground = ground
-        self._under = pulumi.ResourceOptions(parent=self)
-        names, key = ground.names, ground.key.arn
-        group = network.group("payment-db-sg", "Database: PostgreSQL from the tasks")
-        allow("payment-db-postgres", to=group, source=clients, port=POSTGRES)
+        self._context = context
+        self._child = pulumi.ResourceOptions(parent=self)
+        names, key_arn = context.names, context.key.arn
+        sizes = names.environment.fargate
+        group = network.security_group("payment-db-sg", "Database: PostgreSQL from the tasks")
+        allow_traffic("payment-db-postgres", source=clients, target=group, port=POSTGRES)
         subnets = aws.rds.SubnetGroup(
             "payment-db-subnets",
             name=names("subnet group", "payment-db-subnets"),
             subnet_ids=[subnet.id for subnet in network.data],
-            opts=self._under,
+            opts=self._child,
         )
-        logs: list[pulumi.Resource] = [
-            # RDS would make the group of its log itself, without an end to what it keeps.
-            ground.log_group(
-                f"payment-db-{export}-logs",
-                f"/aws/rds/cluster/{names('database', 'payment-db')}/{export}",
-                self._under,
-            )
-            for export in EXPORTS
-        ]
         self.cluster = aws.rds.Cluster(
             "payment-db",
             cluster_identifier=names("database", "payment-db"),
@@ -70,20 +61,20 @@ class Aurora(pulumi.ComponentResource):
             engine_mode="provisioned",
             engine_version=version,
             allow_major_version_upgrade=True,
-            serverlessv2_scaling_configuration=_capacity(size),
-            database_name=NAME,
+            serverlessv2_scaling_configuration=_capacity(sizes),
+            database_name=DATABASE,
             port=POSTGRES,
             network_type="DUAL",
             db_subnet_group_name=subnets.name,
             vpc_security_group_ids=[group.id],
-            db_cluster_parameter_group_name=self._parameters(version.partition(".")[0]).name,
-            master_username=ADMIN,
+            db_cluster_parameter_group_name=self._parameter_group(version.partition(".")[0]).name,
+            master_username=ADMIN_USER,
             manage_master_user_password=True,
-            master_user_secret_kms_key_id=key,
+            master_user_secret_kms_key_id=key_arn,
             iam_database_authentication_enabled=True,
             storage_encrypted=True,
-            kms_key_id=key,
-            backup_retention_period=size.backup_days,
+            kms_key_id=key_arn,
+            backup_retention_period=sizes.backup_days,
             preferred_backup_window=BACKUP_WINDOW,
             preferred_maintenance_window=MAINTENANCE_WINDOW,
             copy_tags_to_snapshot=True,
@@ -92,32 +83,42 @@ class Aurora(pulumi.ComponentResource):
             deletion_protection=names.environment.deletion_protection,
             enabled_cloudwatch_logs_exports=list(EXPORTS),
             apply_immediately=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=logs),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._log_groups()),
         )
-        role, monitored = monitoring_role(names, self._under)
+        role, policy = make_monitoring_role(names, self._child)
         for number in range(1 + readers):
-            self._instance(number, role, monitored)
+            self._instance(number, role, policy)
         secrets = self.cluster.master_user_secrets
-        self.secret_arn: pulumi.Output[str] = secrets.apply(lambda made: str(made[0].secret_arn))
+        self.secret_arn: pulumi.Output[str] = secrets.apply(lambda items: str(items[0].secret_arn))
         self.endpoint = self.cluster.endpoint
         self.register_outputs({"endpoint": self.endpoint})
 
-    def _parameters(self, major: str) -> aws.rds.ClusterParameterGroup:
+    def _parameter_group(self, major_version: str) -> aws.rds.ClusterParameterGroup:
         return aws.rds.ClusterParameterGroup(
             "payment-db-parameters",
-            name=self._ground.names("parameter group", f"payment-db-parameters-{major}"),
-            family=f"aurora-postgresql{major}",
-            parameters=[
-                {"name": parameter, "value": value} for parameter, value in PARAMETERS.items()
-            ],
-            opts=self._under,
+            name=self._context.names("parameter group", f"payment-db-parameters-{major_version}"),
+            family=f"aurora-postgresql{major_version}",
+            parameters=[{"name": name, "value": value} for name, value in PARAMETERS.items()],
+            opts=self._child,
         )
 
-    def _instance(self, number: int, role: aws.iam.Role, monitored: pulumi.Resource) -> None:
-        """The first is the writer, until one of the others has to be."""
-        names, key = self._ground.names, self._ground.key.arn
+    def _log_groups(self) -> list[pulumi.Resource]:
+        """Made before the database: RDS would make them itself, without a retention."""
+        name = self._context.names("database", "payment-db")
+        return [
+            self._context.log_group(
+                f"payment-db-{export}-logs", f"/aws/rds/cluster/{name}/{export}", self._child
+            )
+            for export in EXPORTS
+        ]
+
+    def _instance(
+        self, number: int, monitoring_role: aws.iam.Role, monitoring_policy: pulumi.Resource
+    ) -> None:
+        """Number 0 is the first writer. Aurora makes a reader the writer when the writer fails."""
+        names, key_arn = self._context.names, self._context.key.arn
         name = "payment-db-writer" if number == 0 else f"payment-db-reader-{number}"
-        zones = self._ground.place.zones
+        zones = self._context.aws_environment.zones
         aws.rds.ClusterInstance(
             name,
             identifier=names("database", name),
@@ -126,27 +127,27 @@ class Aurora(pulumi.ComponentResource):
             engine_version=self.cluster.engine_version,
             instance_class=INSTANCE_CLASS,
             availability_zone=zones[number % len(zones)],
-            # Of the first tiers, which are as large as the writer at all times.
+            # Instances of tiers 0 and 1 always have the writer's capacity.
             promotion_tier=min(number, 1),
             publicly_accessible=False,
             auto_minor_version_upgrade=True,
             copy_tags_to_snapshot=True,
             monitoring_interval=MONITORING_SECONDS,
-            monitoring_role_arn=role.arn,
+            monitoring_role_arn=monitoring_role.arn,
             performance_insights_enabled=True,
-            performance_insights_kms_key_id=key,
+            performance_insights_kms_key_id=key_arn,
             performance_insights_retention_period=INSIGHTS_DAYS,
             apply_immediately=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[monitored]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[monitoring_policy]),
         )
 
 
-def _capacity(size: FargateSizes) -> aws.rds.ClusterServerlessv2ScalingConfigurationArgsDict:
-    least, most = size.capacity_units
+def _capacity(sizes: FargateSizes) -> aws.rds.ClusterServerlessv2ScalingConfigurationArgsDict:
+    minimum, maximum = sizes.capacity_units
     scaling: aws.rds.ClusterServerlessv2ScalingConfigurationArgsDict = {
-        "min_capacity": least,
-        "max_capacity": most,
+        "min_capacity": minimum,
+        "max_capacity": maximum,
     }
-    if size.pause_after_seconds is not None:
-        scaling["seconds_until_auto_pause"] = size.pause_after_seconds
+    if sizes.pause_after_seconds is not None:
+        scaling["seconds_until_auto_pause"] = sizes.pause_after_seconds
     return scaling

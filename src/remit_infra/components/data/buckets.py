@@ -1,63 +1,78 @@
-"""The bucket of the audit trail, and the one for logs of who used it and the load balancer."""
+"""The bucket of the audit trail, and the bucket of access logs: its own and the load balancer's."""
 
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.context import Ground
-from remit_infra.components.roles import VERSION, tls_only
+from remit_infra.components.context import Context
+from remit_infra.components.roles import POLICY_VERSION, tls_only
 
 AUDIT_DAYS = 90
 
 
 class Buckets(pulumi.ComponentResource):
-    """`audit` is versioned and encrypted with the customer's key. `logs` is encrypted with S3's,
-    for that is all that the services which write there can use.
+    """Both buckets are versioned and accept TLS 1.2 or later only. `audit` is encrypted with the
+    stack's key. `access_logs` is encrypted with S3's own key, because load balancers can write to
+    no other.
     """
 
-    def __init__(self, ground: Ground, *, object_lock: bool) -> None:
+    def __init__(self, context: Context, *, object_lock: bool) -> None:
         super().__init__("remit:buckets:Buckets", "buckets")
-        self._ground = ground
-        self._under = pulumi.ResourceOptions(parent=self)
+        self._context = context
+        self._child = pulumi.ResourceOptions(parent=self)
         self.audit = self._bucket(
-            "payment-audit-logs", key=ground.key.arn, days=AUDIT_DAYS, lock=object_lock
+            "payment-audit-logs",
+            key_arn=context.key.arn,
+            retention_days=AUDIT_DAYS,
+            object_lock=object_lock,
         )
         self._policy("payment-audit-logs", self.audit)
-        self.logs = self._bucket("payment-access-logs", key=None, days=ground.log_days)
-        self.logs_policy = self._policy("payment-access-logs", self.logs, *self._writers())
+        self.access_logs = self._bucket(
+            "payment-access-logs", key_arn=None, retention_days=context.log_retention_days
+        )
+        self.access_logs_policy = self._policy(
+            "payment-access-logs", self.access_logs, *self._log_statements()
+        )
         aws.s3.BucketLogging(
             "payment-audit-logs-logging",
             bucket=self.audit.bucket,
-            target_bucket=self.logs.bucket,
+            target_bucket=self.access_logs.bucket,
             target_prefix="audit/",
-            opts=self._under,
+            opts=self._child,
         )
         if object_lock:
             aws.s3.BucketObjectLockConfiguration(
                 "payment-audit-logs-lock",
                 bucket=self.audit.bucket,
                 rule={"default_retention": {"mode": "GOVERNANCE", "days": AUDIT_DAYS}},
-                opts=self._under,
+                opts=self._child,
             )
         self.register_outputs({"audit": self.audit.bucket})
 
     def _bucket(
-        self, name: str, *, key: pulumi.Input[str] | None, days: int, lock: bool = False
+        self,
+        name: str,
+        *,
+        key_arn: pulumi.Input[str] | None,
+        retention_days: int,
+        object_lock: bool = False,
     ) -> aws.s3.Bucket:
-        place = self._ground.place
+        aws_environment = self._context.aws_environment
         bucket = aws.s3.Bucket(
             name,
-            bucket=self._ground.names.bucket(name, place.account, place.region),
+            bucket=self._context.names.bucket(
+                name, aws_environment.account, aws_environment.region
+            ),
             force_destroy=True,
-            object_lock_enabled=lock,
-            opts=self._under,
+            object_lock_enabled=object_lock,
+            opts=self._child,
         )
         aws.s3.BucketVersioning(
             f"{name}-versioning",
             bucket=bucket.bucket,
             versioning_configuration={"status": "Enabled"},
-            opts=self._under,
+            opts=self._child,
         )
         aws.s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encryption",
@@ -65,13 +80,13 @@ class Buckets(pulumi.ComponentResource):
             rules=[
                 {
                     "apply_server_side_encryption_by_default": {
-                        "sse_algorithm": "AES256" if key is None else "aws:kms",
-                        "kms_master_key_id": key,
+                        "sse_algorithm": "AES256" if key_arn is None else "aws:kms",
+                        "kms_master_key_id": key_arn,
                     },
-                    "bucket_key_enabled": key is not None,
+                    "bucket_key_enabled": key_arn is not None,
                 }
             ],
-            opts=self._under,
+            opts=self._child,
         )
         aws.s3.BucketPublicAccessBlock(
             f"{name}-private",
@@ -80,13 +95,13 @@ class Buckets(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=self._under,
+            opts=self._child,
         )
         aws.s3.BucketOwnershipControls(
             f"{name}-owner",
             bucket=bucket.bucket,
             rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=self._under,
+            opts=self._child,
         )
         aws.s3.BucketLifecycleConfiguration(
             f"{name}-lifecycle",
@@ -96,12 +111,12 @@ class Buckets(pulumi.ComponentResource):
                     "id": "expire",
                     "status": "Enabled",
                     "filter": {"prefix": ""},
-                    "expiration": {"days": days},
-                    "noncurrent_version_expiration": {"noncurrent_days": days},
+                    "expiration": {"days": retention_days},
+                    "noncurrent_version_expiration": {"noncurrent_days": retention_days},
                     "abort_incomplete_multipart_upload": {"days_after_initiation": 1},
                 }
             ],
-            opts=self._under,
+            opts=self._child,
         )
         return bucket
 
@@ -119,25 +134,25 @@ class Buckets(pulumi.ComponentResource):
                 "Resource": [bucket.arn, objects],
                 "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
             },
-            *({**one, "Resource": objects} for one in more),
+            *({**statement, "Resource": objects} for statement in more),
         ]
         return aws.s3.BucketPolicy(
             f"{name}-policy",
             bucket=bucket.bucket,
-            policy=pulumi.Output.json_dumps({"Version": VERSION, "Statement": statements}),
-            opts=self._under,
+            policy=pulumi.Output.json_dumps({"Version": POLICY_VERSION, "Statement": statements}),
+            opts=self._child,
         )
 
-    def _writers(self) -> list[dict[str, Any]]:
-        """The services that log here, for this account alone."""
-        ours = {"StringEquals": {"aws:SourceAccount": self._ground.place.account}}
+    def _log_statements(self) -> list[dict[str, Any]]:
+        """Let the logging services write, on behalf of this account only."""
+        account = self._context.aws_environment.account
         return [
             {
                 "Sid": sid,
                 "Effect": "Allow",
                 "Principal": {"Service": service},
                 "Action": "s3:PutObject",
-                "Condition": ours,
+                "Condition": {"StringEquals": {"aws:SourceAccount": account}},
             }
             for sid, service in (
                 ("LoadBalancer", "logdelivery.elasticloadbalancing.amazonaws.com"),

@@ -1,69 +1,76 @@
-"""The queue of payments that are processed later, and where goes what failed too often."""
+"""The queue of payments that a worker processes, and its dead-letter queue."""
 
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.context import Ground
-from remit_infra.components.roles import policy_on, tls_only
+from remit_infra.components.context import Context
+from remit_infra.components.roles import resource_policy, tls_only
 
 VISIBILITY_SECONDS = 300
 DAY_SECONDS = 86_400
-KEPT_SECONDS, DEAD_KEPT_SECONDS = 4 * DAY_SECONDS, 14 * DAY_SECONDS
+RETENTION_SECONDS, DEAD_LETTER_RETENTION_SECONDS = 4 * DAY_SECONDS, 14 * DAY_SECONDS
 MAX_RECEIVES = 3
 
 
-class Queues(pulumi.ComponentResource):
-    """Both encrypted, TLS only, and used by roles of this account that are allowed to."""
+class PaymentQueues(pulumi.ComponentResource):
+    """Both queues are encrypted and accept TLS only. EventBridge may send to the payment queue."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__("remit:queues:Queues", "queues")
-        self._ground = ground
-        self._under = pulumi.ResourceOptions(parent=self)
-        self.dead = self._queue("payment-dlq", kept_seconds=DEAD_KEPT_SECONDS)
-        self.work = self._queue(
+        self._context = context
+        self._child = pulumi.ResourceOptions(parent=self)
+        self.dead_letters = self._queue("payment-dlq", DEAD_LETTER_RETENTION_SECONDS)
+        self.payments = self._queue(
             "payment-queue",
-            kept_seconds=KEPT_SECONDS,
+            RETENTION_SECONDS,
             redrive_policy=pulumi.Output.json_dumps(
-                {"deadLetterTargetArn": self.dead.arn, "maxReceiveCount": MAX_RECEIVES}
+                {"deadLetterTargetArn": self.dead_letters.arn, "maxReceiveCount": MAX_RECEIVES}
             ),
         )
         aws.sqs.RedriveAllowPolicy(
             "payment-dlq-redrive",
-            queue_url=self.dead.url,
+            queue_url=self.dead_letters.url,
             redrive_allow_policy=pulumi.Output.json_dumps(
-                {"redrivePermission": "byQueue", "sourceQueueArns": [self.work.arn]}
+                {"redrivePermission": "byQueue", "sourceQueueArns": [self.payments.arn]}
             ),
-            opts=self._under,
+            opts=self._child,
         )
-        self._policy("payment-dlq", self.dead)
-        self.policy = self._policy("payment-queue", self.work, _clock(ground.place.account))
-        self.register_outputs({"url": self.work.url})
+        self._policy("payment-dlq", self.dead_letters)
+        self.policy = self._policy(
+            "payment-queue", self.payments, _schedule_statement(context.aws_environment.account)
+        )
+        self.register_outputs({"url": self.payments.url})
 
-    def _queue(self, name: str, *, kept_seconds: int, **more: Any) -> aws.sqs.Queue:
+    def _queue(
+        self,
+        name: str,
+        retention_seconds: int,
+        redrive_policy: pulumi.Output[str] | None = None,
+    ) -> aws.sqs.Queue:
         return aws.sqs.Queue(
             name,
-            name=self._ground.names("queue", name),
+            name=self._context.names("queue", name),
             visibility_timeout_seconds=VISIBILITY_SECONDS,
-            message_retention_seconds=kept_seconds,
-            kms_master_key_id=self._ground.key.key_id,
-            **more,
-            opts=self._under,
+            message_retention_seconds=retention_seconds,
+            kms_master_key_id=self._context.key.key_id,
+            redrive_policy=redrive_policy,
+            opts=self._child,
         )
 
     def _policy(
-        self, name: str, queue: aws.sqs.Queue, *more: dict[str, Any]
+        self, name: str, queue: aws.sqs.Queue, *statements: dict[str, Any]
     ) -> aws.sqs.QueuePolicy:
         return aws.sqs.QueuePolicy(
             f"{name}-policy",
             queue_url=queue.url,
-            policy=policy_on(queue.arn, [tls_only("sqs:*"), *more]),
-            opts=self._under,
+            policy=resource_policy(queue.arn, [tls_only("sqs:*"), *statements]),
+            opts=self._child,
         )
 
 
-def _clock(account: str) -> dict[str, Any]:
+def _schedule_statement(account: str) -> dict[str, Any]:
     return {
         "Sid": "Clock",
         "Effect": "Allow",

@@ -1,23 +1,25 @@
-"""Two topics: for operators, and for whoever wants to know of payments. Encrypted, TLS only."""
+"""The SNS topics: alerts for operators, and notifications of payments for subscribers."""
 
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.context import Ground, Place
-from remit_infra.components.roles import policy_on, tls_only
+from remit_infra.components.context import Context
+from remit_infra.components.roles import resource_policy, tls_only
 
 
 class Topics(pulumi.ComponentResource):
     """`alarms` gets CloudWatch's alarms and the health monitor's alerts, `notifications` every
-    change of a payment.
+    change of a payment. Both are encrypted and accept TLS only.
     """
 
-    def __init__(self, ground: Ground, *, alarm_email: str | None) -> None:
+    def __init__(self, context: Context, *, alarm_email: str | None) -> None:
         super().__init__("remit:topics:Topics", "topics")
-        self._ground = ground
-        self.alarms = self._topic("payment-alarms", _alarms(ground.place))
+        self._context = context
+        self._child = pulumi.ResourceOptions(parent=self)
+        account = context.aws_environment.account
+        self.alarms = self._topic("payment-alarms", _cloudwatch_statement(account))
         self.notifications = self._topic("payment-notifications")
         if alarm_email is not None:
             aws.sns.TopicSubscription(
@@ -25,24 +27,24 @@ class Topics(pulumi.ComponentResource):
                 topic=self.alarms.arn,
                 protocol="email",
                 endpoint=alarm_email,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=self._child,
             )
         self.register_outputs({"alarms": self.alarms.arn})
 
     def _topic(self, name: str, *more: dict[str, Any]) -> aws.sns.Topic:
-        under = pulumi.ResourceOptions(parent=self)
-        place = self._ground.place
+        aws_environment = self._context.aws_environment
         topic = aws.sns.Topic(
             name,
-            name=self._ground.names("topic", name),
-            kms_master_key_id=self._ground.key.key_id,
-            opts=under,
+            name=self._context.names("topic", name),
+            kms_master_key_id=self._context.key.key_id,
+            opts=self._child,
         )
+        root = f"arn:{aws_environment.partition}:iam::{aws_environment.account}:root"
         statements = [
             {
                 "Sid": "OwnAccount",
                 "Effect": "Allow",
-                "Principal": {"AWS": f"arn:{place.partition}:iam::{place.account}:root"},
+                "Principal": {"AWS": root},
                 "Action": ["sns:Publish", "sns:Subscribe"],
             },
             tls_only("sns:Publish"),
@@ -51,17 +53,17 @@ class Topics(pulumi.ComponentResource):
         aws.sns.TopicPolicy(
             f"{name}-policy",
             arn=topic.arn,
-            policy=policy_on(topic.arn, statements),
-            opts=under,
+            policy=resource_policy(topic.arn, statements),
+            opts=self._child,
         )
         return topic
 
 
-def _alarms(place: Place) -> dict[str, Any]:
+def _cloudwatch_statement(account: str) -> dict[str, Any]:
     return {
         "Sid": "Alarms",
         "Effect": "Allow",
         "Principal": {"Service": "cloudwatch.amazonaws.com"},
         "Action": "sns:Publish",
-        "Condition": {"StringEquals": {"aws:SourceAccount": place.account}},
+        "Condition": {"StringEquals": {"aws:SourceAccount": account}},
     }

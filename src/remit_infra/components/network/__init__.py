@@ -1,1 +1,1 @@
-"""Networks, their subnets and their ways out."""
+"""Networks with their subnets, routes, security groups and network ACLs."""

@@ -1,95 +1,134 @@
-"""A private network, its firewalls, and a log of what flows: what every network has.
+"""The VPC, its security groups, network ACLs and flow log: what every network has.
 
-Who may reach whom is in the security groups; the network ACLs say the same once more, by port, for
-whole subnets. How its tiers reach AWS and the internet is in `network_nat.py` and
-`network_egress.py`.
+Security groups say who reaches whom. Network ACLs repeat it by port for whole subnets. The
+subnets and their routes are in `nat.py` and `egress.py`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.context import Ground
-from remit_infra.components.roles import service_role
+from remit_infra.components.context import Context
+from remit_infra.components.roles import make_service_role
 from remit_infra.model.permissions import WRITE_FLOW_LOGS
 
 ANYWHERE, ANYWHERE_IPV6 = "0.0.0.0/0", "::/0"
-EPHEMERAL = (1_024, 65_535)
 HTTPS, HTTP, POSTGRES, REDIS = 443, 80, 5_432, 6_379
+EPHEMERAL_PORTS = (1_024, 65_535)
+"""Where the replies to a connection arrive: network ACLs are stateless."""
 
-Rule = tuple[bool, int, int, pulumi.Input[str]]
-"""Whether it is outgoing, the first and the last port, and the other side."""
+
+class AclRule(NamedTuple):
+    """Allows TCP between a subnet and the address block `cidr`."""
+
+    is_egress: bool
+    first_port: int
+    last_port: int
+    cidr: pulumi.Input[str]
+
+
+def ingress(port: int, cidr: pulumi.Input[str]) -> AclRule:
+    return AclRule(False, port, port, cidr)
+
+
+def egress(port: int, cidr: pulumi.Input[str]) -> AclRule:
+    return AclRule(True, port, port, cidr)
+
+
+def ingress_of_replies(cidr: pulumi.Input[str]) -> AclRule:
+    return AclRule(False, *EPHEMERAL_PORTS, cidr)
+
+
+def egress_of_replies(cidr: pulumi.Input[str]) -> AclRule:
+    return AclRule(True, *EPHEMERAL_PORTS, cidr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where functions or tasks run in a network."""
+
+    subnets: Sequence[aws.ec2.Subnet]
+    security_group: aws.ec2.SecurityGroup
+
+    @property
+    def subnet_ids(self) -> list[pulumi.Output[str]]:
+        return [subnet.id for subnet in self.subnets]
 
 
 class Network(pulumi.ComponentResource):
-    """The VPC, with subnets, routes and rules as its kind makes them."""
+    """A VPC whose default security group allows nothing, with a flow log. Its subclasses make the
+    subnets and routes.
+    """
 
-    def __init__(self, ground: Ground, *, cidr: str, has_ipv6: bool = False) -> None:
+    def __init__(self, context: Context, *, cidr: str, has_ipv6: bool = False) -> None:
         super().__init__("remit:network:Network", "network")
-        self._ground = ground
+        self._context = context
         self.cidr = cidr
-        self._under = pulumi.ResourceOptions(parent=self)
+        self._child = pulumi.ResourceOptions(parent=self)
         self.vpc = aws.ec2.Vpc(
             "payment-vpc",
             cidr_block=cidr,
             assign_generated_ipv6_cidr_block=True if has_ipv6 else None,
             enable_dns_support=True,
             enable_dns_hostnames=True,
-            opts=self._under,
+            opts=self._child,
         )
-        # Whoever is put into the default group by mistake reaches nothing and is reached by nobody.
-        aws.ec2.DefaultSecurityGroup("payment-closed-sg", vpc_id=self.vpc.id, opts=self._under)
+        # Managing the default group without rules removes AWS's own: what is put into it by
+        # mistake has no connection.
+        aws.ec2.DefaultSecurityGroup("payment-closed-sg", vpc_id=self.vpc.id, opts=self._child)
         self._log_flows()
 
-    def _table(self, name: str, subnets: Sequence[aws.ec2.Subnet]) -> aws.ec2.RouteTable:
-        table = aws.ec2.RouteTable(f"payment-{name}-routes", vpc_id=self.vpc.id, opts=self._under)
+    def _route_table(self, name: str, subnets: Sequence[aws.ec2.Subnet]) -> aws.ec2.RouteTable:
+        table = aws.ec2.RouteTable(f"payment-{name}-routes", vpc_id=self.vpc.id, opts=self._child)
         for number, subnet in enumerate(subnets, 1):
             aws.ec2.RouteTableAssociation(
                 f"payment-{name}-routes-{number}",
                 route_table_id=table.id,
                 subnet_id=subnet.id,
-                opts=self._under,
+                opts=self._child,
             )
         return table
 
-    def _acl(self, tier: str, subnets: Sequence[aws.ec2.Subnet], rules: Sequence[Rule]) -> None:
+    def _network_acl(
+        self, tier: str, subnets: Sequence[aws.ec2.Subnet], rules: Sequence[AclRule]
+    ) -> None:
         acl = aws.ec2.NetworkAcl(
             f"payment-{tier}-acl",
             vpc_id=self.vpc.id,
             subnet_ids=[subnet.id for subnet in subnets],
-            opts=self._under,
+            opts=self._child,
         )
-        for number, (is_egress, first, last, cidr) in enumerate(rules):
+        for number, rule in enumerate(rules):
             aws.ec2.NetworkAclRule(
                 f"payment-{tier}-acl-rule-{number}",
                 network_acl_id=acl.id,
                 rule_number=100 + 10 * number,
-                egress=is_egress,
+                egress=rule.is_egress,
                 protocol="tcp",
                 rule_action="allow",
-                **_block(cidr),
-                from_port=first,
-                to_port=last,
-                opts=self._under,
+                **_address_block(rule.cidr),
+                from_port=rule.first_port,
+                to_port=rule.last_port,
+                opts=self._child,
             )
 
     def _log_flows(self) -> None:
-        names = self._ground.names
-        group = self._ground.log_group(
+        names = self._context.names
+        group = self._context.log_group(
             "payment-flow-logs",
             f"/aws/vpc/{names('log group', 'payment-flows')}",
-            self._under,
+            self._child,
         )
-        role, policy = service_role(
-            names,
+        role, policy = make_service_role(
+            self._context,
             "payment-flow-logs",
             service="vpc-flow-logs.amazonaws.com",
-            account=self._ground.place.account,
             statements=[WRITE_FLOW_LOGS],
             resources={"log group": pulumi.Output.concat(group.arn, ":*")},
-            opts=self._under,
+            opts=self._child,
         )
         aws.ec2.FlowLog(
             "payment-flow-log",
@@ -101,48 +140,56 @@ class Network(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
 
-    def group(self, name: str, description: str) -> aws.ec2.SecurityGroup:
-        """A security group that lets nothing in and nothing out."""
+    def security_group(self, name: str, description: str) -> aws.ec2.SecurityGroup:
+        """A security group without rules: it allows no connection, in or out."""
         return aws.ec2.SecurityGroup(
             name,
-            name=self._ground.names("security group", name),
+            name=self._context.names("security group", name),
             description=description,
             vpc_id=self.vpc.id,
             revoke_rules_on_delete=True,
-            opts=self._under,
+            opts=self._child,
         )
 
 
-def _block(cidr: pulumi.Input[str]) -> dict[str, Any]:
-    """The addresses of a rule, of either family. Those of IPv6 are known when the VPC is made."""
+def _address_block(cidr: pulumi.Input[str]) -> dict[str, Any]:
+    """The argument of an ACL rule for an address block. A block that is an output is the VPC's IPv6
+    block: AWS assigns it when it creates the VPC.
+    """
     is_ipv4 = isinstance(cidr, str) and ":" not in cidr
     return {"cidr_block" if is_ipv4 else "ipv6_cidr_block": cidr}
 
 
-Side = aws.ec2.SecurityGroup | str
-"""A security group, or a block of addresses."""
+Peer = aws.ec2.SecurityGroup | str
+"""One side of a connection: a security group or an address block."""
 
 
-def allow(name: str, *, source: Side, to: Side, port: int) -> None:
-    """Lets `source` reach `to` on one port: each that is a group is told."""
-    if not isinstance(to, str):
+def allow_traffic(name: str, *, source: Peer, target: Peer, port: int) -> None:
+    """Allows TCP from `source` to `target` on a port. Each of them that is a group gets a rule."""
+    if not isinstance(target, str):
         aws.vpc.SecurityGroupIngressRule(
-            f"{name}-in", security_group_id=to.id, **_rule(name, source, port, of=to)
+            f"{name}-in",
+            security_group_id=target.id,
+            **_group_rule(name, source, port, group=target),
         )
     if not isinstance(source, str):
         aws.vpc.SecurityGroupEgressRule(
-            f"{name}-out", security_group_id=source.id, **_rule(name, to, port, of=source)
+            f"{name}-out",
+            security_group_id=source.id,
+            **_group_rule(name, target, port, group=source),
         )
 
 
-def _rule(name: str, other: Side, port: int, *, of: aws.ec2.SecurityGroup) -> dict[str, Any]:
+def _group_rule(
+    name: str, peer: Peer, port: int, *, group: aws.ec2.SecurityGroup
+) -> dict[str, Any]:
     return {
         "ip_protocol": "tcp",
         "from_port": port,
         "to_port": port,
-        "cidr_ipv4": other if isinstance(other, str) and ":" not in other else None,
-        "cidr_ipv6": other if isinstance(other, str) and ":" in other else None,
-        "referenced_security_group_id": None if isinstance(other, str) else other.id,
+        "cidr_ipv4": peer if isinstance(peer, str) and ":" not in peer else None,
+        "cidr_ipv6": peer if isinstance(peer, str) and ":" in peer else None,
+        "referenced_security_group_id": None if isinstance(peer, str) else peer.id,
         "description": name,
-        "opts": pulumi.ResourceOptions(parent=of),
+        "opts": pulumi.ResourceOptions(parent=group),
     }

@@ -1,41 +1,44 @@
-"""The payment API on Fargate and Aurora, in Pulumi: dev, staging and prod.
+"""fargate-aurora, in Pulumi: the service on ECS Fargate and Aurora, in dev, staging and prod.
 
-A request comes through the web firewall and the load balancer to the API's tasks; what is done
-later waits in a queue for the worker's. Both are one image, in a network without a NAT gateway.
-Everything that is decided is in one database; the cache only limits and remembers. Roles are in
-`permissions.py`, alarms in `alarms.py`, sizes in `environments.py`, and the resources of a part in
-the module of `parts` that is named for it.
+A request passes the web firewall and the load balancer to a task of the API. Payments that are
+processed later wait in a queue for the worker's tasks. Both run one image, in a network without a
+NAT gateway. One database decides; the cache only limits and remembers. `program.py` makes the
+resources from `components`; roles, alarms and sizes are tables in `model`.
 """
 
 from msgspec.structs import replace
 
 from remit_infra.graph.graph import Graph
-from remit_infra.model.stack_config import file_configuration
+from remit_infra.model.stack_config import read_configuration_file
 from remit_infra.topologies.fargate_aurora.configuration import (
     PROJECT,
     TOPOLOGY,
     FargateAuroraConfiguration,
-    check_configuration,
 )
 
 
-def record_graph(suffix: str, **configuration: str) -> Graph:
-    """The topology as data, with the stack's file and `configuration` by key. Raises Refused."""
-    found = file_configuration(
-        TOPOLOGY, PROJECT, FargateAuroraConfiguration, suffix, **configuration
+def record_graph(suffix: str, **overrides: str) -> Graph:
+    """The resources of the topology, for the stack's file with `overrides` by key.
+
+    Raises ConfigurationError.
+    """
+    configuration = read_configuration_file(
+        TOPOLOGY, PROJECT, FargateAuroraConfiguration, suffix, **overrides
     )
-    names = check_configuration(found)
-    if found.image is None:
-        # To look at it, the image that the first deployment builds.
-        own = f"{names('repository', 'payment-service')}:first"
-        found = replace(found, image=f"123456789012.dkr-ecr.{found.aws_region}.on.aws/{own}")
-    # What the program is made with takes a second to import.
-    from remit_infra.components.context import nowhere
+    names = configuration.names()
+    if configuration.image is None:
+        # The first deployment builds the image; until then this name stands for it.
+        image = f"{names('repository', 'payment-service')}:first"
+        host = f"123456789012.dkr-ecr.{configuration.aws_region}.on.aws"
+        configuration = replace(configuration, image=f"{host}/{image}")
+    # Importing the program takes a second.
+    from remit_infra.components.context import AwsEnvironment
     from remit_infra.graph.pulumi_recorder import record
     from remit_infra.topologies.fargate_aurora.program import build
 
+    aws_environment = AwsEnvironment.offline(configuration.aws_region, configuration.zones)
     return record(
-        lambda: vars(build(found, nowhere(found.aws_region, found.zones))),
+        lambda: build(configuration, aws_environment),
         topology=TOPOLOGY,
         suffix=suffix,
         project=PROJECT,

@@ -1,4 +1,4 @@
-"""The program: every resource of the topology, part by part."""
+"""The Pulumi program of fargate-aurora: all its resources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,271 +11,287 @@ from remit_infra.components.compute.containers import (
     PORT,
     STOP_SECONDS,
     Cluster,
-    Command,
-    Image,
-    Task,
+    TaskDefinition,
+    TaskImage,
 )
-from remit_infra.components.compute.migration import Migration
+from remit_infra.components.compute.migration import Migration, MigrationTask
 from remit_infra.components.compute.repository import make_repository
-from remit_infra.components.context import Ground, Place
-from remit_infra.components.data.aurora import Aurora
+from remit_infra.components.compute.services import Autoscaling, EcsService
+from remit_infra.components.context import AwsEnvironment, Context
+from remit_infra.components.data.aurora import AuroraDatabase
 from remit_infra.components.data.buckets import Buckets
-from remit_infra.components.data.cache import Cache
-from remit_infra.components.data.queues import VISIBILITY_SECONDS, Queues
+from remit_infra.components.data.cache import ElastiCacheRedis
+from remit_infra.components.data.queues import VISIBILITY_SECONDS, PaymentQueues
 from remit_infra.components.data.topics import Topics
-from remit_infra.components.kms_keys import Keys
+from remit_infra.components.kms_keys import KmsKeys
 from remit_infra.components.monitoring import make_alarms, make_dashboard
 from remit_infra.components.network.egress import EgressOnlyNetwork
-from remit_infra.components.network.network import ANYWHERE_IPV6, HTTPS, allow
-from remit_infra.components.roles import make_roles
+from remit_infra.components.network.network import (
+    ANYWHERE_IPV6,
+    HTTPS,
+    Placement,
+    allow_traffic,
+)
+from remit_infra.components.roles import RolePermissions, make_roles
 from remit_infra.components.schedules import schedule_message
 from remit_infra.components.storage import Storage
-from remit_infra.components.tagging import tag_everything
+from remit_infra.components.tags import tag_resources
+from remit_infra.model.alarm import ResourceAlarm
 from remit_infra.model.alarms import monitored_metrics, resource_alarms, with_thresholds
-from remit_infra.model.environments import ConfigurationError, Names, common_tags
+from remit_infra.model.environments import ConfigurationError
 from remit_infra.model.permissions import FARGATE_AURORA
 from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.fargate_aurora.configuration import (
-    CPU_UNITS,
+    API,
     DRAIN_SECONDS,
-    MEMORY_MIB,
-    PROVE_EVERY,
-    SENDERS,
+    KMS_SENDERS,
+    KMS_VIA_SERVICES,
+    MIGRATION,
+    RECONCILE_RATE,
     TASKS,
-    THROUGH,
-    TRACED,
+    TRACE_RATIO,
+    WORKER,
     FargateAuroraConfiguration,
-    check_configuration,
 )
+from remit_infra.topologies.fargate_aurora.load_balancer import make_load_balancer
 from remit_infra.topologies.fargate_aurora.monitoring import graphs_of, scopes_of
-from remit_infra.topologies.fargate_aurora.services import make_edge, make_services
-
-COMMANDS = {
-    "payment-api": Command(
-        name="payment-api", family="payment-task", argument="serve", serves=True
-    ),
-    "payment-worker": Command(name="payment-worker", family="payment-worker-task", argument="work"),
-    "payment-migration": Command(
-        name="payment-migration",
-        family="payment-migration-task",
-        argument="migrate",
-        lasts=False,
-    ),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What the stack tells of itself."""
-
-    alb_dns_name: pulumi.Output[str]
-    database_endpoint: pulumi.Output[str]
-    cache_endpoint: pulumi.Output[str]
-    payment_queue_url: pulumi.Output[str]
-    vpc_id: pulumi.Output[str]
-    cluster_name: pulumi.Output[str]
-    service_name: pulumi.Output[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskStorage(Storage):
-    """With what several tasks share."""
-
-    cache: Cache
-    queues: Queues
-
-
-def build(configuration: FargateAuroraConfiguration, place: Place) -> Outputs:
-    """Every resource of the topology. Raises Refused before the first for what cannot be built."""
-    names = check_configuration(configuration)
-    scopes = scopes_of(names)
-    alarms = with_thresholds(resource_alarms(scopes), configuration.thresholds)
-    foundation = found(configuration, place, names)
-    ground, roles = foundation.ground, foundation.roles
-    network = EgressOnlyNetwork(
-        ground,
-        cidr=configuration.vpc_cidr,
-        port=PORT,
-        nat_gateways=configuration.nat_gateways,
-    )
-    inside = network.group("payment-app-sg", "Tasks: HTTPS to AWS, database, cache")
-    allow("payment-app-https", source=inside, to=ANYWHERE_IPV6, port=HTTPS)
-    storage = _storage(ground, configuration, network, foundation.keys, inside)
-    cluster = Cluster(ground, repository=foundation.repository)
-    tasks = _tasks(ground, configuration, cluster, storage, roles, monitored_metrics(alarms))
-    migration = Migration(
-        "payment-migration-run",
-        region=place.region,
-        cluster=cluster.cluster.arn,
-        task_definition=tasks["payment-migration"].definition.arn,
-        subnets=[subnet.id for subnet in network.tasks],
-        groups=[inside.id],
-        log_group=cluster.logs.name,
-        opts=pulumi.ResourceOptions(
-            depends_on=[cluster.capacity, storage.database], parent=cluster
-        ),
-    )
-    balancer, target = make_edge(ground, configuration, network, storage.buckets, inside)
-    known = {
-        "<load balancer>": balancer.balancer.arn_suffix,
-        "<target>": target.arn_suffix,
-    }
-    watching = make_alarms(names, alarms, storage.topics.alarms, known)
-    api, _ = make_services(
-        configuration,
-        ground,
-        cluster,
-        tasks,
-        network,
-        storage.queues,
-        (balancer, target),
-        group=inside,
-        # Before any new task: the database migrated, and the alarms that take a deployment back.
-        ready=[migration, balancer.listener, *watching],
-    )
-    schedule_message(
-        names,
-        "payment-reconcile",
-        storage.queues.work,
-        every=PROVE_EVERY,
-        kind="reconcile",
-        ready=storage.queues.policy,
-    )
-    make_dashboard(names, place.region, graphs_of(scopes), known)
-    return Outputs(
-        alb_dns_name=balancer.balancer.dns_name,
-        database_endpoint=storage.database.endpoint,
-        cache_endpoint=storage.cache.endpoint,
-        payment_queue_url=storage.queues.work.url,
-        vpc_id=network.vpc.id,
-        cluster_name=cluster.cluster.name,
-        service_name=api.service.name,
-    )
+from remit_infra.topologies.fargate_aurora.services import api_service, worker_service
 
 
 @dataclass(frozen=True, kw_only=True)
 class Foundation:
-    """What must be there before an image can be."""
+    """What exists before an image can be pushed."""
 
-    ground: Ground
+    context: Context
     roles: Mapping[str, aws.iam.Role]
-    keys: Keys
+    keys: KmsKeys
     repository: aws.ecr.Repository
 
 
-def found(configuration: FargateAuroraConfiguration, place: Place, names: Names) -> Foundation:
-    """Tags, roles, keys and the repository: the first deployment makes them by themselves."""
-    common = common_tags(
-        names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
+@dataclass(frozen=True, kw_only=True)
+class TaskStorage(Storage):
+    """The stores, with those that several tasks share."""
+
+    cache: ElastiCacheRedis
+    queues: PaymentQueues
+
+    def settings(self, *, database_ca: str) -> dict[str, pulumi.Input[str]]:
+        return {
+            **super().settings(database_ca=database_ca),
+            "work_queue_url": self.queues.payments.url,
+            "work_dead_letter_url": self.queues.dead_letters.url,
+            "cache_endpoint": self.cache.endpoint,
+            "cache_name": self.cache.name,
+            "cache_user": self.cache.user.user_id,
+        }
+
+    def resources(self) -> dict[str, pulumi.Input[str]]:
+        return {
+            **super().resources(),
+            "cache": self.cache.replication_group.arn,
+            "cache user": self.cache.user.arn,
+            "payment queue": self.queues.payments.arn,
+            "dead letter queue": self.queues.dead_letters.arn,
+        }
+
+
+def build(
+    configuration: FargateAuroraConfiguration, aws_environment: AwsEnvironment
+) -> dict[str, pulumi.Output[str]]:
+    """Makes all resources and returns the stack's outputs. Raises ConfigurationError before the
+    first resource.
+    """
+    names = configuration.names()
+    scopes = scopes_of(names)
+    alarms = with_thresholds(resource_alarms(scopes), configuration.thresholds)
+    foundation = make_foundation(configuration, aws_environment)
+    context = foundation.context
+    network = EgressOnlyNetwork(
+        context,
+        cidr=configuration.vpc_cidr,
+        task_port=PORT,
+        nat_gateways=configuration.nat_gateways,
     )
-    tag_everything(common, names.suffix)
-    roles = make_roles(names, TASKS, service="ecs-tasks.amazonaws.com", account=place.account)
-    keys = Keys(names, place, users=roles, through=THROUGH, senders=SENDERS)
-    ground = Ground(
-        names=names, place=place, key=keys.data, log_days=names.environment.log_retention_days
+    task_group = network.security_group("payment-app-sg", "Tasks: HTTPS to AWS, database, cache")
+    allow_traffic("payment-app-https", source=task_group, target=ANYWHERE_IPV6, port=HTTPS)
+    placement = Placement(subnets=network.tasks, security_group=task_group)
+    storage = _storage(context, configuration, network, foundation.keys, task_group)
+    cluster = Cluster(context, repository=foundation.repository)
+    tasks = _task_definitions(configuration, foundation, cluster, storage, alarms)
+    migration = _migration(context, cluster, tasks[MIGRATION.name], placement, storage.database)
+    balancer, target_group = make_load_balancer(
+        context, configuration, network, storage.buckets, task_group
     )
-    return Foundation(ground=ground, roles=roles, keys=keys, repository=make_repository(ground))
+    identifiers = {
+        "<load balancer>": balancer.balancer.arn_suffix,
+        "<target>": target_group.arn_suffix,
+    }
+    metric_alarms = make_alarms(names, alarms, storage.topics.alarms, identifiers)
+    specs = {
+        API.name: api_service(configuration, names, balancer, target_group),
+        WORKER.name: worker_service(configuration, names, storage.queues),
+    }
+    # New tasks need the migrated database, and the alarms that roll a deployment back.
+    ready = [migration, balancer.listener, *metric_alarms]
+    services = {
+        task: EcsService(context, cluster, tasks[task], spec, placement=placement, depends_on=ready)
+        for task, spec in specs.items()
+    }
+    for service in services.values():
+        Autoscaling(cluster, service)
+    schedule_message(
+        names,
+        "payment-reconcile",
+        storage.queues.payments,
+        rate=RECONCILE_RATE,
+        kind="reconcile",
+        depends_on=storage.queues.policy,
+    )
+    make_dashboard(names, aws_environment.region, graphs_of(scopes), identifiers)
+    return {
+        "alb_dns_name": balancer.balancer.dns_name,
+        "database_endpoint": storage.database.endpoint,
+        "cache_endpoint": storage.cache.endpoint,
+        "payment_queue_url": storage.queues.payments.url,
+        "vpc_id": network.vpc.id,
+        "cluster_name": cluster.cluster.name,
+        "service_name": services[API.name].service.name,
+    }
+
+
+def make_foundation(
+    configuration: FargateAuroraConfiguration, aws_environment: AwsEnvironment
+) -> Foundation:
+    """Roles, keys and the repository. The first deployment makes them alone, so that an image can
+    be pushed before a task needs it.
+    """
+    names = configuration.names()
+    tag_resources(names, migration_date=configuration.migration_date)
+    roles = make_roles(
+        names,
+        [task.name for task in TASKS],
+        service="ecs-tasks.amazonaws.com",
+        account=aws_environment.account,
+    )
+    keys = KmsKeys(
+        names, aws_environment, roles=roles, via_services=KMS_VIA_SERVICES, senders=KMS_SENDERS
+    )
+    context = Context(
+        names=names,
+        aws_environment=aws_environment,
+        key=keys.data,
+        log_retention_days=names.environment.log_retention_days,
+    )
+    return Foundation(context=context, roles=roles, keys=keys, repository=make_repository(context))
 
 
 def _storage(
-    ground: Ground,
+    context: Context,
     configuration: FargateAuroraConfiguration,
     network: EgressOnlyNetwork,
-    keys: Keys,
-    inside: aws.ec2.SecurityGroup,
+    keys: KmsKeys,
+    task_group: aws.ec2.SecurityGroup,
 ) -> TaskStorage:
-    size = ground.names.environment.fargate
     return TaskStorage(
         keys=keys,
-        topics=Topics(ground, alarm_email=configuration.alarm_email),
-        buckets=Buckets(ground, object_lock=configuration.object_lock),
-        queues=Queues(ground),
-        database=Aurora(
-            ground,
+        topics=Topics(context, alarm_email=configuration.alarm_email),
+        buckets=Buckets(context, object_lock=configuration.object_lock),
+        queues=PaymentQueues(context),
+        database=AuroraDatabase(
+            context,
             network,
-            clients=inside,
+            clients=task_group,
             version=configuration.postgres_version,
-            size=size,
             readers=configuration.readers,
         ),
-        cache=Cache(
-            ground,
+        cache=ElastiCacheRedis(
+            context,
             network,
-            clients=inside,
-            node=size.cache_node,
+            clients=task_group,
             replicas=int(configuration.enable_multi_az),
         ),
     )
 
 
-def _tasks(
-    ground: Ground,
+def _task_definitions(
     configuration: FargateAuroraConfiguration,
+    foundation: Foundation,
     cluster: Cluster,
     storage: TaskStorage,
-    roles: Mapping[str, aws.iam.Role],
-    monitored_metrics: str,
-) -> dict[str, Task]:
+    alarms: tuple[ResourceAlarm, ...],
+) -> dict[str, TaskDefinition]:
+    """The task definitions by the tasks' names."""
     if configuration.image is None:
         raise ConfigurationError(
             "Set image to what the tasks run: `remit image --push` builds it and prints it."
         )
-    image = Image(uri=configuration.image, architecture=configuration.architecture)
-    resources = _resources(storage)
-    settings = _settings(ground.names, storage) | dict(configuration.settings)
-    told: dict[str, Mapping[str, pulumi.Input[str]]] = {
-        "payment-api": {"host": "::", "port": str(PORT), "drain_seconds": str(DRAIN_SECONDS)},
-        "payment-worker": {
+    context = foundation.context
+    image = TaskImage(uri=configuration.image, architecture=configuration.architecture)
+    resources = storage.resources()
+    shared = _shared_settings(configuration, context, storage)
+    own: Mapping[str, Mapping[str, pulumi.Input[str]]] = {
+        API.name: {"host": "::", "port": str(PORT), "drain_seconds": str(DRAIN_SECONDS)},
+        WORKER.name: {
             "host": "127.0.0.1",
             "work_visibility_seconds": str(VISIBILITY_SECONDS),
             "worker_port": str(PORT),
-            "monitored_metrics": monitored_metrics,
+            "monitored_metrics": monitored_metrics(alarms),
         },
+        MIGRATION.name: {},
     }
     return {
-        name: Task(
-            ground,
+        task.name: TaskDefinition(
+            context,
             cluster,
-            command,
+            task,
             image=image,
-            role=roles[name],
-            statements=FARGATE_AURORA[name],
-            resources=resources,
+            permissions=RolePermissions(
+                role=foundation.roles[task.name],
+                statements=FARGATE_AURORA[task.name],
+                resources=resources,
+            ),
             environment={
-                # The names of AWS's services that have addresses of IPv6.
+                # The SDK then uses AWS's hosts with IPv6 addresses.
                 "AWS_USE_DUALSTACK_ENDPOINT": "true",
-                **service_environment({**settings, **told.get(name, {})}),
+                **service_environment({**shared, **own[task.name]}),
             },
-            cpu_units=CPU_UNITS,
-            memory_mib=MEMORY_MIB,
         )
-        for name, command in COMMANDS.items()
+        for task in TASKS
     }
 
 
-def _settings(names: Names, storage: TaskStorage) -> dict[str, pulumi.Input[str]]:
-    environment = names.environment.fargate
-    told: dict[str, pulumi.Input[str]] = {
+def _shared_settings(
+    configuration: FargateAuroraConfiguration, context: Context, storage: TaskStorage
+) -> dict[str, pulumi.Input[str]]:
+    """The service's settings that all tasks have, by field."""
+    settings: dict[str, pulumi.Input[str]] = {
         **storage.settings(database_ca=DATABASE_CA_IN_IMAGE),
-        "work_queue_url": storage.queues.work.url,
-        "work_dead_letter_url": storage.queues.dead.url,
-        "cache_endpoint": storage.cache.endpoint,
-        "cache_name": storage.cache.name,
-        "cache_user": storage.cache.user.user_id,
-        "service_name": f"payment-{names.suffix}",
+        "service_name": f"payment-{context.names.suffix}",
         "stop_seconds": str(STOP_SECONDS - 10),
-        "trace_ratio": str(TRACED),
+        "trace_ratio": str(TRACE_RATIO),
     }
-    if environment.pause_after_seconds is not None:
-        told["idle_after_seconds"] = str(environment.pause_after_seconds)
-    return told
+    pause_after_seconds = context.names.environment.fargate.pause_after_seconds
+    if pause_after_seconds is not None:
+        settings["idle_after_seconds"] = str(pause_after_seconds)
+    return settings | dict(configuration.settings)
 
 
-def _resources(storage: TaskStorage) -> dict[str, pulumi.Input[str]]:
-    return {
-        **storage.resources(),
-        "cache": storage.cache.group.arn,
-        "cache user": storage.cache.user.arn,
-        "payment queue": storage.queues.work.arn,
-        "dead letter queue": storage.queues.dead.arn,
-    }
+def _migration(
+    context: Context,
+    cluster: Cluster,
+    task: TaskDefinition,
+    placement: Placement,
+    database: pulumi.Resource,
+) -> Migration:
+    return Migration(
+        "payment-migration-run",
+        MigrationTask(
+            region=context.aws_environment.region,
+            cluster=cluster.cluster.arn,
+            task_definition=task.definition.arn,
+            subnets=placement.subnet_ids,
+            groups=[placement.security_group.id],
+            log_group=cluster.logs.name,
+        ),
+        pulumi.ResourceOptions(parent=cluster, depends_on=[cluster.capacity_providers, database]),
+    )

@@ -1,8 +1,8 @@
-"""The payment API on Lambda and DynamoDB, in CDK.
+"""lambda-dynamodb, in CDK: the service on Lambda and DynamoDB.
 
-A request comes through the web firewall and API Gateway to a function; everything is in one table,
-whose stream hands committed messages to the deliverer. `stack.py` is the whole; roles are in
-`permissions.py`, alarms in `alarms.py`, sizes in `environments.py`.
+A request passes the web firewall and API Gateway to a function. All data is in one table, whose
+stream invokes delivery for committed messages. `stack.py` makes all resources; roles, alarms and
+sizes are tables in `model`.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +17,7 @@ STACK_NAME = "payment-lambda-dynamodb"
 
 
 def synthesise_in_subprocess(**options: Any) -> tuple[str, dict[str, Any]]:
-    """`stack.synthesise` in a process that ends with it, and with it the CDK's Node.js."""
+    """`stack.synthesise` in a process of its own. The Node.js of the CDK ends with that process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_synthesise, options).result()
 

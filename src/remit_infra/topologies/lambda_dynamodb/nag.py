@@ -1,4 +1,4 @@
-"""cdk-nag over the stack: AWS Solutions, PCI DSS 3.2.1 and NIST 800-53, as findings."""
+"""cdk-nag, which checks the stack by the rules of AWS Solutions, PCI DSS 3.2.1 and NIST 800-53."""
 
 import json
 from contextlib import suppress
@@ -11,6 +11,7 @@ from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks
 from jsii.errors import JSIIError
 
 from remit_infra.graph.scanners import Finding, ScannerError
+from remit_infra.topologies.lambda_dynamodb.configuration import LambdaDynamodbConfiguration
 from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodbStack
 
 PACKS = (AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks)
@@ -19,12 +20,12 @@ PACKS = (AwsSolutionsChecks, NIST80053R5Checks, PCIDSS321Checks)
 def cdk_nag(
     stack: type[LambdaDynamodbStack] = LambdaDynamodbStack, **options: Any
 ) -> list[Finding]:
-    """What the three packs find in the stack for these options."""
+    """The findings of the three packs in the stack, for the options of its configuration."""
     with TemporaryDirectory() as folder:
         app = App(analytics_reporting=False, outdir=folder)
-        stack(app, **options)
+        stack(app, LambdaDynamodbConfiguration(**options))
         Validations.of(app).add_plugins(*(pack(app) for pack in PACKS))
-        # With findings, synthesis ends in an error once the report is written.
+        # Synthesis fails if there are findings, after it has written the report.
         with suppress(JSIIError, RuntimeError):
             app.synth()
         report = Path(folder) / "validation-report.json"

@@ -1,6 +1,5 @@
-"""Where the topology keeps things: keys, the table, queues, topics, the audit bucket."""
+"""What stores the stack's data: the table, queues, topics, the audit bucket, and cards' keys."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aws_cdk import Aws, Duration, RemovalPolicy
@@ -10,31 +9,22 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
-from constructs import Construct
 
 from remit.adapters.dynamodb.table import INDEXES, PARTITION_KEY, TIME_TO_LIVE
-from remit_infra.model.environments import Names
+from remit_infra.topologies.lambda_dynamodb.context import StackContext
+from remit_infra.topologies.lambda_dynamodb.keys import make_fingerprint_key, make_key
 
 MAX_RECEIVES = 5
 RETRY_SECONDS = 180
 AUDIT_DAYS = 90
-THROUGH = ("dynamodb", "lambda", "s3", "sns", "sqs")
-"""The services through which functions use the key for data at rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keys:
-    """One key for data at rest, used through the services that store it; one that wraps the data
-    keys of cards; one that fingerprints requests.
-    """
+class StackStorage:
+    """The stores, with the service's settings and permissions for them."""
 
-    data: kms.Key
-    cards: kms.Key
-    fingerprints: kms.Key
-
-
-@dataclass(frozen=True, kw_only=True)
-class Storage:
+    card_key: kms.Key
+    fingerprint_key: kms.Key
     table: dynamodb.Table
     failed: sqs.Queue
     dead_letters: sqs.Queue
@@ -42,82 +32,48 @@ class Storage:
     notifications: sns.Topic
     audit: s3.Bucket
 
+    def settings(self) -> dict[str, str]:
+        """The service's settings, by field."""
+        return {
+            "transactions_table": self.table.table_name,
+            "work_queue_url": self.failed.queue_url,
+            "work_dead_letter_url": self.dead_letters.queue_url,
+            "notification_topic_arn": self.notifications.topic_arn,
+            "alarm_topic_arn": self.alarms.topic_arn,
+            "audit_bucket": self.audit.bucket_name,
+            "card_key_id": self.card_key.key_id,
+            "fingerprint_key_id": self.fingerprint_key.key_id,
+        }
 
-def make_keys(scope: Construct, names: Names, roles: Mapping[str, iam.Role]) -> Keys:
-    data = _key(scope, names, "data", "Data at rest: table, queues, topics, bucket, logs.")
-    logged = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:*"
-    ours = {"aws:SourceAccount": Aws.ACCOUNT_ID}
-    through = [f"{service}.{Aws.REGION}.amazonaws.com" for service in THROUGH]
-    for sid, principals, actions, conditions in (
-        (
-            "FunctionsThroughServices",
-            [iam.ArnPrincipal(role.role_arn) for role in roles.values()],
-            [
-                *("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt"),
-                *("kms:GenerateDataKey*", "kms:ReEncrypt*"),
-            ],
-            {"StringEquals": {"kms:ViaService": through}},
-        ),
-        (
-            "LogGroups",
-            [iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
-            ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*"],
-            {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": logged}},
-        ),
-        (
-            "AlarmsToTopic",
-            [iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-            ["kms:Decrypt", "kms:GenerateDataKey*"],
-            {"StringEquals": ours},
-        ),
-    ):
-        data.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid=sid,
-                principals=principals,
-                actions=actions,
-                resources=["*"],  # of a key policy: the key itself
-                conditions=conditions,
-            )
-        )
-    return Keys(
-        data=data,
-        cards=_key(scope, names, "cards", "Wraps the data keys of cards that wait."),
-        fingerprints=kms.Key(
-            scope,
-            "fingerprints-key",
-            alias=f"alias/{names('key alias', 'payment-fingerprints')}",
-            description="Keyed digests of requests.",
-            key_spec=kms.KeySpec.HMAC_256,
-            key_usage=kms.KeyUsage.GENERATE_VERIFY_MAC,
-            removal_policy=RemovalPolicy.DESTROY,
-        ),
-    )
+    def resources(self) -> dict[str, str]:
+        """The ARNs for the words in `model/permissions.py`."""
+        table = self.table.table_arn
+        return {
+            "*": "*",
+            "table": table,
+            "stream": str(self.table.table_stream_arn),
+            **{f"index {name}": f"{table}/index/{name}" for name in INDEXES},
+            "failed queue": self.failed.queue_arn,
+            "dead letter queue": self.dead_letters.queue_arn,
+            "alarm topic": self.alarms.topic_arn,
+            "notification topic": self.notifications.topic_arn,
+            "audit bucket": self.audit.bucket_arn,
+            "audit objects": self.audit.arn_for_objects("*"),
+            "card key": self.card_key.key_arn,
+            "fingerprint key": self.fingerprint_key.key_arn,
+        }
 
 
-def _key(scope: Construct, names: Names, purpose: str, description: str) -> kms.Key:
-    return kms.Key(
-        scope,
-        f"{purpose}-key",
-        alias=f"alias/{names('key alias', f'payment-{purpose}')}",
-        description=description,
-        enable_key_rotation=True,
-        removal_policy=RemovalPolicy.DESTROY,
-    )
-
-
-def make_storage(scope: Construct, names: Names, key: kms.Key) -> Storage:
-    dead_letters = _queue(scope, names, key, "failed-transactions-dlq", Duration.days(14))
+def make_storage(context: StackContext) -> StackStorage:
+    dead_letters = _queue(context, "failed-transactions-dlq", Duration.days(14))
     failed = _queue(
-        scope,
-        names,
-        key,
+        context,
         "failed-transactions",
         Duration.days(4),
         visibility_timeout=Duration.seconds(RETRY_SECONDS),
         dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAX_RECEIVES),
     )
-    alarms = _topic(scope, names, key, "payment-alarms")
+    alarms = _topic(context, "payment-alarms")
     alarms.add_to_resource_policy(
         iam.PolicyStatement(
             sid="Alarms",
@@ -127,28 +83,33 @@ def make_storage(scope: Construct, names: Names, key: kms.Key) -> Storage:
             conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
         )
     )
-    return Storage(
-        table=_table(scope, names, key),
+    return StackStorage(
+        card_key=make_key(
+            context.stack, context.names, "cards", "Wraps the data keys of cards that wait."
+        ),
+        fingerprint_key=make_fingerprint_key(context.stack, context.names),
+        table=_table(context),
         failed=failed,
         dead_letters=dead_letters,
         alarms=alarms,
-        notifications=_topic(scope, names, key, "payment-notifications"),
-        audit=_audit_bucket(scope, names, key),
+        notifications=_topic(context, "payment-notifications"),
+        audit=_audit_bucket(context),
     )
 
 
-def _table(scope: Construct, names: Names, key: kms.Key) -> dynamodb.Table:
+def _table(context: StackContext) -> dynamodb.Table:
     def text(name: str) -> dynamodb.Attribute:
         return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
 
+    names = context.names
     table = dynamodb.Table(
-        scope,
+        context.stack,
         "transactions",
         table_name=names("table", "transactions"),
         partition_key=text(PARTITION_KEY),
         billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
         encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
-        encryption_key=key,
+        encryption_key=context.key,
         point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
             point_in_time_recovery_enabled=True
         ),
@@ -165,9 +126,7 @@ def _table(scope: Construct, names: Names, key: kms.Key) -> dynamodb.Table:
 
 
 def _queue(
-    scope: Construct,
-    names: Names,
-    key: kms.Key,
+    context: StackContext,
     name: str,
     retention: Duration,
     *,
@@ -175,12 +134,12 @@ def _queue(
     dead_letter_queue: sqs.DeadLetterQueue | None = None,
 ) -> sqs.Queue:
     return sqs.Queue(
-        scope,
+        context.stack,
         name,
-        queue_name=names("queue", name),
+        queue_name=context.names("queue", name),
         retention_period=retention,
         encryption=sqs.QueueEncryption.KMS,
-        encryption_master_key=key,
+        encryption_master_key=context.key,
         enforce_ssl=True,
         visibility_timeout=visibility_timeout,
         dead_letter_queue=dead_letter_queue,
@@ -188,18 +147,24 @@ def _queue(
     )
 
 
-def _topic(scope: Construct, names: Names, key: kms.Key, name: str) -> sns.Topic:
-    return sns.Topic(scope, name, topic_name=names("topic", name), master_key=key, enforce_ssl=True)
+def _topic(context: StackContext, name: str) -> sns.Topic:
+    return sns.Topic(
+        context.stack,
+        name,
+        topic_name=context.names("topic", name),
+        master_key=context.key,
+        enforce_ssl=True,
+    )
 
 
-def _audit_bucket(scope: Construct, names: Names, key: kms.Key) -> s3.Bucket:
+def _audit_bucket(context: StackContext) -> s3.Bucket:
     return s3.Bucket(
-        scope,
+        context.stack,
         "audit",
-        bucket_name=names.bucket("payment-audit-logs", Aws.ACCOUNT_ID, Aws.REGION),
+        bucket_name=context.names.bucket("payment-audit-logs", Aws.ACCOUNT_ID, Aws.REGION),
         versioned=True,
         encryption=s3.BucketEncryption.KMS,
-        encryption_key=key,
+        encryption_key=context.key,
         bucket_key_enabled=True,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,

@@ -1,34 +1,35 @@
-"""The payment API on Lambda and PostgreSQL, in Pulumi.
+"""lambda-postgres, in Pulumi: the service on Lambda and PostgreSQL in RDS.
 
-A request comes through the web firewall and either API Gateway or the load balancer to a function
-in a private network; everything is in one database. The clock delivers what was committed. Roles
-are in `permissions.py`, alarms in `alarms.py`, sizes in `environments.py`, and the resources of a
-part in the module of `parts` that is named for it.
+A request passes the web firewall and API Gateway or the load balancer to a function in a private
+network. All data is in one database. A schedule delivers committed messages. `program.py` makes the
+resources from `components`; roles, alarms and sizes are tables in `model`.
 """
 
 from remit_infra.graph.graph import Graph
-from remit_infra.model.stack_config import file_configuration
+from remit_infra.model.stack_config import read_configuration_file
 from remit_infra.topologies.lambda_postgres.configuration import (
     PROJECT,
     TOPOLOGY,
     LambdaPostgresConfiguration,
-    check_configuration,
 )
 
 
-def record_graph(suffix: str, **configuration: str) -> Graph:
-    """The topology as data, with the stack's file and `configuration` by key. Raises Refused."""
-    found = file_configuration(
-        TOPOLOGY, PROJECT, LambdaPostgresConfiguration, suffix, **configuration
+def record_graph(suffix: str, **overrides: str) -> Graph:
+    """The resources of the topology, for the stack's file with `overrides` by key.
+
+    Raises ConfigurationError.
+    """
+    configuration = read_configuration_file(
+        TOPOLOGY, PROJECT, LambdaPostgresConfiguration, suffix, **overrides
     )
-    check_configuration(found)
-    # What the program is made with takes a second to import.
-    from remit_infra.components.context import nowhere
+    configuration.names()
+    # Importing the program takes a second.
+    from remit_infra.components.context import AwsEnvironment
     from remit_infra.graph.pulumi_recorder import record
     from remit_infra.topologies.lambda_postgres.program import build
 
     return record(
-        lambda: vars(build(found, nowhere(found.aws_region))),
+        lambda: build(configuration, AwsEnvironment.offline(configuration.aws_region)),
         topology=TOPOLOGY,
         suffix=suffix,
         project=PROJECT,

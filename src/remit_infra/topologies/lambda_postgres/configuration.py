@@ -1,57 +1,37 @@
-"""What can be configured, and what is fixed: functions, schedules, limits, names."""
-
-from collections.abc import Mapping
-from types import MappingProxyType
-
-import msgspec
+"""The configuration of lambda-postgres, its functions and schedules, and its fixed limits."""
 
 from remit_infra.build.lambda_package import ARCHITECTURE, PYTHON
-from remit_infra.model.environments import (
-    MIGRATION_DATE,
-    ConfigurationError,
-    Names,
-    require_date,
-    require_network,
-)
+from remit_infra.model.compute import JOB_SECONDS, FunctionSpec, JobSchedule
+from remit_infra.model.environments import Names
+from remit_infra.model.stack_config import StackConfiguration
 
 TOPOLOGY, PROJECT = "lambda-postgres", "payment-processing-staging"
-LOG_DAYS = 30
+LOG_RETENTION_DAYS = 30
 REQUESTS_PER_SECOND, BURST, REQUESTS_PER_DAY = 50, 100, 10_000
 REQUESTS_PER_ADDRESS = REQUESTS_PER_SECOND * 300
-"""In five minutes: one caller may use all of the API's rate, for a merchant's server is one."""
+"""In five minutes. A merchant's server is one address, which may use the whole rate of the API."""
 
-REQUEST_SECONDS, JOB_SECONDS = 28, 900
-MEMORY_MIB = 1_024
 ZONES = 3
-THROUGH = ("lambda", "s3", "secretsmanager", "sns")
+KMS_VIA_SERVICES = ("lambda", "s3", "secretsmanager", "sns")
 """The services through which functions use the key for data at rest."""
 
-MODULES: Mapping[str, tuple[str, int]] = MappingProxyType(
-    {
-        "payment-validator": ("validation", REQUEST_SECONDS),
-        "payment-processing": ("processing", REQUEST_SECONDS),
-        "payment-delivery": ("delivery", JOB_SECONDS),
-        "health-monitor": ("health", REQUEST_SECONDS),
-        "payment-operator": ("operator", JOB_SECONDS),
-    }
+FUNCTIONS = (
+    FunctionSpec("payment-validator", "validation"),
+    FunctionSpec("payment-processing", "processing"),
+    FunctionSpec("payment-delivery", "delivery", JOB_SECONDS),
+    FunctionSpec("health-monitor", "health"),
+    FunctionSpec("payment-operator", "operator", JOB_SECONDS),
 )
-"""Each function by its module and its timeout: for requests below API Gateway's 29 seconds."""
 
 SCHEDULES = (
-    ("payment-delivery-work", "payment-delivery", "1 minute", "work"),
-    ("payment-delivery-reconcile", "payment-delivery", "1 day", "reconcile"),
-    ("payment-health-monitor", "health-monitor", "1 minute", "watch"),
+    JobSchedule("payment-delivery-work", "payment-delivery", "1 minute", "work"),
+    JobSchedule("payment-delivery-reconcile", "payment-delivery", "1 day", "reconcile"),
+    JobSchedule("payment-health-monitor", "health-monitor", "1 minute", "watch"),
 )
-"""Rule, function, how often, and the job."""
 
-JOBS: Mapping[str, int] = MappingProxyType(
-    {"payment-delivery": 2, "health-monitor": 2, "payment-operator": 1}
-)
-"""How many of those that answer no callers may run at once; the others as the database allows."""
-
-NAMES = (
-    *((kind, function) for kind in ("function", "role") for function in MODULES),
-    *(("rule", rule) for rule, *_ in SCHEDULES),
+LONGEST_NAMES = (
+    *((kind, function.name) for kind in ("function", "role") for function in FUNCTIONS),
+    *(("rule", schedule.rule) for schedule in SCHEDULES),
     ("api", "payment-api"),
     ("dashboard", "payment-dashboard"),
     ("database", "payment-db"),
@@ -61,46 +41,18 @@ NAMES = (
     ("topic", "payment-notifications"),
     ("web acl", "payment-waf"),
 )
-"""The longest name of each kind."""
+"""Of each kind, at least the longest name. A suffix that fits them fits every name."""
 
 
-class LambdaPostgresConfiguration(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
-):
-    """What a stack's configuration file says; there the names are in camel case."""
+class LambdaPostgresConfiguration(StackConfiguration, frozen=True, kw_only=True):
+    """Further keys of this topology. In the file, names are in camel case."""
 
-    environment_suffix: str
-    aws_region: str = "us-east-1"
-    migration_date: str = MIGRATION_DATE
-    vpc_cidr: str = "10.0.0.0/16"
-    certificate_arn: str | None = None
-    allow_http: bool = False
-    alarm_email: str | None = None
     interface_endpoints: tuple[str, ...] = ()
-    object_lock: bool = False
     postgres_version: str = "14"
     code_path: str = "dist/function.zip"
     python: str = PYTHON
     architecture: str = ARCHITECTURE
-    settings: dict[str, str] = {}
 
-
-def check_configuration(configuration: LambdaPostgresConfiguration) -> Names:
-    """The names of the stack. Raises Refused for what cannot be built, before anything is."""
-    names = Names(configuration.environment_suffix)
-    names.require(NAMES)
-    names.bucket("payment-access-logs", "", "")
-    require_date(configuration.migration_date)
-    environment = names.environment
-    require_network(configuration.vpc_cidr)
-    if configuration.certificate_arn is None:
-        if not environment.allows_http:
-            raise ConfigurationError(
-                f"{environment.name} speaks HTTPS only: set certificateArn to a certificate in "
-                "AWS Certificate Manager."
-            )
-        if not configuration.allow_http:
-            raise ConfigurationError(
-                "Set certificateArn, or allowHttp to true for a stack without TLS."
-            )
-    return names
+    def names(self) -> Names:
+        """Checks the whole configuration. Raises ConfigurationError, before anything is built."""
+        return self.check(LONGEST_NAMES)

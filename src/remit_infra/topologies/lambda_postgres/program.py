@@ -1,208 +1,224 @@
-"""The program: every resource of the topology, part by part."""
+"""The Pulumi program of lambda-postgres: all its resources."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from remit_infra.build.lambda_package import DATABASE_CA
 from remit_infra.components.compute.functions import (
-    Code,
     Function,
-    Spec,
+    FunctionCode,
     make_releases,
-    migrate,
+    run_migration,
 )
-from remit_infra.components.context import Ground, Place
+from remit_infra.components.context import AwsEnvironment, Context
 from remit_infra.components.data.buckets import Buckets
-from remit_infra.components.data.database import Database
+from remit_infra.components.data.rds import RdsDatabase
 from remit_infra.components.data.topics import Topics
-from remit_infra.components.edge.api import Api
-from remit_infra.components.edge.balancer import Balancer, route_to_functions
-from remit_infra.components.edge.firewall import Firewall
-from remit_infra.components.kms_keys import Keys
+from remit_infra.components.gateway.load_balancer import LoadBalancer, route_to_functions
+from remit_infra.components.gateway.rest_api import RequestLimits, RestApi
+from remit_infra.components.gateway.web_firewall import WebFirewall
+from remit_infra.components.kms_keys import KmsKeys
 from remit_infra.components.monitoring import make_alarms, make_dashboard
 from remit_infra.components.network.nat import NatNetwork
-from remit_infra.components.network.network import ANYWHERE, HTTP, HTTPS, allow
-from remit_infra.components.roles import make_roles
-from remit_infra.components.schedules import schedule
+from remit_infra.components.network.network import ANYWHERE, HTTP, HTTPS, Placement, allow_traffic
+from remit_infra.components.roles import RolePermissions, make_roles
+from remit_infra.components.schedules import schedule_function
 from remit_infra.components.storage import Storage
-from remit_infra.components.tagging import tag_everything
+from remit_infra.components.tags import tag_resources
+from remit_infra.model.alarm import ResourceAlarm
 from remit_infra.model.alarms import monitored_metrics, resource_alarms
-from remit_infra.model.environments import common_tags
+from remit_infra.model.environments import Names
 from remit_infra.model.permissions import LAMBDA_POSTGRES
 from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.lambda_postgres.configuration import (
     BURST,
-    JOBS,
-    LOG_DAYS,
-    MEMORY_MIB,
-    MODULES,
+    FUNCTIONS,
+    KMS_VIA_SERVICES,
+    LOG_RETENTION_DAYS,
     REQUESTS_PER_ADDRESS,
     REQUESTS_PER_DAY,
     REQUESTS_PER_SECOND,
     SCHEDULES,
-    THROUGH,
     LambdaPostgresConfiguration,
-    check_configuration,
 )
-from remit_infra.topologies.lambda_postgres.monitoring import alarms_of, graphs_of, scopes_of
+from remit_infra.topologies.lambda_postgres.monitoring import (
+    graphs_of,
+    rollback_alarms,
+    scopes_of,
+)
+
+OPERATOR = "payment-operator"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What the stack tells of itself."""
-
-    vpc_id: pulumi.Output[str]
-    rds_endpoint: pulumi.Output[str]
-    lambda_function_name: pulumi.Output[str]
-    api_gateway_url: pulumi.Output[str]
-    alb_dns_name: pulumi.Output[str]
-    audit_bucket_name: pulumi.Output[str]
-    kms_key_id: pulumi.Output[str]
-
-
-def build(configuration: LambdaPostgresConfiguration, place: Place) -> Outputs:
-    """Every resource of the topology. Raises Refused before the first for what cannot be built."""
-    names = check_configuration(configuration)
-    common = common_tags(
-        names.environment, migration_date=configuration.migration_date, managed_by="pulumi"
-    )
-    tag_everything(common, names.suffix)
-    roles = make_roles(names, MODULES, service="lambda.amazonaws.com")
-    keys = Keys(names, place, users=roles, through=THROUGH)
-    ground = Ground(names=names, place=place, key=keys.data, log_days=LOG_DAYS)
-    network = NatNetwork(ground, cidr=configuration.vpc_cidr)
-    inside = network.group("payment-functions-sg", "Functions: HTTPS to AWS, and the database")
-    allow("payment-functions-https", source=inside, to=ANYWHERE, port=HTTPS)
-    network.interface_endpoints(configuration.interface_endpoints, inside)
-    storage = Storage(
-        keys=keys,
-        topics=Topics(ground, alarm_email=configuration.alarm_email),
-        buckets=Buckets(ground, object_lock=configuration.object_lock),
-        database=Database(
-            ground,
-            network,
-            clients=inside,
-            version=configuration.postgres_version,
-            size=names.environment.rds,
-        ),
-    )
+def build(
+    configuration: LambdaPostgresConfiguration, aws_environment: AwsEnvironment
+) -> dict[str, pulumi.Output[str]]:
+    """Makes all resources and returns the stack's outputs. Raises ConfigurationError before the
+    first resource.
+    """
+    names = configuration.names()
     scopes = scopes_of(names)
     alarms = tuple(resource_alarms(scopes))
-    functions = _functions(
-        ground,
-        configuration,
-        storage,
-        roles,
-        monitored_metrics=monitored_metrics(alarms),
-        subnets=network.private,
-        group=inside,
+    tag_resources(names, migration_date=configuration.migration_date)
+    roles = make_roles(
+        names, [function.name for function in FUNCTIONS], service="lambda.amazonaws.com"
     )
-    migrated = migrate(functions["payment-operator"])
-    aliases = {
-        name: function.publish([migrated])
-        for name, function in functions.items()
-        if name != "payment-operator"
+    keys = KmsKeys(names, aws_environment, roles=roles, via_services=KMS_VIA_SERVICES)
+    context = Context(
+        names=names,
+        aws_environment=aws_environment,
+        key=keys.data,
+        log_retention_days=LOG_RETENTION_DAYS,
+    )
+    network = NatNetwork(context, cidr=configuration.vpc_cidr)
+    placement = _function_placement(network, configuration)
+    storage = Storage(
+        keys=keys,
+        topics=Topics(context, alarm_email=configuration.alarm_email),
+        buckets=Buckets(context, object_lock=configuration.object_lock),
+        database=RdsDatabase(
+            context,
+            network,
+            clients=placement.security_group,
+            version=configuration.postgres_version,
+        ),
+    )
+    environments = _function_environments(configuration, storage, alarms)
+    permissions = _function_permissions(roles, storage)
+    functions = {
+        spec.name: Function(
+            context,
+            spec,
+            _function_code(configuration),
+            permissions=permissions[spec.name],
+            environment=environments[spec.name],
+            placement=placement,
+        )
+        for spec in FUNCTIONS
     }
-    for rule, name, every, job in SCHEDULES:
-        schedule(names, rule, aliases[name], every=every, job=job)
-    api, balancer, targets = _edge(ground, configuration, network, storage.buckets, aliases)
-    known = {
+    aliases = _aliases(names, functions)
+    api, balancer, target_groups = _gateway(
+        context, configuration, network, storage.buckets, aliases
+    )
+    identifiers = {
         "<load balancer>": balancer.balancer.arn_suffix,
-        **{f"<target {module}>": target.arn_suffix for module, target in targets.items()},
-        **{f"<nat {number}>": nat.id for number, nat in enumerate(network.nats, 1)},
+        **{f"<target {module}>": group.arn_suffix for module, group in target_groups.items()},
+        **{f"<nat {number}>": nat.id for number, nat in enumerate(network.nat_gateways, 1)},
     }
-    make_alarms(names, alarms, storage.topics.alarms, known)
-    make_dashboard(names, place.region, graphs_of(scopes), known)
-    make_releases(names, aliases, {name: alarms_of(names, alarms, name) for name in aliases})
-    return Outputs(
-        vpc_id=network.vpc.id,
-        rds_endpoint=storage.database.endpoint,
-        lambda_function_name=functions["payment-validator"].function.name,
-        api_gateway_url=api.stage.invoke_url,
-        alb_dns_name=balancer.balancer.dns_name,
-        audit_bucket_name=storage.buckets.audit.bucket,
-        kms_key_id=keys.data.key_id,
+    make_alarms(names, alarms, storage.topics.alarms, identifiers)
+    make_dashboard(names, aws_environment.region, graphs_of(scopes), identifiers)
+    make_releases(names, aliases, {name: rollback_alarms(names, alarms, name) for name in aliases})
+    return {
+        "vpc_id": network.vpc.id,
+        "rds_endpoint": storage.database.endpoint,
+        "lambda_function_name": functions["payment-validator"].function.name,
+        "api_gateway_url": api.stage.invoke_url,
+        "alb_dns_name": balancer.balancer.dns_name,
+        "audit_bucket_name": storage.buckets.audit.bucket,
+        "kms_key_id": keys.data.key_id,
+    }
+
+
+def _function_placement(
+    network: NatNetwork, configuration: LambdaPostgresConfiguration
+) -> Placement:
+    """The private subnets and the functions' security group, with its ways to AWS."""
+    group = network.security_group(
+        "payment-functions-sg", "Functions: HTTPS to AWS, and the database"
     )
+    allow_traffic("payment-functions-https", source=group, target=ANYWHERE, port=HTTPS)
+    network.interface_endpoints(configuration.interface_endpoints, group)
+    return Placement(subnets=network.private, security_group=group)
 
 
-def _functions(
-    ground: Ground,
-    configuration: LambdaPostgresConfiguration,
-    storage: Storage,
-    roles: Mapping[str, aws.iam.Role],
-    *,
-    monitored_metrics: str,
-    subnets: list[aws.ec2.Subnet],
-    group: aws.ec2.SecurityGroup,
-) -> dict[str, Function]:
-    code = Code(
+def _function_code(configuration: LambdaPostgresConfiguration) -> FunctionCode:
+    return FunctionCode(
         path=configuration.code_path,
         python=configuration.python,
         architecture=configuration.architecture,
     )
+
+
+def _function_permissions(
+    roles: Mapping[str, aws.iam.Role], storage: Storage
+) -> dict[str, RolePermissions]:
     resources = storage.resources()
-    told = storage.settings(database_ca=DATABASE_CA)
-    environment = service_environment({**told, **configuration.settings})
-    watching = service_environment({"monitored_metrics": monitored_metrics})
-    requests = ground.names.environment.rds.requests
     return {
-        name: Function(
-            ground,
-            Spec(
-                name=name,
-                module=module,
-                timeout_seconds=seconds,
-                memory_mib=MEMORY_MIB,
-                concurrency=JOBS.get(name, requests),
-            ),
-            code=code,
-            role=roles[name],
-            statements=LAMBDA_POSTGRES[name],
-            resources=resources,
-            environment=environment | (watching if name == "health-monitor" else {}),
-            subnets=subnets,
-            group=group,
-        )
-        for name, (module, seconds) in MODULES.items()
+        name: RolePermissions(role=roles[name], statements=statements, resources=resources)
+        for name, statements in LAMBDA_POSTGRES.items()
     }
 
 
-def _edge(
-    ground: Ground,
+def _function_environments(
+    configuration: LambdaPostgresConfiguration,
+    storage: Storage,
+    alarms: tuple[ResourceAlarm, ...],
+) -> dict[str, dict[str, pulumi.Input[str]]]:
+    """The environment variables of each function: the service's settings. Only the health monitor
+    has the metrics that it evaluates.
+    """
+    settings = {**storage.settings(database_ca=DATABASE_CA), **configuration.settings}
+    health = {**settings, "monitored_metrics": monitored_metrics(alarms)}
+    return {
+        function.name: service_environment(health if function.module == "health" else settings)
+        for function in FUNCTIONS
+    }
+
+
+def _aliases(names: Names, functions: Mapping[str, Function]) -> dict[str, aws.lambda_.Alias]:
+    """The aliases of all functions but the operators', once the database is migrated, and the
+    schedules that invoke them.
+    """
+    migration = run_migration(functions[OPERATOR])
+    aliases = {
+        name: function.publish([migration])
+        for name, function in functions.items()
+        if name != OPERATOR
+    }
+    for schedule in SCHEDULES:
+        schedule_function(
+            names,
+            schedule.rule,
+            aliases[schedule.function],
+            rate=schedule.rate,
+            job=schedule.job,
+        )
+    return aliases
+
+
+def _gateway(
+    context: Context,
     configuration: LambdaPostgresConfiguration,
     network: NatNetwork,
     buckets: Buckets,
     aliases: Mapping[str, aws.lambda_.Alias],
-) -> tuple[Api, Balancer, dict[str, aws.lb.TargetGroup]]:
-    """The two ways in, and the firewall before both."""
-    answering = {
-        MODULES[name][0]: aliases[name]
-        for name in ("payment-validator", "payment-processing", "health-monitor")
+) -> tuple[RestApi, LoadBalancer, dict[str, aws.lb.TargetGroup]]:
+    """API Gateway and the load balancer, with the web firewall before both."""
+    handlers = {
+        function.module: aliases[function.name]
+        for function in FUNCTIONS
+        if function.answers_requests
     }
-    api = Api(
-        ground,
-        functions=answering,
-        requests_per_second=REQUESTS_PER_SECOND,
-        burst=BURST,
-        requests_per_day=REQUESTS_PER_DAY,
+    api = RestApi(
+        context,
+        functions=handlers,
+        limits=RequestLimits(per_second=REQUESTS_PER_SECOND, burst=BURST, per_day=REQUESTS_PER_DAY),
     )
-    outside = network.group("payment-alb-sg", "Load balancer: callers from the internet")
+    group = network.security_group("payment-alb-sg", "Load balancer: callers from the internet")
     for port in (HTTPS, HTTP):
-        allow(f"payment-alb-{port}", to=outside, source=ANYWHERE, port=port)
-    balancer = Balancer(
-        ground,
-        subnets=network.public,
-        group=outside,
+        allow_traffic(f"payment-alb-{port}", source=ANYWHERE, target=group, port=port)
+    balancer = LoadBalancer(
+        context,
+        placement=Placement(subnets=network.public, security_group=group),
         certificate_arn=configuration.certificate_arn,
         buckets=buckets,
     )
-    targets = route_to_functions(ground, balancer, answering)
-    Firewall(
-        ground,
+    target_groups = route_to_functions(context, balancer, handlers)
+    WebFirewall(
+        context,
         protected={"api": api.stage.arn, "alb": balancer.balancer.arn},
         requests_per_address=REQUESTS_PER_ADDRESS,
     )
-    return api, balancer, targets
+    return api, balancer, target_groups

@@ -1,4 +1,4 @@
-"""The web firewall before everything that the internet can reach."""
+"""The web firewall (AWS WAF) before API Gateway and the load balancer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,24 +6,26 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from remit_infra.components.context import Ground
+from remit_infra.components.context import Context
 from remit_infra.model.gateway import COUNTED_RULES, FIREWALL_RULES, REDACTED_HEADERS
 
 
-class Firewall(pulumi.ComponentResource):
-    """AWS's rules for common attacks, and a rate for each address in five minutes."""
+class WebFirewall(pulumi.ComponentResource):
+    """AWS's managed rules, and a limit of requests from one address in five minutes. `protected`
+    are the ARNs of what it protects, by a word for the resource's name.
+    """
 
     def __init__(
         self,
-        ground: Ground,
+        context: Context,
         *,
         protected: Mapping[str, pulumi.Input[str]],
         requests_per_address: int,
     ) -> None:
         super().__init__("remit:firewall:Firewall", "firewall")
-        under = pulumi.ResourceOptions(parent=self)
-        name = ground.names("web acl", "payment-waf")
-        managed = [_managed(number, rule) for number, rule in enumerate(FIREWALL_RULES)]
+        child = pulumi.ResourceOptions(parent=self)
+        name = context.names("web acl", "payment-waf")
+        managed_rules = [_managed_rule(*rule) for rule in enumerate(FIREWALL_RULES)]
         acl = aws.wafv2.WebAcl(
             "payment-waf",
             name=name,
@@ -31,26 +33,26 @@ class Firewall(pulumi.ComponentResource):
             default_action=aws.wafv2.WebAclDefaultActionArgs(
                 allow=aws.wafv2.WebAclDefaultActionAllowArgs()
             ),
-            rules=[*managed, _rate(len(managed), requests_per_address)],
-            visibility_config=_visible("payment-waf"),
-            opts=under,
+            rules=[*managed_rules, _rate_rule(len(managed_rules), requests_per_address)],
+            visibility_config=_visibility("payment-waf"),
+            opts=child,
         )
-        for what, arn in protected.items():
+        for word, arn in protected.items():
             aws.wafv2.WebAclAssociation(
-                f"payment-waf-{what}", resource_arn=arn, web_acl_arn=acl.arn, opts=under
+                f"payment-waf-{word}", resource_arn=arn, web_acl_arn=acl.arn, opts=child
             )
-        logs = ground.log_group("payment-waf-logs", f"aws-waf-logs-{name}", under)
+        logs = context.log_group("payment-waf-logs", f"aws-waf-logs-{name}", child)
         aws.wafv2.WebAclLoggingConfiguration(
             "payment-waf-logging",
             resource_arn=acl.arn,
             log_destination_configs=[logs.arn],
             redacted_fields=[{"single_header": {"name": header}} for header in REDACTED_HEADERS],
-            opts=under,
+            opts=child,
         )
         self.register_outputs({"arn": acl.arn})
 
 
-def _managed(priority: int, rule: str) -> aws.wafv2.WebAclRuleArgsDict:
+def _managed_rule(priority: int, rule: str) -> aws.wafv2.WebAclRuleArgsDict:
     group: aws.wafv2.WebAclRuleStatementManagedRuleGroupStatementArgsDict = {
         "vendor_name": "AWS",
         "name": rule,
@@ -64,21 +66,21 @@ def _managed(priority: int, rule: str) -> aws.wafv2.WebAclRuleArgsDict:
         "priority": priority,
         "override_action": {"none": {}},
         "statement": {"managed_rule_group_statement": group},
-        "visibility_config": _visible(rule),
+        "visibility_config": _visibility(rule),
     }
 
 
-def _rate(priority: int, limit: int) -> aws.wafv2.WebAclRuleArgsDict:
+def _rate_rule(priority: int, limit: int) -> aws.wafv2.WebAclRuleArgsDict:
     return {
         "name": "rate",
         "priority": priority,
         "action": {"block": {}},
         "statement": {"rate_based_statement": {"aggregate_key_type": "IP", "limit": limit}},
-        "visibility_config": _visible("rate"),
+        "visibility_config": _visibility("rate"),
     }
 
 
-def _visible(metric: str) -> Any:
+def _visibility(metric: str) -> Any:
     return {
         "cloudwatch_metrics_enabled": True,
         "metric_name": metric,

@@ -1,21 +1,17 @@
-"""The REST API in front of the functions: routes, models, throttling, logs, the web firewall.
+"""API Gateway: routes to functions, models for bodies, throttling, logs, and the web firewall.
 
-API Gateway refuses what is no JSON object, and answers in the service's own words; everything else
-is for the functions, which name the field and leave an audit record.
+API Gateway rejects a body that is no JSON object, with an error in the service's form. The
+functions validate everything else: they name the field and write an audit record.
 """
 
 import json
 from collections.abc import Mapping
 
-from aws_cdk import Aws, RemovalPolicy
+from aws_cdk import Aws
 from aws_cdk import aws_apigateway as apigateway
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_wafv2 as wafv2
-from constructs import Construct
 
-from remit_infra.model.environments import Names
 from remit_infra.model.gateway import (
     ACCESS_LOG,
     COUNTED_RULES,
@@ -24,34 +20,23 @@ from remit_infra.model.gateway import (
     REDACTED_HEADERS,
     ROUTES,
 )
+from remit_infra.topologies.lambda_dynamodb.context import StackContext
 
 REQUESTS_PER_SECOND = 1_000
 BURST = 2_000
 REQUESTS_PER_ADDRESS = REQUESTS_PER_SECOND * 300
-"""In five minutes: one caller may use all of the API's rate, for a merchant's server is one."""
+"""In five minutes. A merchant's server is one address, which may use the whole rate of the API."""
 
 
-def make_api(
-    scope: Construct,
-    names: Names,
-    functions: Mapping[str, lambda_.Function],
-    key: kms.Key,
-    retention: logs.RetentionDays,
+def make_rest_api(
+    context: StackContext, functions: Mapping[str, lambda_.Function]
 ) -> apigateway.RestApi:
-    name = names("api", "payment-api")
-
-    def log_group(purpose: str, group: str) -> logs.LogGroup:
-        return logs.LogGroup(
-            scope,
-            f"{purpose}-logs",
-            log_group_name=group,
-            encryption_key=key,
-            retention=retention,
-            removal_policy=RemovalPolicy.DESTROY,
-        )
-
+    """The API. `functions` are by the modules that the routes name."""
+    names = context.names
+    name, stage = names("api", "payment-api"), names.environment.name
+    access_logs = context.log_group("access-logs", f"/aws/apigateway/{name}")
     api = apigateway.RestApi(
-        scope,
+        context.stack,
         "payment-api",
         rest_api_name=name,
         description="Takes payments: validate, process, show.",
@@ -59,10 +44,8 @@ def make_api(
         cloud_watch_role=False,
         fail_on_warnings=True,
         deploy_options=apigateway.StageOptions(
-            stage_name=names.environment.name,
-            access_log_destination=apigateway.LogGroupLogDestination(
-                log_group("access", f"/aws/apigateway/{name}")
-            ),
+            stage_name=stage,
+            access_log_destination=apigateway.LogGroupLogDestination(access_logs),
             access_log_format=apigateway.AccessLogFormat.custom(json.dumps(dict(ACCESS_LOG))),
             logging_level=apigateway.MethodLoggingLevel.ERROR,
             data_trace_enabled=False,
@@ -72,33 +55,28 @@ def make_api(
             tracing_enabled=True,
         ),
     )
-    api.node.try_remove_child("Endpoint")  # an output that the stack has under its own name
+    # The CDK adds an output with the URL. The stack has its own, by the name that is agreed on.
+    api.node.try_remove_child("Endpoint")
     for method, path, function in ROUTES:
         _route(api, method, path, functions[function])
-    for purpose, refusal in GATEWAY_RESPONSES.items():
+    for purpose, response in GATEWAY_RESPONSES.items():
         api.add_gateway_response(
             f"{purpose}-response",
-            type=apigateway.ResponseType.of(refusal.kind),
-            status_code=refusal.status,
+            type=apigateway.ResponseType.of(response.kind),
+            status_code=response.status,
             response_headers={"X-Request-Id": "context.requestId"},
-            templates={"application/json": refusal.template},
+            templates={"application/json": response.template},
         )
-    execution = log_group(
-        "execution",
-        f"API-Gateway-Execution-Logs_{api.rest_api_id}/{names.environment.name}",
+    # API Gateway would make the group itself, without a retention.
+    execution_logs = context.log_group(
+        "execution-logs", f"API-Gateway-Execution-Logs_{api.rest_api_id}/{stage}"
     )
-    # API Gateway would make it itself, without an end to what it keeps.
-    api.deployment_stage.node.add_dependency(execution)
-    _protect(scope, names, api, key, retention)
+    api.deployment_stage.node.add_dependency(execution_logs)
+    _make_web_firewall(context, api)
     return api
 
 
-def _route(
-    api: apigateway.RestApi,
-    method: str,
-    path: str,
-    function: lambda_.Function,
-) -> None:
+def _route(api: apigateway.RestApi, method: str, path: str, function: lambda_.Function) -> None:
     integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
     resource = api.root.resource_for_path(path)
     if method == "GET":
@@ -126,49 +104,37 @@ def _route(
     )
 
 
-def _protect(
-    scope: Construct,
-    names: Names,
-    api: apigateway.RestApi,
-    key: kms.Key,
-    retention: logs.RetentionDays,
-) -> None:
-    """The web firewall: AWS's rules for common attacks, and a rate for each address."""
+def _make_web_firewall(context: StackContext, api: apigateway.RestApi) -> None:
+    """AWS's managed rules, and a limit of requests from one address."""
+    stack, name = context.stack, context.names("web acl", "payment-api")
     acl = wafv2.CfnWebACL(
-        scope,
+        stack,
         "firewall",
-        name=names("web acl", "payment-api"),
+        name=name,
         scope="REGIONAL",
         default_action=wafv2.CfnWebACL.DefaultActionProperty(allow={}),
         rules=[
-            *(_managed(number, rule) for number, rule in enumerate(FIREWALL_RULES)),
-            _rate(len(FIREWALL_RULES)),
+            *(_managed_rule(number, rule) for number, rule in enumerate(FIREWALL_RULES)),
+            _rate_rule(len(FIREWALL_RULES)),
         ],
-        visibility_config=_visible("firewall"),
+        visibility_config=_visibility("firewall"),
     )
-    stage = f"arn:{Aws.PARTITION}:apigateway:{Aws.REGION}::/restapis/{api.rest_api_id}/stages/"
+    stages = f"arn:{Aws.PARTITION}:apigateway:{Aws.REGION}::/restapis/{api.rest_api_id}/stages/"
     wafv2.CfnWebACLAssociation(
-        scope,
+        stack,
         "firewall-association",
-        resource_arn=f"{stage}{api.deployment_stage.stage_name}",
+        resource_arn=f"{stages}{api.deployment_stage.stage_name}",
         web_acl_arn=acl.attr_arn,
     )
-    group_name = f"aws-waf-logs-{names('web acl', 'payment-api')}"
-    group = logs.LogGroup(
-        scope,
-        "firewall-logs",
-        log_group_name=group_name,
-        encryption_key=key,
-        retention=retention,
-        removal_policy=RemovalPolicy.DESTROY,
-    )
-    # The ARN as WAF wants it, without the `:*` that CloudFormation's own ends in.
-    account = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}"
+    group_name = f"aws-waf-logs-{name}"
+    group = context.log_group("firewall-logs", group_name)
+    # WAF requires the ARN without the `:*` at the end of CloudFormation's own.
+    group_arn = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:{group_name}"
     logging = wafv2.CfnLoggingConfiguration(
-        scope,
+        stack,
         "firewall-logging",
         resource_arn=acl.attr_arn,
-        log_destination_configs=[f"{account}:log-group:{group_name}"],
+        log_destination_configs=[group_arn],
         redacted_fields=[
             wafv2.CfnLoggingConfiguration.FieldToMatchProperty(single_header={"Name": header})
             for header in REDACTED_HEADERS
@@ -177,21 +143,21 @@ def _protect(
     logging.node.add_dependency(group)
 
 
-def _managed(priority: int, rule: str) -> wafv2.CfnWebACL.RuleProperty:
+def _managed_rule(priority: int, rule: str) -> wafv2.CfnWebACL.RuleProperty:
     return wafv2.CfnWebACL.RuleProperty(
         name=rule,
         priority=priority,
         override_action=wafv2.CfnWebACL.OverrideActionProperty(none={}),
         statement=wafv2.CfnWebACL.StatementProperty(
             managed_rule_group_statement=wafv2.CfnWebACL.ManagedRuleGroupStatementProperty(
-                vendor_name="AWS", name=rule, rule_action_overrides=_counted(rule)
+                vendor_name="AWS", name=rule, rule_action_overrides=_rule_overrides(rule)
             )
         ),
-        visibility_config=_visible(rule),
+        visibility_config=_visibility(rule),
     )
 
 
-def _counted(rule: str) -> list[wafv2.CfnWebACL.RuleActionOverrideProperty] | None:
+def _rule_overrides(rule: str) -> list[wafv2.CfnWebACL.RuleActionOverrideProperty] | None:
     if rule not in COUNTED_RULES:
         return None
     return [
@@ -202,7 +168,7 @@ def _counted(rule: str) -> list[wafv2.CfnWebACL.RuleActionOverrideProperty] | No
     ]
 
 
-def _rate(priority: int) -> wafv2.CfnWebACL.RuleProperty:
+def _rate_rule(priority: int) -> wafv2.CfnWebACL.RuleProperty:
     return wafv2.CfnWebACL.RuleProperty(
         name="rate",
         priority=priority,
@@ -212,11 +178,11 @@ def _rate(priority: int) -> wafv2.CfnWebACL.RuleProperty:
                 aggregate_key_type="IP", limit=REQUESTS_PER_ADDRESS
             )
         ),
-        visibility_config=_visible("rate"),
+        visibility_config=_visibility("rate"),
     )
 
 
-def _visible(rule: str) -> wafv2.CfnWebACL.VisibilityConfigProperty:
+def _visibility(rule: str) -> wafv2.CfnWebACL.VisibilityConfigProperty:
     return wafv2.CfnWebACL.VisibilityConfigProperty(
         cloud_watch_metrics_enabled=True, metric_name=rule, sampled_requests_enabled=False
     )

@@ -1,1 +1,0 @@
-"""What callers reach: API Gateway, the load balancer, the web firewall."""

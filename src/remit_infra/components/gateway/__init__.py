@@ -1,0 +1,1 @@
+"""What callers connect to: API Gateway, the load balancer, the web firewall."""
