@@ -28,7 +28,7 @@ test: lint .venv/.emulator .venv/.scan ## Run every check and every test that CI
 check: lint ## Run the fast part: format, lint, types, import rules, unit tests
 	@$(BIN)/pytest -q -n 2 tests/unit tests/tidy
 
-aws: .venv/.aws ## Install what `remit emulate` and `remit deploy` need
+aws: .venv/.aws .venv/.scan ## Install what `remit infra`, `emulate` and `deploy` need
 
 bench: .venv/.bench ## Run the benchmarks: one JSON line per figure
 	@$(BIN)/python -m benchmarks

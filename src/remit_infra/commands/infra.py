@@ -8,7 +8,17 @@ import msgspec
 from cyclopts import App as Commands
 from cyclopts import Parameter
 
-from remit.entrypoints.cli.terminal import AWS, Json, fail, print_json, print_table
+from remit.entrypoints.cli.terminal import (
+    AWS,
+    Json,
+    Steps,
+    fail,
+    number,
+    print_json,
+    print_table,
+    prose,
+    value,
+)
 
 if TYPE_CHECKING:
     from remit_infra.plan.plan import Planned
@@ -56,25 +66,40 @@ def plan(
 
     Example: `remit infra plan lambda-postgres --env staging-001`
     """
-    made = _planned(topology, env, configured)
+    month, steps = _month(payments), Steps()
+    made = _planned(topology, env, configured, steps)
     from remit_infra.graph.scanners import ScannerError
     from remit_infra.plan.plan import found, totals
 
-    rows = totals(made.graph, _month(payments))
+    rows = totals(made.graph, month)
+    if not json:
+        print_table(
+            (
+                value("service"),
+                number("resources"),
+                number("USD a month idle"),
+                number(f"at {payments:,} payments a day"),
+            ),
+            [
+                (row.service, str(row.resources), f"{row.idle:,.2f}", f"{row.busy:,.2f}")
+                for row in rows
+            ],
+            empty="There is nothing to make.",
+        )
+    findings, problem = None, None
     try:
-        findings = found(made)
+        with steps.step("running the scanners"):
+            findings = found(made)
     except ScannerError as error:
-        fail(str(error))
+        problem = str(error)
     if json:
         print_json({"services": [row._asdict() for row in rows], "findings": findings})
-        return
-    print_table(
-        ("service", "resources", "USD a month idle", f"at {payments:,} payments a day"),
-        [(row.service, str(row.resources), f"{row.idle:.2f}", f"{row.busy:.2f}") for row in rows],
-    )
-    print(f"scanners: {len(findings)} findings")
-    for finding in findings:
-        print(f"  {finding.rule} {finding.resource}: {finding.problem}")
+    elif findings is not None:
+        print(f"scanners: {len(findings)} findings")
+        for finding in findings:
+            print(f"  {finding.rule} {finding.resource}: {finding.problem}")
+    if problem is not None:
+        fail(problem)
 
 
 @infra.command
@@ -98,8 +123,9 @@ def graph(
     for one, other in made.edges():
         needs.setdefault(one, []).append(other)
     print_table(
-        ("resource", "type", "needs"),
+        (value("resource"), value("type"), prose("needs")),
         [(r.name, r.type, ", ".join(needs.get(r.name, []))) for r in made.resources],
+        empty="There is nothing to make.",
     )
 
 
@@ -127,14 +153,20 @@ def cost(
         print_json({"prices": prices.date, "payments": month, "lines": lines})
         return
     rows = [
-        (line.service, line.what, f"{line.idle:.2f}", f"{line.month(month):.2f}")
+        (line.service, line.what, f"{line.idle:,.2f}", f"{line.month(month):,.2f}")
         for line in lines
         if line.month(month) >= 0.005
     ]
     idle, busy = (sum(line.month(number) for line in lines) for number in (0, month))
     print_table(
-        ("service", "what", "USD a month idle", f"at {payments:,} payments a day"),
-        [*rows, ("all", "", f"{idle:.2f}", f"{busy:.2f}")],
+        (
+            value("service"),
+            prose("what"),
+            number("USD a month idle"),
+            number(f"at {payments:,} payments a day"),
+        ),
+        [*rows, ("all", "", f"{idle:,.2f}", f"{busy:,.2f}")],
+        empty="There is nothing to pay for.",
     )
     print(f"prices of {prices.date} in us-east-1, before any free tier")
 
@@ -148,24 +180,27 @@ def check(
     configured: Settings = (),
     json: Json = False,
 ) -> None:
-    """Run the security scanners. Ends with status 1 if they find what nobody accepted.
+    """Run the security scanners. Ends with status 1 if they find what was not accepted.
 
     Example: `remit infra check lambda-dynamodb --env prod`
     """
-    made = _planned(topology, env, configured)
+    steps = Steps()
+    made = _planned(topology, env, configured, steps)
     from remit_infra.graph.scanners import ScannerError
     from remit_infra.plan.plan import found
 
     try:
-        findings = found(made)
+        with steps.step("running the scanners"):
+            findings = found(made)
     except ScannerError as error:
         fail(str(error))
     if json:
         print_json(findings)
     else:
         print_table(
-            ("rule", "resource", "problem"),
+            (value("rule"), value("resource"), prose("problem")),
             [(finding.rule, finding.resource, finding.problem) for finding in findings],
+            empty="The scanners find nothing that is not accepted.",
         )
     if findings:
         raise SystemExit(1)
@@ -218,7 +253,10 @@ def compare_topologies(*, env: Environment = "prod", json: Json = False) -> None
         return
     bills = {(bill.topology, bill.payments): bill for bill in found.bills}
     print_table(
-        ("USD a month (for a million)", *(f"{n // 1_000_000:,} million payments" for n in VOLUMES)),
+        (
+            value("USD a month (for a million)"),
+            *(number(f"{n // 1_000_000:,} million payments") for n in VOLUMES),
+        ),
         [
             *(
                 (
@@ -232,6 +270,7 @@ def compare_topologies(*, env: Environment = "prod", json: Json = False) -> None
             ),
             ("the cheapest", *(found.cheapest[n] for n in VOLUMES)),
         ],
+        empty="There is nothing to compare.",
     )
     for turn in found.turns:
         print(f"from {turn.payments:,} payments a month: {turn.topology}")
@@ -241,8 +280,11 @@ def compare_topologies(*, env: Environment = "prod", json: Json = False) -> None
             print(f"{what}: {sentence}")
 
 
-def _planned(topology: Topology, env: str, pairs: tuple[str, ...]) -> "Planned":
+def _planned(
+    topology: Topology, env: str, pairs: tuple[str, ...], steps: Steps | None = None
+) -> "Planned":
     require_tools()
+    steps = steps or Steps()
     from remit_infra.model.environments import ConfigurationError
     from remit_infra.plan.plan import planned
 
@@ -250,7 +292,8 @@ def _planned(topology: Topology, env: str, pairs: tuple[str, ...]) -> "Planned":
     if wrong is not None:
         fail(f"--set is '{wrong}' and must be key=value.", status=2)
     try:
-        return planned(topology, env, dict(pair.split("=", 1) for pair in pairs))
+        with steps.step(f"planning {topology} {env}"):
+            return planned(topology, env, dict(pair.split("=", 1) for pair in pairs))
     except ConfigurationError as error:
         fail(str(error))
 

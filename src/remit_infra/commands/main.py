@@ -1,13 +1,26 @@
 """`remit`, whole: the service's commands and those that build and run its infrastructure."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from cyclopts import Parameter
 
 from remit.entrypoints.cli.main import cli
 from remit.entrypoints.cli.main import main as run
-from remit.entrypoints.cli.terminal import AWS, Json, fail, print_json, print_table, prose, value
+from remit.entrypoints.cli.terminal import (
+    AWS,
+    Json,
+    fail,
+    print_json,
+    print_line,
+    print_table,
+    prose,
+    value,
+)
+from remit.settings import OUTPUTS_FAILED, PREFIX, Settings
 from remit_infra.commands.image import image
 from remit_infra.commands.infra import infra, require_tools
 from remit_infra.commands.restore import restore
@@ -24,7 +37,20 @@ Environment = Annotated[str, Parameter(name="--env")]
 
 
 def main() -> None:
-    run()
+    """Runs one command. Where `remit outputs … --shell` fails, the shell that evaluates what it
+    prints is told so: the next command refuses, instead of taking this machine's data.
+    """
+    arguments = sys.argv[1:]
+    succeeded = False
+    try:
+        run()
+        succeeded = True
+    except SystemExit as ended:
+        succeeded = not ended.code
+        raise
+    finally:
+        if not succeeded and "outputs" in arguments[:1] and "--shell" in arguments:
+            print_line(f"export {OUTPUTS_FAILED}={shlex.quote(shlex.join(arguments))}; false")
 
 
 @cli.command(group=AWS, sort_key=8)
@@ -244,11 +270,21 @@ def outputs(
     }[topology]
     try:
         if shell:
-            print(asked.exports(env))
+            print_line(_replacing(asked.exports(env)))
         else:
             _print_outputs(asked.outputs(env), json=json)
     except (DeployError, ConfigurationError) as error:
         fail(str(error))
+
+
+def _replacing(exports: str) -> str:
+    """The lines, after one that takes away what an earlier deployment left in the shell."""
+    places = [
+        f"{PREFIX}{field.name.upper()}"
+        for field in msgspec.structs.fields(Settings)
+        if field.default is None
+    ]
+    return f"unset {' '.join([OUTPUTS_FAILED, *places])}\n{exports}"
 
 
 def _print_outputs(found: dict[str, str], *, json: bool) -> None:

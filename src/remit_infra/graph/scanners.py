@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 SUPPRESSIONS = Path(__file__).with_name("suppressions.toml")
-SCANNER = Path(".venv/scan/bin/checkov")
+SCANNER = Path(sys.prefix) / "scan" / "bin" / "checkov"
 LINTER = Path(sys.executable).with_name("cfn-lint")
 
 
@@ -102,7 +102,7 @@ def _resource(path: Sequence[object] | None) -> str:
 def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Finding]:
     """The findings of checkov in a CloudFormation template or Terraform JSON. Needs no network."""
     if not command.exists():
-        raise ScannerError(f"{command} is not there: run `make .venv/.scan`.")
+        raise ScannerError(f"{command.name} is not installed: run `make aws`.")
     is_terraform = "resource" in document
     name = "main.tf.json" if is_terraform else "template.json"
     framework = "terraform_json" if is_terraform else "cloudformation"
