@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from remit_infra.commands.main import only_these
 from remit_infra.graph.graph import Graph, Resource
 from remit_infra.plan.diagram import lines, svg
 from remit_infra.plan.plan import TOPOLOGIES
@@ -79,12 +80,41 @@ def test_a_plan_shows_resources_cost_and_findings(topology: str) -> None:
     assert sum(row["resources"] for row in plan["services"][:-1]) == total["resources"]
 
 
-def test_a_plan_is_one_screen_for_people() -> None:
+def test_a_plan_is_one_screen_for_people_and_shows_its_steps() -> None:
     shown = infra("plan", "lambda-postgres", "--payments", "100000", *CERTIFICATE)
     lines = shown.stdout.splitlines()
     assert "at 100,000 payments a day" in lines[0]
     assert lines[-1] == "scanners: 0 findings"
     assert len(lines) < 25
+    steps = [line.split(" s  ")[1] for line in shown.stderr.splitlines()]
+    assert steps == ["planning lambda-postgres dev", "running the scanners"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_plan_without_the_scanners_still_has_its_costs(as_json: bool) -> None:
+    code = (
+        "import sys; sys.prefix = '/nowhere'\nfrom remit_infra.commands.main import main\nmain()\n"
+    )
+    arguments = ("infra", "plan", "lambda-postgres", *(("--json",) if as_json else ()))
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == "remit: checkov is not installed: run `make aws`."
+    if as_json:
+        plan = json.loads(ran.stdout)
+        assert (plan["services"][-1]["service"], plan["findings"]) == ("all", None)
+    else:
+        assert ran.stdout.splitlines()[-1].startswith("all ")
+
+
+def test_make_aws_installs_the_scanners_too() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\naws: .venv/.aws .venv/.scan ##" in makefile
 
 
 def test_a_stack_without_tls_is_told_so() -> None:
@@ -106,7 +136,10 @@ def test_cost_says_where_each_dollar_goes(topology: str) -> None:
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_check_finds_nothing_that_is_not_accepted(topology: str) -> None:
     shown = infra("check", topology, "--env", "staging-001", *configured(topology))
-    assert (shown.returncode, shown.stdout.split()[-1]) == (0, "nothing")
+    assert (shown.returncode, shown.stdout) == (
+        0,
+        "The scanners find nothing that is not accepted.\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,3 +254,46 @@ def test_a_wrong_argument_gets_one_clear_line(arguments: tuple[str, ...], said: 
     assert shown.returncode != 0
     assert said in " ".join(shown.stderr.split())
     assert "Traceback" not in shown.stderr
+
+
+def in_a_shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What an operator's shell does, which has no region of AWS."""
+    return subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={"PATH": f"{REMIT.parent}:{os.environ['PATH']}", "HOME": str(folder)},
+    )
+
+
+@pytest.mark.parametrize("arguments", ["lambda-dynamodb --shell", "lambda-dynamodb --shell --evn"])
+def test_a_shell_that_does_not_get_a_deployments_settings_does_not_go_on(
+    arguments: str, tmp_path: Path
+) -> None:
+    ran = in_a_shell(
+        f'eval "$(remit outputs {arguments} 2>/dev/null)" && echo went on\n'
+        "remit keys create --merchant acme\n",
+        tmp_path,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "remit: This shell was to have the settings of a deployment, and `remit outputs "
+        f"{arguments}` failed. Run it again, or `unset REMIT_OUTPUTS_FAILED` to work without "
+        "them.\n"
+    )
+    assert not (tmp_path / ".remit").exists()
+
+
+def test_the_settings_of_one_deployment_replace_those_of_another(tmp_path: Path) -> None:
+    lines = only_these("export REMIT_TRANSACTIONS_TABLE=transactions-dev")
+    script = (
+        "export REMIT_OUTPUTS_FAILED=x REMIT_OPERATOR_FUNCTION=other REMIT_LOG_LEVEL=debug\n"
+        f"{lines}\nenv | grep ^REMIT_ | sort\n"
+    )
+    ran = in_a_shell(script, tmp_path)
+    assert (ran.returncode, ran.stdout.splitlines()) == (
+        0,
+        ["REMIT_LOG_LEVEL=debug", "REMIT_TRANSACTIONS_TABLE=transactions-dev"],
+    )

@@ -270,14 +270,14 @@ def outputs(
     }[topology]
     try:
         if shell:
-            print_line(_replacing(asked.exports(env)))
+            print_line(only_these(asked.exports(env)))
         else:
             _print_outputs(asked.outputs(env), json=json)
     except (DeployError, ConfigurationError) as error:
         fail(str(error))
 
 
-def _replacing(exports: str) -> str:
+def only_these(exports: str) -> str:
     """The lines, after one that takes away what an earlier deployment left in the shell."""
     places = [
         f"{PREFIX}{field.name.upper()}"
