@@ -67,7 +67,7 @@ def cache_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedC
     folder = tmp_path_factory.mktemp("cache")
     certificate, key = folder / "cache.pem", folder / "cache.key"
     make_certificate(certificate, key)
-    with EmulatedCache(certificate=certificate, key=key, keys={SIGNER: SIGNER}) as running:
+    with EmulatedCache(certificate=certificate, key=key, access_keys={SIGNER: SIGNER}) as running:
         yield running
 
 

@@ -30,8 +30,9 @@ from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue, process
 from remit.payments.results import Replayed
 from remit.settings import Settings, SettingsError
+from remit_infra.components.data.postgres import ADMIN_USER, DATABASE
 from remit_infra.emulated.certificate import make_certificate
-from remit_infra.emulated.database import ADMIN, DATABASE, EmulatedDatabase
+from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.model.service_env import RDS_SETTINGS
 from tests.builders import DECLINED_CARD, caller
 from tests.contracts.test_aws import settings_in_aws
@@ -72,7 +73,7 @@ class Rotated:
         self._number += 1
         password = f"password-{self._number}"
         self._database.change_password(password)
-        return json.dumps({"username": ADMIN, "password": password})
+        return json.dumps({"username": ADMIN_USER, "password": password})
 
     def change(self) -> None:
         """The password is another one in the database, and so far only pending in the secret."""
@@ -121,7 +122,7 @@ async def test_the_database_is_reached_over_tls(login: SecretLogin) -> None:
     connection = await connect(login)
     try:
         assert (await migrate(connection))[0].startswith("0001")
-        assert await connection.fetchval("SELECT current_user") == ADMIN
+        assert await connection.fetchval("SELECT current_user") == ADMIN_USER
     finally:
         await connection.close()
 
@@ -219,7 +220,7 @@ async def test_each_statement_is_a_span_without_its_values(login: SecretLogin) -
 
 async def test_nobody_is_served_without_tls(database: EmulatedDatabase) -> None:
     with pytest.raises((OSError, asyncpg.PostgresError)):
-        await asyncpg.connect(host="127.0.0.1", port=database.port, user=ADMIN, ssl=False)
+        await asyncpg.connect(host="127.0.0.1", port=database.port, user=ADMIN_USER, ssl=False)
 
 
 async def test_a_rotation_goes_unnoticed(

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from remit.clock_and_ids import now
-from remit.entrypoints.cli.terminal import Json, fail, print_error, print_json, print_table
+from remit.entrypoints.cli.terminal import (
+    Json,
+    fail,
+    number,
+    print_error,
+    print_json,
+    print_table,
+    value,
+)
 from remit_infra.commands.infra import require_tools
 
 if TYPE_CHECKING:
@@ -105,7 +113,14 @@ def _print(kind: str, recovery: "TableRecovery | ClusterRecovery") -> None:
         f"{recovery.recovery_seconds:.1f} s",
         str(len(recovery.discrepancies)),
     )
-    print_table((kind, "payments", "recovery point", "recovery time", "discrepancies"), [row])
+    columns = (
+        value(kind),
+        number("payments"),
+        value("recovery point"),
+        number("recovery time"),
+        number("discrepancies"),
+    )
+    print_table(columns, [row], empty="Nothing was restored.")
 
 
 def say(line: str) -> None:

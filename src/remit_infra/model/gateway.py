@@ -8,16 +8,19 @@ from types import MappingProxyType
 
 import msgspec
 
-ROUTES = (
-    ("POST", "validate", "validation"),
-    ("POST", "process", "processing"),
-    ("GET", "payments", "processing"),
-    ("GET", "payments/{transaction_id}", "processing"),
-    ("GET", "health", "health"),
-)
-"""Method, path, and the module of the function that handles the request."""
+from remit.http.errors import HTTP_ERRORS
+from remit.http.routes import ROUTES as TABLE
 
-PUBLIC_PATHS = ("health",)
+ROUTES = tuple(
+    (route.method, route.path.removeprefix("/"), route.function)
+    for route in TABLE
+    if route.function is not None
+)
+"""Method, path, and the module of the function that answers: from the service's own table."""
+
+PUBLIC_PATHS = tuple(
+    route.path.removeprefix("/") for route in TABLE if route.function and route.is_public
+)
 """The paths that need no API key."""
 
 
@@ -26,21 +29,29 @@ def path_pattern(path: str) -> str:
     return "/".join("*" if part.startswith("{") else part for part in path.split("/"))
 
 
+def path_words(path: str) -> str:
+    """The path as a part of a resource's name: `payments-transaction_id`."""
+    return path.translate({ord("{"): None, ord("}"): None, ord("/"): "-"})
+
+
 class GatewayResponse(msgspec.Struct, frozen=True):
     """A response of API Gateway's own, for a request that reaches no function. `kind` is API
-    Gateway's word for the case. The body has the form of the service's errors.
+    Gateway's word for the case, `code` the service's. The body is that of the service's error.
     """
 
     kind: str
-    status: str | None
-    type: str
     code: str
-    message: str
+
+    @property
+    def status(self) -> str | None:
+        """None for a default, of which API Gateway keeps the status that it has."""
+        return None if self.kind.startswith("DEFAULT_") else str(HTTP_ERRORS[self.code].status)
 
     @property
     def error(self) -> dict[str, str]:
         """The member `error` of the body."""
-        return {"type": self.type, "code": self.code, "message": self.message}
+        error = HTTP_ERRORS[self.code]
+        return {"type": error.type, "code": self.code, "message": error.message}
 
     @property
     def template(self) -> str:
@@ -50,74 +61,20 @@ class GatewayResponse(msgspec.Struct, frozen=True):
 
 GATEWAY_RESPONSES: Mapping[str, GatewayResponse] = MappingProxyType(
     {
-        "body": GatewayResponse(
-            "BAD_REQUEST_BODY",
-            "400",
-            "invalid_request_error",
-            "body_invalid",
-            "The body must be a JSON object.",
-        ),
-        "route": GatewayResponse(
-            "MISSING_AUTHENTICATION_TOKEN",
-            "404",
-            "invalid_request_error",
-            "route_unknown",
-            "There is nothing at this path.",
-        ),
-        "throttled": GatewayResponse(
-            "THROTTLED",
-            "429",
-            "rate_limit_error",
-            "rate_limited",
-            "Too many requests. Try again in a second.",
-        ),
-        "type": GatewayResponse(
-            "UNSUPPORTED_MEDIA_TYPE",
-            "415",
-            "invalid_request_error",
-            "content_type_unsupported",
-            "The body must be JSON.",
-        ),
-        "large": GatewayResponse(
-            "REQUEST_TOO_LARGE",
-            "413",
-            "invalid_request_error",
-            "body_too_large",
-            "The body is too large.",
-        ),
-        "refused": GatewayResponse(
-            "DEFAULT_4XX",
-            None,
-            "invalid_request_error",
-            "request_refused",
-            "The request was refused.",
-        ),
-        "failed": GatewayResponse(
-            "DEFAULT_5XX",
-            None,
-            "api_error",
-            "internal_error",
-            "Something went wrong on our side. Try again with the same Idempotency-Key.",
-        ),
+        "body": GatewayResponse("BAD_REQUEST_BODY", "body_invalid"),
+        "route": GatewayResponse("MISSING_AUTHENTICATION_TOKEN", "route_unknown"),
+        "throttled": GatewayResponse("THROTTLED", "rate_limit"),
+        "type": GatewayResponse("UNSUPPORTED_MEDIA_TYPE", "content_type"),
+        "large": GatewayResponse("REQUEST_TOO_LARGE", "body_too_large"),
+        "refused": GatewayResponse("DEFAULT_4XX", "request_refused"),
+        "failed": GatewayResponse("DEFAULT_5XX", "internal"),
     }
 )
 
 API_KEY_RESPONSES: Mapping[str, GatewayResponse] = MappingProxyType(
     {
-        "key": GatewayResponse(
-            "INVALID_API_KEY",
-            "401",
-            "authentication_error",
-            "api_key_invalid",
-            "This API key is not valid.",
-        ),
-        "quota": GatewayResponse(
-            "QUOTA_EXCEEDED",
-            "429",
-            "rate_limit_error",
-            "quota_exceeded",
-            "This API key has used up its requests for today.",
-        ),
+        "key": GatewayResponse("INVALID_API_KEY", "api_key_invalid"),
+        "quota": GatewayResponse("QUOTA_EXCEEDED", "quota_exceeded"),
     }
 )
 """Further responses where a usage plan requires a key."""

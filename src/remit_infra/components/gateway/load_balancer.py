@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import count
 
 import pulumi
 import pulumi_aws as aws
@@ -11,6 +12,9 @@ from remit_infra.components.context import Context
 from remit_infra.components.data.buckets import Buckets
 from remit_infra.components.network.network import HTTP, HTTPS, Placement
 from remit_infra.model.gateway import GATEWAY_RESPONSES, ROUTES, path_pattern
+
+PATHS_IN_A_RULE = 5
+"""The values that one rule of a load balancer takes (Elastic Load Balancing, "Quotas")."""
 
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 HEALTH_SECONDS = 60
@@ -104,21 +108,24 @@ def _forward(target_group: aws.lb.TargetGroup) -> aws.lb.ListenerDefaultActionAr
 def route_to_functions(
     context: Context, balancer: LoadBalancer, functions: Mapping[str, aws.lambda_.Alias]
 ) -> dict[str, aws.lb.TargetGroup]:
-    """A target group and a rule for each function, by its module. The rule matches the paths of the
+    """A target group for each function, by its module, and rules that match the paths of the
     function's routes.
     """
     target_groups = {}
-    for priority, (module, alias) in enumerate(functions.items(), 1):
+    priorities = count(1)
+    for module, alias in functions.items():
         target_groups[module] = _function_target_group(context, balancer, module, alias)
-        paths = [f"/{path_pattern(path)}" for _, path, handler in ROUTES if handler == module]
-        aws.lb.ListenerRule(
-            f"payment-alb-{module}",
-            listener_arn=balancer.listener.arn,
-            priority=priority,
-            conditions=[{"path_pattern": {"values": paths}}],
-            actions=[{"type": "forward", "target_group_arn": target_groups[module].arn}],
-            opts=balancer.child,
-        )
+        patterns = [f"/{path_pattern(path)}" for _, path, handler in ROUTES if handler == module]
+        paths = list(dict.fromkeys(patterns))
+        for number, first in enumerate(range(0, len(paths), PATHS_IN_A_RULE), 1):
+            aws.lb.ListenerRule(
+                f"payment-alb-{module}" + (f"-{number}" if number > 1 else ""),
+                listener_arn=balancer.listener.arn,
+                priority=next(priorities),
+                conditions=[{"path_pattern": {"values": paths[first : first + PATHS_IN_A_RULE]}}],
+                actions=[{"type": "forward", "target_group_arn": target_groups[module].arn}],
+                opts=balancer.child,
+            )
     return target_groups
 
 

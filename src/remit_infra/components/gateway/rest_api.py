@@ -18,6 +18,7 @@ from remit_infra.model.gateway import (
     PUBLIC_PATHS,
     ROUTES,
     path_pattern,
+    path_words,
 )
 
 RESPONSES = {**GATEWAY_RESPONSES, **API_KEY_RESPONSES}
@@ -92,8 +93,7 @@ class RestApi(pulumi.ComponentResource):
 
     def _route(self, method: str, path: str, module: str) -> list[pulumi.Resource]:
         """The method, its integration with the function, and the permission to invoke it."""
-        words = path.replace("/", "-").strip("{}").replace("{", "")
-        label = f"payment-api-{method.lower()}-{words}"
+        label = f"payment-api-{method.lower()}-{path_words(path)}"
         path_id = self._path_id(path)
         has_body = method == "POST"
         api_method = aws.apigateway.Method(
@@ -134,7 +134,7 @@ class RestApi(pulumi.ComponentResource):
         if path not in self._path_ids:
             parent, _, part = path.rpartition("/")
             self._path_ids[path] = aws.apigateway.Resource(
-                f"payment-api-{part.strip('{}')}",
+                f"payment-api-{path_words(path)}",
                 rest_api=self.api.id,
                 parent_id=self._path_id(parent),
                 path_part=part,

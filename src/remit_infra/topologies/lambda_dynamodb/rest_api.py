@@ -5,6 +5,7 @@ functions validate everything else: they name the field and write an audit recor
 """
 
 import json
+import re
 from collections.abc import Mapping
 
 from aws_cdk import Aws
@@ -19,6 +20,7 @@ from remit_infra.model.gateway import (
     GATEWAY_RESPONSES,
     REDACTED_HEADERS,
     ROUTES,
+    path_words,
 )
 from remit_infra.topologies.lambda_dynamodb.context import StackContext
 
@@ -84,10 +86,11 @@ def _route(api: apigateway.RestApi, method: str, path: str, function: lambda_.Fu
             method, integration, authorization_type=apigateway.AuthorizationType.NONE
         )
         return
+    words = path_words(path)
     model = api.add_model(
-        f"{path}-model",
+        f"{words}-model",
         content_type="application/json",
-        model_name=path.capitalize(),
+        model_name="".join(re.findall("[A-Za-z0-9]+", words.title())),
         schema=apigateway.JsonSchema(
             schema=apigateway.JsonSchemaVersion.DRAFT4,
             type=apigateway.JsonSchemaType.OBJECT,
@@ -99,7 +102,7 @@ def _route(api: apigateway.RestApi, method: str, path: str, function: lambda_.Fu
         authorization_type=apigateway.AuthorizationType.NONE,
         request_models={"application/json": model},
         request_validator=api.add_request_validator(
-            f"{path}-validator", validate_request_body=True, validate_request_parameters=True
+            f"{words}-validator", validate_request_body=True, validate_request_parameters=True
         ),
     )
 
