@@ -32,8 +32,8 @@ print(json.dumps([
 
 IN_CDK = """
 import json
-from remit_infra.topologies.lambda_dynamodb import synthesise_in_subprocess
-_, template = synthesise_in_subprocess(suffix="dev")
+from remit_infra.topologies.lambda_dynamodb.stack import synthesise
+_, template = synthesise(suffix="dev")
 print(json.dumps([
     [r["Type"], name, r["Properties"]] for name, r in template["Resources"].items()
     if r["Type"].startswith("AWS::ApiGateway")
