@@ -185,3 +185,33 @@ def test_checkov_finds_a_task_that_can_write_to_its_image_and_a_tag_that_moves()
         checkov(program, CHECKOV), read_suppressions("fargate-aurora"), complete=False
     )
     assert {finding.rule for finding in found} == {"CKV_AWS_51", "CKV_AWS_336"}
+
+
+def test_each_resource_is_reported_when_it_is_done(tmp_path: Path) -> None:
+    try:
+        terraform = Terraform(tmp_path)
+    except TerraformError as error:
+        pytest.skip(str(error))
+    made = {
+        "first": {"input": "1"},
+        "second": {"input": "2", "depends_on": ["terraform_data.first"]},
+    }
+    terraform.write({"resource": {"terraform_data": made}})
+    terraform.init()
+    reported: list[tuple[str, int, int]] = []
+    terraform.apply(lambda *done: reported.append(done))
+    assert reported == [("terraform_data.first", 1, 2), ("terraform_data.second", 2, 2)]
+    reported.clear()
+    terraform.destroy(lambda *done: reported.append(done))
+    assert reported == [("terraform_data.second", 1, 2), ("terraform_data.first", 2, 2)]
+
+
+def test_what_terraform_refuses_is_said_in_its_words(tmp_path: Path) -> None:
+    try:
+        terraform = Terraform(tmp_path)
+    except TerraformError as error:
+        pytest.skip(str(error))
+    terraform.write({"resource": {"terraform_data": {"one": {"input": "${no_such.thing}"}}}})
+    terraform.init()
+    with pytest.raises(TerraformError, match=r"^terraform apply: (?s:.)*Reference to undeclared"):
+        terraform.apply()

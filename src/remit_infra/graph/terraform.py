@@ -6,10 +6,12 @@ with the real provider, against an emulator, without an account and without Pulu
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import MappingProxyType
 from typing import Any
 
@@ -42,6 +44,14 @@ LISTS = frozenset({("aws:apigateway/restApi:RestApi", "types")})
 
 Adapt = Callable[[str, dict[str, Any]], dict[str, Any] | None]
 """Changes a resource, by its type and arguments, for where it is applied. None leaves it out."""
+
+
+Report = Callable[[str, int, int], None]
+"""Takes the resource that was done last, and how many of how many are done."""
+
+_CHANGE_OPTIONS = ("-auto-approve", "-input=false", "-no-color", "-parallelism=20")
+_PLANNED = re.compile(r"Plan: (\d+) to add, (\d+) to change, (\d+) to destroy\.")
+_DONE = re.compile(r"(\S+): (?:Creation|Modifications|Destruction) complete after ")
 
 
 class TerraformError(Exception):
@@ -138,11 +148,11 @@ class Terraform:
             for each in json.loads(ended.stdout)["diagnostics"]
         ]
 
-    def apply(self) -> None:
-        self._run("apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
+    def apply(self, report: Report = lambda *_: None) -> None:
+        self._change("apply", report)
 
-    def destroy(self) -> None:
-        self._run("destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=20")
+    def destroy(self, report: Report = lambda *_: None) -> None:
+        self._change("destroy", report)
 
     def plan(self) -> dict[str, Any]:
         """The changes that `apply` would make, in Terraform's JSON."""
@@ -153,6 +163,30 @@ class Terraform:
     def outputs(self) -> dict[str, str]:
         outputs = json.loads(self._run("output", "-json"))
         return {name: str(output["value"]) for name, output in outputs.items()}
+
+    def _change(self, command: str, report: Report) -> None:
+        """Reports each resource as it is done: there may be minutes between the first and last."""
+        done = total = 0
+        with (
+            TemporaryFile("w+", encoding="utf-8") as errors,
+            subprocess.Popen(  # nosec B603
+                [self._command, command, *_CHANGE_OPTIONS],
+                cwd=self._folder,
+                env=self._environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            ) as running,
+        ):
+            for line in running.stdout or ():
+                if planned := _PLANNED.match(line):
+                    total = sum(map(int, planned.groups()))
+                elif resource := _DONE.match(line):
+                    done += 1
+                    report(resource[1], done, total)
+            if running.wait() != 0:
+                errors.seek(0)
+                raise TerraformError(f"terraform {command}: {errors.read().strip()}")
 
     def _run(self, *arguments: str) -> str:
         ended = self._call(*arguments)
