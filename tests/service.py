@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -133,6 +134,9 @@ class Service:
         """Runs one `remit` command on the same folder."""
         return run_command(*arguments, folder=self._folder, **self._environ)
 
+    def command_in_terminal(self, *arguments: str, columns: int) -> list[str]:
+        return run_in_terminal(*arguments, folder=self._folder, columns=columns, **self._environ)
+
     def processes(self) -> list[int]:
         """The living processes of this folder, found by what they run."""
         found = []
@@ -171,6 +175,29 @@ def run_command(
         return subprocess.CompletedProcess(
             ended.args, ended.returncode, stdout=out.read(), stderr=err.read()
         )
+
+
+def run_in_terminal(*arguments: str, folder: Path, columns: int, **environ: str) -> list[str]:
+    """The lines that one `remit` command shows in a terminal of that width, without its colours."""
+    watched, terminal = os.openpty()
+    shown = {"COLUMNS": str(columns), "TERM": "xterm"}
+    ended = subprocess.Popen(
+        [REMIT, *arguments],
+        cwd=folder,
+        env=clean_environ() | shown | environ,
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(terminal)
+    output = b""
+    with suppress(OSError):
+        # Linux ends what is read of a terminal with an error, once nothing writes to it.
+        while more := os.read(watched, 65_536):
+            output += more
+    os.close(watched)
+    ended.wait()
+    return re.sub(r"\x1b\[[0-9;]*m", "", output.decode()).splitlines()
 
 
 def clean_environ() -> dict[str, str]:

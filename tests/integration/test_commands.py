@@ -165,6 +165,37 @@ def test_a_payment_is_listed_shown_and_refunded(service: Service) -> None:
     assert "claimed" in said(service, "payments", "show", paid)
 
 
+LISTED_IN_TERMINAL = {
+    80: (
+        "payment                               status       amount  merchant",
+        "  reference               created (UTC)",
+        "{id}  processed  8.00 USD  example",
+        "  order-of-the-year-1001  {created}",
+    ),
+    100: (
+        "payment                               status       amount  merchant  reference",
+        "  created (UTC)",
+        "{id}  processed  8.00 USD  example   order-of-the-year-1001",
+        "  {created}",
+    ),
+    160: (
+        "payment                               status       amount  merchant  reference"
+        "               created (UTC)",
+        "{id}  processed  8.00 USD  example   order-of-the-year-1001  {created}",
+    ),
+}
+
+
+def test_a_list_fits_the_terminal_and_cuts_nothing(service: Service) -> None:
+    paid = data(service, "pay", "8", "--reference", "order-of-the-year-1001")
+    created = f"{paid['created_at'][:10]} {paid['created_at'][11:19]}"
+    for columns, expected in LISTED_IN_TERMINAL.items():
+        shown = service.command_in_terminal("payments", "list", "--limit", "1", columns=columns)
+        assert shown == [
+            line.format(id=paid["transaction_id"], created=created) for line in expected
+        ]
+
+
 def test_a_key_is_shown_once_and_revoked(service: Service) -> None:
     made = data(service, "keys", "create", "--merchant", "acme", "--label", "till")
     assert data(service, "pay", "5", "--key", made["key"])["status"] == "processed"
