@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import functions, growth, latency, machine, memory, moving, startup, throughput
+from benchmarks import functions, growth, latency, machine, memory, migration, startup, throughput
 from benchmarks.figures import CannotMeasure, say
 from benchmarks.options import Options, read_options
 
@@ -42,8 +42,8 @@ def _measure(options: Options, folder: Path) -> int:
                     memory.measure(options, folder)
                 case "functions":
                     functions.measure(options, folder)
-                case "moving":
-                    moving.measure(options, folder)
+                case "migration":
+                    migration.measure(options, folder)
                 case "growth":
                     growth.measure(options, folder)
         except CannotMeasure as error:

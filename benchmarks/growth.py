@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks import throughput
 from benchmarks.figures import report_median, report_ratio, say
-from benchmarks.filling import fill
 from benchmarks.options import Options
+from benchmarks.past_payments import fill
 from benchmarks.remit_service import remit_up
 
 AT_LEAST = 0.9

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-PARTS = ("startup", "throughput", "latency", "memory", "growth", "functions", "moving")
+PARTS = ("startup", "throughput", "latency", "memory", "growth", "functions", "migration")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

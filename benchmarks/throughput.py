@@ -7,15 +7,15 @@ up first. A figure is the median of its rounds.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import contenders, floor, wrk
+from benchmarks import contenders, pgbench, wrk
 from benchmarks.figures import CannotMeasure, report_median, report_ratio, say
 from benchmarks.options import Options
 from benchmarks.remit_service import Target, remit_up
 
 OURS = "payments_per_second"
 FLOORS = {
-    "pgbench_three_commits_per_second": floor.THREE_COMMITS,
-    "pgbench_two_commits_per_second": floor.TWO_COMMITS,
+    "pgbench_three_commits_per_second": pgbench.THREE_COMMITS,
+    "pgbench_two_commits_per_second": pgbench.TWO_COMMITS,
 }
 PLAIN = {"plain_fastapi_1_worker_per_second": 1, "plain_fastapi_2_workers_per_second": 2}
 LOCALSTRIPE = "localstripe_per_second"
@@ -52,8 +52,8 @@ def _turns(options: Options, folder: Path) -> Mapping[str, Callable[[], float]]:
     data = folder / "throughput"
     data.mkdir()
 
-    def pgbench(script: str) -> float:
-        return floor.payments_per_second(
+    def floor(script: str) -> float:
+        return pgbench.payments_per_second(
             script,
             data,
             seconds=options.seconds,
@@ -79,7 +79,7 @@ def _turns(options: Options, folder: Path) -> Mapping[str, Callable[[], float]]:
 
     return {
         OURS: lambda: remit(options, data),
-        **{name: lambda script=script: pgbench(script) for name, script in FLOORS.items()},
+        **{name: lambda script=script: floor(script) for name, script in FLOORS.items()},
         **{name: lambda workers=workers: plain(workers) for name, workers in PLAIN.items()},
         LOCALSTRIPE: localstripe,
     }

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from benchmarks.database import postgres
 from benchmarks.figures import CannotMeasure, report, say
-from benchmarks.filling import fill
 from benchmarks.memory import mebibytes
 from benchmarks.options import Options
+from benchmarks.past_payments import fill
 from benchmarks.remit_service import remit_up
 
 BELOW_SECONDS, BELOW_MIB = 600.0, 200.0
