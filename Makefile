@@ -58,7 +58,7 @@ lock: .venv/.uv ## Write requirements/*.lock from pyproject.toml (UPGRADE=1 for 
 	@$(COMPILE) pyproject.toml --extra aws --extra container -c requirements/dev.lock -o requirements/image.lock
 	@$(COMPILE) --group emulator -o requirements/emulator.lock
 	@$(COMPILE) --group scan -o requirements/scan.lock
-	@$(COMPILE) --group bench -c requirements/dev.lock -o requirements/bench.lock
+	@$(COMPILE) pyproject.toml --extra local --extra aws --extra cdk --group bench -c requirements/dev.lock -o requirements/bench.lock
 
 clean: ## Remove what was installed, built and cached; your data in .remit stays
 	@rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
