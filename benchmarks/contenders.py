@@ -1,23 +1,19 @@
-"""What Remit is measured against over HTTP, each started as its users start it."""
+"""The services that Remit is measured against over HTTP, each started as its users start it."""
 
-import http.client
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlencode
-
-import msgspec
 
 from benchmarks.database import database
 from benchmarks.figures import CannotMeasure
-from benchmarks.processes import free_port, running, wait_for_answer
+from benchmarks.processes import free_port, local_client, running, wait_for_response
 from benchmarks.remit_service import Target
 
 EXAMPLE_KEY = "sk_test_benchmark"
 LOCALSTRIPE_STORE = Path("/tmp/localstripe.pickle")
-"""Where localstripe writes everything it knows after each request; it cannot be told another."""
+"""Where localstripe writes its whole state after each request. It has no option for the path."""
 
 
 def require_package(name: str) -> None:
@@ -40,8 +36,9 @@ def plain_fastapi(data: Path, *, workers: int) -> Iterator[Target]:
     with database(data, "plain") as (_, url):
         environ = {"BENCHMARK_DATABASE_URL": url, "BENCHMARK_KEY": EXAMPLE_KEY}
         with running(command, output=output, environ=environ) as process:
-            wait_for_answer(process, port, "/health", output)
-            yield Target(port, EXAMPLE_KEY, process)
+            target = Target(port, EXAMPLE_KEY, process)
+            wait_for_response(process, f"{target.url}/health", output)
+            yield target
 
 
 @contextmanager
@@ -53,17 +50,15 @@ def localstripe(data: Path) -> Iterator[tuple[Target, str]]:
     command = [sys.executable, "-m", "localstripe", "--from-scratch", "--port", str(port)]
     try:
         with running(command, output=output) as process:
-            wait_for_answer(process, port, "/js.stripe.com/v3/", output)
-            yield Target(port, EXAMPLE_KEY, process), _payment_method(port)
+            target = Target(port, EXAMPLE_KEY, process)
+            wait_for_response(process, f"{target.url}/js.stripe.com/v3/", output)
+            yield target, _payment_method(target)
     finally:
         LOCALSTRIPE_STORE.unlink(missing_ok=True)
 
 
-class _Made(msgspec.Struct):
-    id: str
-
-
-def _payment_method(port: int) -> str:
+def _payment_method(target: Target) -> str:
+    """The id of a new payment method."""
     fields = {
         "type": "card",
         "card[number]": "4242424242424242",
@@ -71,13 +66,11 @@ def _payment_method(port: int) -> str:
         "card[exp_year]": "2035",
         "card[cvc]": "123",
     }
-    headers = {
-        "authorization": f"Bearer {EXAMPLE_KEY}",
-        "content-type": "application/x-www-form-urlencoded",
-    }
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", "/v1/payment_methods", urlencode(fields), headers)
-        return msgspec.json.decode(connection.getresponse().read(), type=_Made).id
-    finally:
-        connection.close()
+    with local_client() as client:
+        response = client.post(
+            f"{target.url}/v1/payment_methods",
+            data=fields,
+            headers={"authorization": f"Bearer {target.key}"},
+        )
+    identity: str = response.raise_for_status().json()["id"]
+    return identity

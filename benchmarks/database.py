@@ -1,6 +1,6 @@
 """The PostgreSQL that everything is measured on: the service's own server and settings.
 
-The contenders take turns on it, each alone and in a database of its own with the service's schema.
+One contender at a time uses it, in a database of its own with the service's schema.
 """
 
 import asyncio
@@ -15,12 +15,11 @@ from remit.adapters.postgres.migrations import migrate
 
 
 @contextmanager
-def postgres(data: Path) -> Iterator[EmbeddedPostgres]:
-    """Runs the server of a data folder without the service."""
+def postgres(data: Path) -> Iterator[tuple[EmbeddedPostgres, str]]:
+    """Runs the server of a data folder without the service; yields it with its URL."""
     server = EmbeddedPostgres(data / "postgres")
     try:
-        server.start()
-        yield server
+        yield server, server.start()
     finally:
         server.stop()
 
@@ -28,17 +27,18 @@ def postgres(data: Path) -> Iterator[EmbeddedPostgres]:
 @contextmanager
 def database(data: Path, name: str) -> Iterator[tuple[EmbeddedPostgres, str]]:
     """Runs the server, and yields it with the URL of a migrated database called `name`."""
-    server = EmbeddedPostgres(data / "postgres")
-    try:
-        url = server.start()
-        own = url.replace("/postgres?", f"/{name}?")
-        asyncio.run(_make(url, own, name))
+    with postgres(data) as (server, url):
+        own = url_of(url, name)
+        asyncio.run(_create(url, own, name))
         yield server, own
-    finally:
-        server.stop()
 
 
-async def _make(url: str, own: str, name: str) -> None:
+def url_of(url: str, name: str) -> str:
+    """The URL of another database of the server that `url` leads to."""
+    return url.replace("/postgres?", f"/{name}?")
+
+
+async def _create(url: str, own: str, name: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         known = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name)

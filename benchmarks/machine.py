@@ -1,4 +1,4 @@
-"""The machine that the figures were measured on."""
+"""The machine that the figures were measured on: cores, memory, versions and disk."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from benchmarks.database import postgres
-from benchmarks.figures import report
+from benchmarks.figures import Figure, report
 
 FLUSH_SECONDS = 1.0
 
@@ -15,24 +15,21 @@ FLUSH_SECONDS = 1.0
 def measure(folder: Path) -> None:
     data = folder / "machine"
     data.mkdir()
-    with postgres(data) as server:
+    with postgres(data) as (server, _):
         version = subprocess.run(
             [server.programs / "postgres", "--version"], check=True, capture_output=True, text=True
         ).stdout.split()[-1]
     flushes = _flushes_per_second(data / "flushed")
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    report(
-        "machine_cores",
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
-        "cores",
-        detail={
-            "memory_gib": round(memory_bytes / 2**30, 1),
-            "python": platform.python_version(),
-            "postgresql": version,
-            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        },
-    )
-    report("machine_disk_flushes", flushes, "fdatasync/s")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    detail: dict[str, str | float] = {
+        "memory_gib": round(memory_bytes / 2**30, 1),
+        "python": platform.python_version(),
+        "postgresql": version,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+    report(Figure("machine_cores", cores or 0, "cores", detail=detail))
+    report(Figure("machine_disk_flushes", flushes, "fdatasync/s"))
 
 
 def _flushes_per_second(path: Path) -> float:

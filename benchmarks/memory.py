@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import throughput
-from benchmarks.figures import report
+from benchmarks import throughput, wrk
+from benchmarks.figures import Figure, below, report
 from benchmarks.options import Options
 from benchmarks.remit_service import remit_up
 
@@ -17,6 +17,7 @@ SAMPLE_SECONDS = 0.25
 
 def measure(options: Options, folder: Path) -> None:
     """Reports the last and the highest sample of one run under the load of `throughput`."""
+    wrk.require_wrk()
     with remit_up(folder / "memory") as target:
         samples: list[float] = []
         ended = threading.Event()
@@ -33,24 +34,20 @@ def measure(options: Options, folder: Path) -> None:
             ended.set()
             sampler.join()
         processes = len(list(_service(target.process.pid)))
-    detail: dict[str, str | float] = {"processes": processes, "measure": _measure()}
-    report("memory_under_load", samples[-1], "MiB", below=BELOW_MIB, detail=detail)
-    report("memory_highest", max(samples), "MiB", detail=detail)
+    measured = "proportional set size" if sys.platform == "linux" else "resident set size"
+    detail: dict[str, str | float] = {"processes": processes, "measure": measured}
+    report(Figure("memory_under_load", samples[-1], "MiB", detail=detail), below(BELOW_MIB))
+    report(Figure("memory_highest", max(samples), "MiB", detail=detail))
 
 
 def mebibytes(root: int) -> float:
-    """Memory of the service's processes. What they share is counted once where Linux tells."""
-    if sys.platform == "linux":
-        return sum(_proportional_kib(pid) for pid in _service(root)) / 1_024
-    return sum(_resident_kib(pid) for pid in _service(root)) / 1_024
-
-
-def _measure() -> str:
-    return "proportional set size" if sys.platform == "linux" else "resident set size"
+    """Memory of the service's processes. On Linux, pages that they share are counted once."""
+    kib = _proportional_kib if sys.platform == "linux" else _resident_kib
+    return sum(kib(pid) for pid in _service(root)) / 1_024
 
 
 def _service(root: int) -> Iterator[int]:
-    """The root and its living descendants. PostgreSQL is none: it detaches itself."""
+    """The root and its living descendants. PostgreSQL is not one: it detaches itself."""
     parents = dict(_parents())
     for pid in parents:
         ancestor: int | None = pid
@@ -61,6 +58,7 @@ def _service(root: int) -> Iterator[int]:
 
 
 def _parents() -> Iterator[tuple[int, int]]:
+    """Each process with its parent."""
     if sys.platform != "linux":
         listed = subprocess.run(
             ["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True
@@ -88,7 +86,7 @@ def _proportional_kib(pid: int) -> int:
 
 
 def _resident_kib(pid: int) -> int:
-    shown = subprocess.run(
+    listed = subprocess.run(
         ["ps", "-o", "rss=", "-p", str(pid)], check=False, capture_output=True, text=True
     )
-    return int(shown.stdout or 0)
+    return int(listed.stdout or 0)

@@ -1,13 +1,14 @@
 """What PostgreSQL itself can do: the rows of one payment, written by pgbench with 64 clients.
 
 The same tables, indexes and triggers as the service's, on the same server; one statement after the
-other, as a service written the usual way sends them. There are two floors:
+other, as a service written the usual way sends them. There are two scripts:
 
-    three commits   validate, claim, outcome: the transactions that the service makes
-    two commits     validate, outcome: no claim, so a crash would forget that a processor was asked
+    three commits   validate, claim, result: the transactions that the service makes
+    two commits     validate, result: without the claim, a crash would lose that the processor was
+                    called
 
-The floor is spared what the service also does: no HTTP, no card is encrypted, no processor is
-asked, nothing is delivered or archived, and the JSON it stores is a constant of the right size.
+pgbench does less than the service: no HTTP, no encryption of a card, no call to a processor, no
+relay and no archive. The JSON that it stores is a constant of the right size.
 """
 
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.database import database
 from benchmarks.figures import CannotMeasure
+from benchmarks.options import Options
 from benchmarks.processes import run
 
 _TPS = re.compile(r"^tps = (?P<tps>[0-9.]+) \(without initial connection time\)$", re.MULTILINE)
@@ -23,7 +25,7 @@ _NONE_FAILED = "number of failed transactions: 0 "
 
 
 def _id(number: int) -> str:
-    """An id that rises with time as the service's do, and that no other client or run makes.
+    """SQL of an id that rises with time as the service's do, and that no other client or run makes.
 
     pgbench keeps :n from one payment to the next; it starts at the milliseconds of the clock.
     """
@@ -87,7 +89,7 @@ BEGIN;
 {READ}
 UPDATE payments
 SET state = 'unknown', version = 2, due_at = now() + interval '15 seconds',
-    pending = '{{"key": "{"k" * 38}", "until": "{"t" * 32}", "resume": "validated",
+    pending = '{{"key": "{"k" * 38}", "until": "{"t" * 32}", "previous_state": "validated",
                  "operation": "charge", "amount_minor": 1000}}'
 WHERE id = {PAYMENT};
 {_audit(4, "process", "claimed", "unknown")}
@@ -95,7 +97,7 @@ WHERE id = {PAYMENT};
 COMMIT;
 """
 
-_OUTCOME = f"""
+_RESULT = f"""
 UPDATE payments
 SET state = 'captured', version = version + 1, attempt = 1, pending = NULL, encrypted_card = NULL,
     authorized_minor = :amount, captured_minor = :amount, due_at = NULL, processed_at = now(),
@@ -107,52 +109,55 @@ VALUES ({LEDGER}, 0, {PAYMENT}, 'test/processor/simulated', 'USD', :amount, now(
 {_audit(5, "process", "done", "captured")}
 {_message(6)}"""
 
-OUTCOME_AFTER_CLAIM = f"""
+RESULT_AFTER_CLAIM = f"""
 BEGIN;
-{_OUTCOME}
+{_RESULT}
 UPDATE idempotency SET record = {RECORD}
 WHERE (merchant_id, mode, operation, key) = ({OWNER}, 'POST /process', {KEY});
 COMMIT;
 """
 
-OUTCOME_AT_ONCE = f"""
+RESULT_AT_ONCE = f"""
 BEGIN;
 {READ}
-{_OUTCOME}
+{_RESULT}
 {_record("POST /process", RECORD)}
 COMMIT;
 """
 
 _NEXT = "\\set n :n + 1\n\\set amount random(100, 900000)\n"
 
-THREE_COMMITS = _NEXT + VALIDATE + CLAIM + OUTCOME_AFTER_CLAIM
-TWO_COMMITS = _NEXT + VALIDATE + OUTCOME_AT_ONCE
+THREE_COMMITS = _NEXT + VALIDATE + CLAIM + RESULT_AFTER_CLAIM
+TWO_COMMITS = _NEXT + VALIDATE + RESULT_AT_ONCE
 
 
-def payments_per_second(
-    script: str, data: Path, *, seconds: int, warm_up_seconds: int, clients: int
-) -> float:
+def payments_per_second(script: str, data: Path, options: Options) -> float:
     """Whole payments that pgbench writes in a second, on the server of the data folder."""
     written = data / "pgbench.sql"
     written.write_text(script)
-    with database(data, "floor") as (server, url):
-        for duration in (warm_up_seconds, seconds):
+    with database(data, "pgbench") as (server, url):
+
+        def payments(seconds: int) -> float:
             printed = run(
                 [
                     server.programs / "pgbench",
                     "--no-vacuum",
                     "--protocol=prepared",
-                    f"--client={clients}",
+                    f"--client={options.connections}",
                     "--jobs=2",
-                    f"--time={duration}",
+                    f"--time={seconds}",
                     f"--define=n={time.time_ns() // 1_000_000}",
                     f"--file={written}",
                     url,
                 ],
-                timeout_seconds=duration + 60,
+                timeout_seconds=seconds + 60,
                 output=data / f"pgbench-{time.time_ns()}.txt",
             )
-    found = _TPS.search(printed)
-    if found is None or _NONE_FAILED not in printed:
-        raise CannotMeasure(f"pgbench failed:\n{printed[-2_000:]}")
-    return float(found["tps"])
+            found = _TPS.search(printed)
+            if found is None or _NONE_FAILED not in printed:
+                raise CannotMeasure(f"pgbench failed:\n{printed[-2_000:]}")
+            return float(found["tps"])
+
+        if options.warm_up_seconds:
+            payments(options.warm_up_seconds)
+        return payments(options.seconds)

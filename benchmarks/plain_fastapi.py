@@ -1,9 +1,9 @@
 """The same two steps written the usual way: FastAPI, pydantic, a pool, one statement at a time.
 
-Stores what the service stores, in its tables and its three transactions. It is spared what its
-reader would call extras: refusals leave no audit entry, a replay is answered only for a key that
-is found at the start, the API key is looked up once and kept, the processor always approves at
-once, and nothing is delivered or archived. uvicorn runs it, with httptools and uvloop.
+It stores what the service stores, in the service's tables and its three transactions, and does
+less: refusals leave no audit entry, a replay gets its response only for a key that is found at the
+start, the API key is looked up once and kept, the processor always approves at once, and nothing is
+relayed or archived. uvicorn runs it, with httptools and uvloop.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -27,7 +27,28 @@ from remit.clock_and_ids import new_id
 POOL_SIZE = 20
 
 
-class Card(BaseModel):
+class Scope(NamedTuple):
+    """What an idempotency key belongs to."""
+
+    merchant: str
+    operation: str
+    key: str
+
+
+class AuditedStep(NamedTuple):
+    """The words of an audit entry."""
+
+    action: str
+    outcome: str
+    state: str
+
+
+VALIDATED = AuditedStep("validate", "accepted", "validated")
+CLAIMED = AuditedStep("process", "claimed", "unknown")
+CAPTURED = AuditedStep("process", "done", "captured")
+
+
+class CardBody(BaseModel):
     number: str = Field(max_length=19)
     exp_month: int = Field(ge=1, le=12)
     exp_year: int = Field(ge=2000, le=2100)
@@ -41,19 +62,19 @@ class Card(BaseModel):
         return number
 
 
-class PaymentRequest(BaseModel):
+class ValidateBody(BaseModel):
     amount: Decimal = Field(gt=0, le=999_999, decimal_places=2)
     currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
     customer_id: str | None = Field(default=None, max_length=255)
     payment_id: str | None = Field(default=None, max_length=255)
-    card: Card
+    card: CardBody
 
 
-class ProcessRequest(BaseModel):
+class ProcessBody(BaseModel):
     transaction_id: UUID
 
 
-class PaymentAnswer(BaseModel):
+class PaymentBody(BaseModel):
     status: str
     transaction_id: UUID
     amount: str
@@ -93,31 +114,30 @@ async def health(connections: Annotated[Any, Depends(pool)]) -> dict[str, str]:
 
 @app.post("/validate")
 async def validate(
-    wanted: PaymentRequest,
+    body: ValidateBody,
     request: Request,
     merchant: Annotated[str, Depends(caller)],
     connections: Annotated[Any, Depends(pool)],
     idempotency_key: Annotated[str, Header()],
-) -> PaymentAnswer:
+) -> PaymentBody:
     now = datetime.now(UTC)
     payment_id = UUID(new_id())
-    amount_minor = int(wanted.amount * 100)
-    card = {"brand": "visa", "last4": wanted.card.number[-4:]}
+    amount_minor = int(body.amount * 100)
+    card = {"brand": "visa", "last4": body.card.number[-4:]}
     nonce = os.urandom(12)
-    sealed = nonce + request.app.state.vault.encrypt(
-        nonce, wanted.card.model_dump_json(exclude={"cvc"}).encode(), payment_id.bytes
+    encrypted = nonce + request.app.state.vault.encrypt(
+        nonce, body.card.model_dump_json(exclude={"cvc"}).encode(), payment_id.bytes
     )
-    answer = PaymentAnswer(
+    response = PaymentBody(
         status="validated",
         transaction_id=payment_id,
-        amount=str(wanted.amount),
-        currency=wanted.currency,
+        amount=str(body.amount),
+        currency=body.currency,
         card=card,
     )
     async with connections.acquire() as connection, connection.transaction():
-        stored = await _claim_key(
-            connection, merchant, "POST /validate", idempotency_key, wanted, answer, now
-        )
+        scope = Scope(merchant, "POST /validate", idempotency_key)
+        stored = await _claim_key(connection, scope, body, response, now)
         if stored is not None:
             return stored
         await connection.execute(
@@ -128,37 +148,36 @@ async def validate(
             payment_id,
             merchant,
             amount_minor,
-            wanted.currency,
+            body.currency,
             now,
-            _fingerprint(wanted),
-            wanted.customer_id,
-            wanted.payment_id,
+            _fingerprint(body),
+            body.customer_id,
+            body.payment_id,
             json.dumps(card),
-            sealed.hex(),
+            encrypted.hex(),
             now + timedelta(days=7),
         )
-        await _audit(connection, merchant, "validate", "accepted", payment_id, "validated", now)
+        await _audit(connection, merchant, payment_id, VALIDATED, now)
         await _notify(connection, payment_id, "validated", now)
-    return answer
+    return response
 
 
 @app.post("/process")
 async def process(
-    wanted: ProcessRequest,
+    body: ProcessBody,
     merchant: Annotated[str, Depends(caller)],
     connections: Annotated[Any, Depends(pool)],
     idempotency_key: Annotated[str, Header()],
-) -> PaymentAnswer:
+) -> PaymentBody:
     now = datetime.now(UTC)
-    payment_id = wanted.transaction_id
+    payment_id = body.transaction_id
     async with connections.acquire() as connection, connection.transaction():
-        stored = await _claim_key(
-            connection, merchant, "POST /process", idempotency_key, wanted, None, now
-        )
+        scope = Scope(merchant, "POST /process", idempotency_key)
+        stored = await _claim_key(connection, scope, body, None, now)
         if stored is not None:
             return stored
         payment = await _claim_payment(connection, merchant, payment_id, now)
-    answer = PaymentAnswer(
+    response = PaymentBody(
         status="processed",
         transaction_id=payment_id,
         amount=str(Decimal(payment["amount_minor"]) / 100),
@@ -169,13 +188,12 @@ async def process(
     async with connections.acquire() as connection, connection.transaction():
         await _capture(connection, payment_id, payment["amount_minor"], payment["currency"], now)
         await connection.execute(
-            "UPDATE idempotency SET record = $3 WHERE merchant_id = $1 AND mode = 'test' "
-            "AND operation = 'POST /process' AND key = $2",
-            merchant,
-            idempotency_key,
-            _record(wanted, answer),
+            "UPDATE idempotency SET record = $4 WHERE merchant_id = $1 AND mode = 'test' "
+            "AND operation = $2 AND key = $3",
+            *scope,
+            _record(body, response),
         )
-    return answer
+    return response
 
 
 async def _claim_payment(connection: Any, merchant: str, payment_id: UUID, now: datetime) -> Any:
@@ -192,10 +210,10 @@ async def _claim_payment(connection: Any, merchant: str, payment_id: UUID, now: 
         "UPDATE payments SET state = 'unknown', version = version + 1, pending = $2, due_at = $3 "
         "WHERE id = $1",
         payment_id,
-        json.dumps({"operation": "charge", "key": str(payment_id), "resume": "validated"}),
+        json.dumps({"operation": "charge", "key": str(payment_id), "previous_state": "validated"}),
         now + timedelta(seconds=15),
     )
-    await _audit(connection, merchant, "process", "claimed", payment_id, "unknown", now)
+    await _audit(connection, merchant, payment_id, CLAIMED, now)
     return payment
 
 
@@ -222,28 +240,24 @@ async def _capture(
         -amount_minor,
         now,
     )
-    await _audit(connection, "example", "process", "done", payment_id, "captured", now)
+    await _audit(connection, "example", payment_id, CAPTURED, now)
     await _notify(connection, payment_id, "captured", now)
 
 
 async def _claim_key(
     connection: Any,
-    merchant: str,
-    operation: str,
-    key: str,
-    wanted: BaseModel,
-    answer: PaymentAnswer | None,
+    scope: Scope,
+    body: BaseModel,
+    response: PaymentBody | None,
     now: datetime,
-) -> PaymentAnswer | None:
-    """None if the key is new and now ours, else the answer that was given under it."""
+) -> PaymentBody | None:
+    """Stores a record under a new key and returns None; else the response stored under the key."""
     claimed = await connection.execute(
         "INSERT INTO idempotency (merchant_id, mode, operation, key, at, record) "
         "VALUES ($1, 'test', $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-        merchant,
-        operation,
-        key,
+        *scope,
         now,
-        _record(wanted, answer),
+        _record(body, response),
     )
     if claimed == "INSERT 0 1":
         return None
@@ -251,38 +265,28 @@ async def _claim_key(
         await connection.fetchval(
             "SELECT record FROM idempotency WHERE merchant_id = $1 AND mode = 'test' "
             "AND operation = $2 AND key = $3",
-            merchant,
-            operation,
-            key,
+            *scope,
         )
     )
-    if record["fingerprint"] != _fingerprint(wanted):
+    if record["fingerprint"] != _fingerprint(body):
         raise HTTPException(422)
-    if record["answer"] is None:
+    if record["response"] is None:
         raise HTTPException(409)
-    return PaymentAnswer.model_validate_json(record["answer"])
+    return PaymentBody.model_validate_json(record["response"])
 
 
 async def _audit(
-    connection: Any,
-    merchant: str,
-    action: str,
-    outcome: str,
-    payment_id: UUID,
-    state: str,
-    now: datetime,
+    connection: Any, merchant: str, payment_id: UUID, step: AuditedStep, now: datetime
 ) -> None:
     await connection.execute(
         "INSERT INTO audit_entries (id, at, merchant_id, mode, actor, request_id, action, "
-        "outcome, payment_id, state) VALUES ($1, $2, $3, 'test', 'key', $4, $5, $6, $7, $8)",
+        "outcome, state, payment_id) VALUES ($1, $2, $3, 'test', 'key', $4, $5, $6, $7, $8)",
         UUID(new_id()),
         now,
         merchant,
         new_id(),
-        action,
-        outcome,
+        *step,
         payment_id,
-        state,
     )
 
 
@@ -304,10 +308,10 @@ async def _notify(connection: Any, payment_id: UUID, state: str, now: datetime) 
     )
 
 
-def _fingerprint(wanted: BaseModel) -> str:
-    return hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
+def _fingerprint(body: BaseModel) -> str:
+    return hashlib.sha256(body.model_dump_json().encode()).hexdigest()
 
 
-def _record(wanted: BaseModel, answer: PaymentAnswer | None) -> str:
-    stored = None if answer is None else answer.model_dump_json()
-    return json.dumps({"fingerprint": _fingerprint(wanted), "answer": stored})
+def _record(body: BaseModel, response: PaymentBody | None) -> str:
+    stored = None if response is None else response.model_dump_json()
+    return json.dumps({"fingerprint": _fingerprint(body), "response": stored})

@@ -1,6 +1,5 @@
-"""Programs that are measured: started into a file, waited for, and always ended."""
+"""Programs under measurement: started into a file, awaited, and always ended."""
 
-import http.client
 import os
 import signal
 import socket
@@ -9,6 +8,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import httpx
 
 from benchmarks.figures import CannotMeasure
 
@@ -54,7 +55,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _clean_environ() -> dict[str, str]:
-    """Ours without the settings of a service that somebody runs from the same shell."""
+    """This shell's variables, without the settings of another service that runs from it."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -62,25 +63,27 @@ def _clean_environ() -> dict[str, str]:
     }
 
 
-def wait_for_answer(process: "subprocess.Popen[bytes]", port: int, path: str, output: Path) -> None:
-    """Polls until `path` answers 200. Raises CannotMeasure with the program's last words."""
+def wait_for_response(process: "subprocess.Popen[bytes]", url: str, output: Path) -> None:
+    """Polls until `url` responds with 200. Raises CannotMeasure with the program's last output."""
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(port, path):
-        if process.poll() is not None or time.monotonic() > deadline:
-            words = output.read_text(errors="replace")[-2_000:]
-            raise CannotMeasure(f"{process.args!r} did not start:\n{words}")
-        time.sleep(POLL_SECONDS)
+    with local_client(timeout=5.0) as client:
+        while not _responds(client, url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                last = output.read_text(errors="replace")[-2_000:]
+                raise CannotMeasure(f"{process.args!r} did not start:\n{last}")
+            time.sleep(POLL_SECONDS)
 
 
-def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def local_client(timeout: float = 30.0) -> httpx.Client:
+    """A client for this machine, which takes no proxy from the environment."""
+    return httpx.Client(timeout=timeout, trust_env=False)
+
+
+def _responds(client: httpx.Client, url: str) -> bool:
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        return client.get(url).status_code == 200
+    except httpx.TransportError:
         return False
-    finally:
-        connection.close()
 
 
 def free_port() -> int:

@@ -1,6 +1,6 @@
--- Whole payments for wrk: POST /validate, then POST /process with the id of the answer.
--- wrk's Lua does not say which connection a request is for. A thread keeps the ids it was answered
--- and processes the one that waits longest first, so each connection alternates between the two.
+-- Whole payments for wrk: POST /validate, then POST /process with the id in the response.
+-- wrk's Lua does not say which connection a request is for. A thread keeps the ids of its responses
+-- and processes the oldest first, so each connection alternates between the two.
 -- Arguments: the API key, and a word that makes keys and references unique among runs.
 
 local threads = {}
@@ -49,14 +49,14 @@ function response(status, _, body)
 end
 
 function done(summary)
-   local paid, lost, shown = 0, summary.errors.connect + summary.errors.timeout
+   local total, errors, first = 0, summary.errors.connect + summary.errors.timeout
       + summary.errors.read + summary.errors.write, ""
    for _, thread in ipairs(threads) do
-      paid = paid + thread:get("payments")
-      lost = lost + thread:get("failed")
-      if shown == "" then shown = thread:get("first_failure") end
+      total = total + thread:get("payments")
+      errors = errors + thread:get("failed")
+      if first == "" then first = thread:get("first_failure") end
    end
    print(string.format(
       'result {"payments":%d,"failed":%d,"seconds":%.6f,"first_failure":"%s"}',
-      paid, lost, summary.duration / 1000000, shown))
+      total, errors, summary.duration / 1000000, first))
 end

@@ -1,5 +1,5 @@
 -- Whole payments for wrk against a Stripe mock: create a payment intent, then confirm it.
--- As in payments.lua, a thread confirms the intent that waits longest before it creates another.
+-- As in payments.lua, a thread confirms its oldest intent before it creates another.
 -- Arguments: the API key, a word that is not used here, and the payment method to pay with.
 
 local threads = {}
@@ -45,14 +45,14 @@ function response(status, _, body)
 end
 
 function done(summary)
-   local paid, lost, shown = 0, summary.errors.connect + summary.errors.timeout
+   local total, errors, first = 0, summary.errors.connect + summary.errors.timeout
       + summary.errors.read + summary.errors.write, ""
    for _, thread in ipairs(threads) do
-      paid = paid + thread:get("payments")
-      lost = lost + thread:get("failed")
-      if shown == "" then shown = thread:get("first_failure") end
+      total = total + thread:get("payments")
+      errors = errors + thread:get("failed")
+      if first == "" then first = thread:get("first_failure") end
    end
    print(string.format(
       'result {"payments":%d,"failed":%d,"seconds":%.6f,"first_failure":"%s"}',
-      paid, lost, summary.duration / 1000000, shown))
+      total, errors, summary.duration / 1000000, first))
 end
