@@ -30,8 +30,8 @@ check: lint ## Run the fast part: format, lint, types, import rules, unit tests
 
 aws: .venv/.aws .venv/.scan ## Install what `remit infra`, `emulate` and `deploy` need
 
-bench: .venv/.bench ## Run the benchmarks: one JSON line per figure
-	@$(BIN)/python -m benchmarks
+bench: .venv/.bench ## Run the benchmarks: one JSON line per figure (QUICK=1 to see that they run)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 soak: .venv/.dev .venv/.emulator ## Take ten thousand queued payments while workers die, on the emulator
 	@SOAK_PAYMENTS=10000 $(BIN)/pytest -v tests/emulated/fargate/test_load.py
@@ -116,5 +116,5 @@ export python_is_ready
 
 .venv/.bench: .venv/.run requirements/bench.lock
 	@echo 'Installing what the benchmarks need'
-	@$(INSTALL) --require-hashes -r requirements/bench.lock
+	@$(INSTALL) --require-hashes --build-constraints requirements/bench.lock -r requirements/bench.lock
 	@touch $@
