@@ -170,7 +170,7 @@ def _invoke(emulator: Emulator, name: str) -> float:
 
 
 def _request(client: httpx.Client, method: str, url: str) -> float:
-    """Milliseconds of one request. A refusal counts as a response. Raises CannotMeasure on a fault."""
+    """Milliseconds of one request; a refusal is a response too. Raises CannotMeasure on a fault."""
     began = time.perf_counter()
     response = client.request(method, url, json={} if method == "POST" else None)
     if response.status_code >= 500:

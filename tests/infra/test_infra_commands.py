@@ -287,7 +287,7 @@ def test_a_shell_that_does_not_get_a_deployments_settings_does_not_go_on(
 
 
 def test_the_settings_of_one_deployment_replace_those_of_another(tmp_path: Path) -> None:
-    lines = only_these("export REMIT_TRANSACTIONS_TABLE=transactions-dev")
+    lines = only_these("export REMIT_TRANSACTIONS_TABLE=t-dev")
     script = (
         "export REMIT_OUTPUTS_FAILED=x REMIT_OPERATOR_FUNCTION=other REMIT_LOG_LEVEL=debug\n"
         f"{lines}\nenv | grep ^REMIT_ | sort\n"
@@ -295,5 +295,5 @@ def test_the_settings_of_one_deployment_replace_those_of_another(tmp_path: Path)
     ran = in_a_shell(script, tmp_path)
     assert (ran.returncode, ran.stdout.splitlines()) == (
         0,
-        ["REMIT_LOG_LEVEL=debug", "REMIT_TRANSACTIONS_TABLE=transactions-dev"],
+        ["REMIT_LOG_LEVEL=debug", "REMIT_TRANSACTIONS_TABLE=t-dev"],
     )
