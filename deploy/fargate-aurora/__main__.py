@@ -5,7 +5,10 @@ from pulumi.runtime import get_config_env
 
 from remit_infra.components.context import AwsEnvironment
 from remit_infra.model.stack_config import read_configuration
-from remit_infra.topologies.fargate_aurora import PROJECT, FargateAuroraConfiguration
+from remit_infra.topologies.fargate_aurora.configuration import (
+    PROJECT,
+    FargateAuroraConfiguration,
+)
 from remit_infra.topologies.fargate_aurora.program import build
 
 configuration = read_configuration(PROJECT, FargateAuroraConfiguration, get_config_env())

@@ -5,7 +5,10 @@ from pulumi.runtime import get_config_env
 
 from remit_infra.components.context import AwsEnvironment
 from remit_infra.model.stack_config import read_configuration
-from remit_infra.topologies.lambda_postgres import PROJECT, LambdaPostgresConfiguration
+from remit_infra.topologies.lambda_postgres.configuration import (
+    PROJECT,
+    LambdaPostgresConfiguration,
+)
 from remit_infra.topologies.lambda_postgres.program import build
 
 configuration = read_configuration(PROJECT, LambdaPostgresConfiguration, get_config_env())

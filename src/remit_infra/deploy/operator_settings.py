@@ -19,8 +19,8 @@ NOT_FOR_OPERATORS = tuple(f"{PREFIX}{name}_" for name in ("CACHE", "DATABASE", "
 
 def function_settings(client: Clients, full_name: str) -> dict[str, str]:
     """The service's settings among the environment variables of a deployed function."""
-    found = client("lambda").get_function_configuration(FunctionName=full_name)
-    variables: dict[str, str] = found["Environment"]["Variables"]
+    described = client("lambda").get_function_configuration(FunctionName=full_name)
+    variables: dict[str, str] = described["Environment"]["Variables"]
     return {name: value for name, value in variables.items() if name.startswith(PREFIX)}
 
 

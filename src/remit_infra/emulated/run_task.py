@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from remit.clock_and_ids import now as clock
+from remit.clock_and_ids import now
 from remit_infra.emulated.fargate_stack import EmulatedFargateAurora
 
 POLL_SECONDS = 0.2
@@ -76,7 +76,7 @@ class RunTaskEmulator(threading.Thread):
             "logStreamName": f"{options['awslogs-stream-prefix']}/{container['name']}/{identity}",
         }
         self._logs.create_log_stream(**log)
-        now = int(clock().timestamp() * 1_000)
-        events = [{"timestamp": now, "message": line} for line in lines]
+        time_ms = int(now().timestamp() * 1_000)
+        events = [{"timestamp": time_ms, "message": line} for line in lines]
         if events:
             self._logs.put_log_events(**log, logEvents=events)

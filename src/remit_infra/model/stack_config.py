@@ -2,9 +2,9 @@
 configuration is read, from Pulumi or from the stack's file.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -25,7 +25,13 @@ DEPLOY_FOLDER = Path("deploy")
 class StackConfiguration(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """The keys that both Pulumi topologies have. In the file, names are in camel case."""
+    """The keys that both Pulumi topologies have. In the file, names are in camel case.
+
+    Creating one raises ConfigurationError for what cannot be deployed. `longest_names` are (kind,
+    resource): of each kind, at least the longest name in the topology.
+    """
+
+    longest_names: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     environment_suffix: str
     aws_region: str = "us-east-1"
@@ -37,18 +43,21 @@ class StackConfiguration(
     object_lock: bool = False
     settings: Mapping[str, str] = {}
 
-    def check(self, longest_names: Iterable[tuple[str, str]]) -> Names:
-        """The names of the stack. `longest_names` are (kind, resource) of the topology.
+    @property
+    def names(self) -> Names:
+        return Names(self.environment_suffix)
 
-        Raises ConfigurationError for a suffix, date, network or protocol that is not allowed.
-        """
-        names = Names(self.environment_suffix)
-        names.require(longest_names)
+    def __post_init__(self) -> None:
+        names = self.names
+        names.require(self.longest_names)
         names.bucket("payment-access-logs", "", "")
         require_date(self.migration_date)
         require_network(self.vpc_cidr)
         self._require_tls(names.environment)
-        return names
+        self.check(names)
+
+    def check(self, names: Names) -> None:
+        """Further checks of a topology. Raises ConfigurationError."""
 
     def _require_tls(self, environment: Environment) -> None:
         if self.certificate_arn is not None:

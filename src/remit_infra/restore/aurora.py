@@ -18,7 +18,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from remit.adapters.aws.ecs import read_of, run_to_end
-from remit.clock_and_ids import now as clock
+from remit.clock_and_ids import now
 from remit.domain.errors import RemitError
 from remit.oversight.reconcile import Discrepancy
 from remit.settings import PREFIX
@@ -82,7 +82,7 @@ class ClusterRestore:
         self, target: str, *, at: datetime | None = None, drill: bool = False
     ) -> ClusterRecovery:
         """Restores into `target` and verifies it. A drill then deletes it, also on failure."""
-        start = clock()
+        start = now()
         try:
             point = self.restore(target, at, protected=not drill)
             endpoint, secret_arn = self.make_secret(target)
@@ -91,7 +91,7 @@ class ClusterRestore:
                 cluster=target,
                 endpoint=endpoint,
                 recovery_point=point,
-                recovery_seconds=round((clock() - start).total_seconds(), 1),
+                recovery_seconds=round((now() - start).total_seconds(), 1),
                 payments=report.payments,
                 discrepancies=report.discrepancies,
             )

@@ -17,7 +17,7 @@ import msgspec
 
 from remit.adapters.dynamodb.table import TIME_TO_LIVE
 from remit.assembly.service import assemble
-from remit.clock_and_ids import now as clock
+from remit.clock_and_ids import now
 from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.settings import Settings, read_settings
 from remit_infra.deploy.cloudformation import CloudFormationStack
@@ -62,7 +62,7 @@ class TableRestore:
         self, target: str, *, at: datetime | None = None, until: datetime | None = None
     ) -> TableRecovery:
         """Restores into `target`, replays and verifies."""
-        start = clock()
+        start = now()
         point = self.restore(target, at)
         replayed, last = self.replay(target, since=point - OVERLAP, until=until)
         payments, discrepancies = self.verify(target)
@@ -71,7 +71,7 @@ class TableRestore:
             restored_to=point,
             replayed=replayed,
             recovery_point=max(point, last) if last else point,
-            recovery_seconds=round((clock() - start).total_seconds(), 1),
+            recovery_seconds=round((now() - start).total_seconds(), 1),
             payments=payments,
             discrepancies=discrepancies,
         )
@@ -181,7 +181,7 @@ class TableRestore:
 
         async def run() -> tuple[int, list[Discrepancy]]:
             app = assemble(settings)
-            return await app.database.books.count(), [found async for found in reconcile(app)]
+            return await app.database.books.count(), [each async for each in reconcile(app)]
 
         self._say("verifying books, payments, processor and audit trail")
         return asyncio.run(run())

@@ -25,7 +25,7 @@ def record_graph(suffix: str, **overrides: str) -> Graph:
     configuration = read_configuration_file(
         TOPOLOGY, PROJECT, FargateAuroraConfiguration, suffix, **overrides
     )
-    names = configuration.names()
+    names = configuration.names
     if configuration.image is None:
         # The first deployment builds the image; until then this name stands for it.
         image = f"{names('repository', 'payment-service')}:first"

@@ -61,7 +61,6 @@ LONGEST_NAMES = (
     ("topic", "payment-notifications"),
     ("web acl", "payment-waf"),
 )
-"""Of each kind, at least the longest name. A suffix that fits them fits every name."""
 
 ReaderCount = Annotated[int, msgspec.Meta(ge=0, le=15)]
 """A cluster of Aurora has at most fifteen readers."""
@@ -73,6 +72,8 @@ TaskCount = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
 class FargateAuroraConfiguration(StackConfiguration, frozen=True, kw_only=True):
     """Further keys of this topology. In the file, names are in camel case."""
+
+    longest_names = LONGEST_NAMES
 
     environment: Literal["dev", "staging", "prod"]
     enable_multi_az: bool = msgspec.field(default=False, name="enableMultiAZ")
@@ -104,9 +105,7 @@ class FargateAuroraConfiguration(StackConfiguration, frozen=True, kw_only=True):
         minimum, maximum = default
         return self.min_tasks or minimum, self.max_tasks or maximum
 
-    def names(self) -> Names:
-        """Checks the whole configuration. Raises ConfigurationError, before anything is built."""
-        names = self.check(LONGEST_NAMES)
+    def check(self, names: Names) -> None:
         environment = names.environment
         if self.environment != environment.name:
             raise ConfigurationError(
@@ -127,7 +126,6 @@ class FargateAuroraConfiguration(StackConfiguration, frozen=True, kw_only=True):
                 f"postgresVersion is '{self.postgres_version}' and must be one of Aurora's, "
                 "such as 16.8."
             )
-        return names
 
     def _require_task_ranges(self, environment: Environment) -> None:
         for default in (environment.fargate.api_tasks, environment.fargate.worker_tasks):

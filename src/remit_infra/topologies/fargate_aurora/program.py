@@ -36,7 +36,6 @@ from remit_infra.components.roles import RolePermissions, make_roles
 from remit_infra.components.schedules import schedule_message
 from remit_infra.components.storage import Storage
 from remit_infra.components.tags import tag_resources
-from remit_infra.model.alarm import ResourceAlarm
 from remit_infra.model.alarms import monitored_metrics, resource_alarms, with_thresholds
 from remit_infra.model.environments import ConfigurationError
 from remit_infra.model.permissions import FARGATE_AURORA
@@ -98,10 +97,12 @@ class TaskStorage(Storage):
 def build(
     configuration: FargateAuroraConfiguration, aws_environment: AwsEnvironment
 ) -> dict[str, pulumi.Output[str]]:
-    """Makes all resources and returns the stack's outputs. Raises ConfigurationError before the
-    first resource.
+    """Makes all resources and returns the stack's outputs.
+
+    Raises ConfigurationError before the first resource where no image is configured.
     """
-    names = configuration.names()
+    names = configuration.names
+    image = _task_image(configuration)
     scopes = scopes_of(names)
     alarms = with_thresholds(resource_alarms(scopes), configuration.thresholds)
     foundation = make_foundation(configuration, aws_environment)
@@ -112,12 +113,18 @@ def build(
         task_port=PORT,
         nat_gateways=configuration.nat_gateways,
     )
-    task_group = network.security_group("payment-app-sg", "Tasks: HTTPS to AWS, database, cache")
-    allow_traffic("payment-app-https", source=task_group, target=ANYWHERE_IPV6, port=HTTPS)
-    placement = Placement(subnets=network.tasks, security_group=task_group)
+    placement = _task_placement(network)
+    task_group = placement.security_group
     storage = _storage(context, configuration, network, foundation.keys, task_group)
     cluster = Cluster(context, repository=foundation.repository)
-    tasks = _task_definitions(configuration, foundation, cluster, storage, alarms)
+    tasks = _task_definitions(
+        configuration,
+        foundation,
+        cluster,
+        storage,
+        image=image,
+        monitored=monitored_metrics(alarms),
+    )
     migration = _migration(context, cluster, tasks[MIGRATION.name], placement, storage.database)
     balancer, target_group = make_load_balancer(
         context, configuration, network, storage.buckets, task_group
@@ -165,7 +172,7 @@ def make_foundation(
     """Roles, keys and the repository. The first deployment makes them alone, so that an image can
     be pushed before a task needs it.
     """
-    names = configuration.names()
+    names = configuration.names
     tag_resources(names, migration_date=configuration.migration_date)
     roles = make_roles(
         names,
@@ -183,6 +190,21 @@ def make_foundation(
         log_retention_days=names.environment.log_retention_days,
     )
     return Foundation(context=context, roles=roles, keys=keys, repository=make_repository(context))
+
+
+def _task_placement(network: EgressOnlyNetwork) -> Placement:
+    """The task subnets and the tasks' security group, with its way to AWS."""
+    group = network.security_group("payment-app-sg", "Tasks: HTTPS to AWS, database, cache")
+    allow_traffic("payment-app-https", source=group, target=ANYWHERE_IPV6, port=HTTPS)
+    return Placement(subnets=network.tasks, security_group=group)
+
+
+def _task_image(configuration: FargateAuroraConfiguration) -> TaskImage:
+    if configuration.image is None:
+        raise ConfigurationError(
+            "Set image to what the tasks run: `remit image --push` builds it and prints it."
+        )
+    return TaskImage(uri=configuration.image, architecture=configuration.architecture)
 
 
 def _storage(
@@ -218,15 +240,12 @@ def _task_definitions(
     foundation: Foundation,
     cluster: Cluster,
     storage: TaskStorage,
-    alarms: tuple[ResourceAlarm, ...],
+    *,
+    image: TaskImage,
+    monitored: str,
 ) -> dict[str, TaskDefinition]:
-    """The task definitions by the tasks' names."""
-    if configuration.image is None:
-        raise ConfigurationError(
-            "Set image to what the tasks run: `remit image --push` builds it and prints it."
-        )
+    """The task definitions by the tasks' names. `monitored` is the worker's setting for metrics."""
     context = foundation.context
-    image = TaskImage(uri=configuration.image, architecture=configuration.architecture)
     resources = storage.resources()
     shared = _shared_settings(configuration, context, storage)
     own: Mapping[str, Mapping[str, pulumi.Input[str]]] = {
@@ -235,7 +254,7 @@ def _task_definitions(
             "host": "127.0.0.1",
             "work_visibility_seconds": str(VISIBILITY_SECONDS),
             "worker_port": str(PORT),
-            "monitored_metrics": monitored_metrics(alarms),
+            "monitored_metrics": monitored,
         },
         MIGRATION.name: {},
     }

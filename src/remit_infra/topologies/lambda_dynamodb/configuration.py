@@ -36,11 +36,14 @@ LONGEST_NAMES = (
     ("web acl", "payment-api"),
     ("dashboard", "payment-dashboard"),
 )
-"""Of each kind, at least the longest name. A suffix that fits them fits every name."""
+"""Of each kind, at least the longest name in the topology."""
 
 
 class LambdaDynamodbConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of the stack. `settings` are further settings of the service, by field."""
+    """The options of the stack. `settings` are further settings of the service, by field.
+
+    Creating one raises ConfigurationError for what cannot be deployed.
+    """
 
     suffix: str = "dev"
     migration_date: str = MIGRATION_DATE
@@ -49,10 +52,12 @@ class LambdaDynamodbConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str = ARCHITECTURE
     python: str = PYTHON
 
+    @property
     def names(self) -> Names:
-        """Checks the whole configuration. Raises ConfigurationError, before anything is built."""
-        names = Names(self.suffix)
+        return Names(self.suffix)
+
+    def __post_init__(self) -> None:
+        names = self.names
         names.require(LONGEST_NAMES)
         names.bucket("payment-audit-logs", "", "")
         require_date(self.migration_date)
-        return names

@@ -36,17 +36,14 @@ DEFAULT_CONFIGURATION = LambdaDynamodbConfiguration()
 
 
 class LambdaDynamodbStack(Stack):
-    """All resources of the topology. The suffix is in every name and says the environment.
-
-    Raises ConfigurationError before the first resource.
-    """
+    """All resources of the topology. The suffix is in every name and says the environment."""
 
     def __init__(
         self,
         scope: Construct,
         configuration: LambdaDynamodbConfiguration = DEFAULT_CONFIGURATION,
     ) -> None:
-        names = configuration.names()
+        names = configuration.names
         super().__init__(
             scope,
             names("stack", STACK_NAME),

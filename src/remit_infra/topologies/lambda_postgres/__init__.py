@@ -22,7 +22,6 @@ def record_graph(suffix: str, **overrides: str) -> Graph:
     configuration = read_configuration_file(
         TOPOLOGY, PROJECT, LambdaPostgresConfiguration, suffix, **overrides
     )
-    configuration.names()
     # Importing the program takes a second.
     from remit_infra.components.context import AwsEnvironment
     from remit_infra.graph.pulumi_recorder import record

@@ -2,7 +2,6 @@
 
 from remit_infra.build.lambda_package import ARCHITECTURE, PYTHON
 from remit_infra.model.compute import JOB_SECONDS, FunctionSpec, JobSchedule
-from remit_infra.model.environments import Names
 from remit_infra.model.stack_config import StackConfiguration
 
 TOPOLOGY, PROJECT = "lambda-postgres", "payment-processing-staging"
@@ -41,18 +40,15 @@ LONGEST_NAMES = (
     ("topic", "payment-notifications"),
     ("web acl", "payment-waf"),
 )
-"""Of each kind, at least the longest name. A suffix that fits them fits every name."""
 
 
 class LambdaPostgresConfiguration(StackConfiguration, frozen=True, kw_only=True):
     """Further keys of this topology. In the file, names are in camel case."""
+
+    longest_names = LONGEST_NAMES
 
     interface_endpoints: tuple[str, ...] = ()
     postgres_version: str = "14"
     code_path: str = "dist/function.zip"
     python: str = PYTHON
     architecture: str = ARCHITECTURE
-
-    def names(self) -> Names:
-        """Checks the whole configuration. Raises ConfigurationError, before anything is built."""
-        return self.check(LONGEST_NAMES)

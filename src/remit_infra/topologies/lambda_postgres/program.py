@@ -55,10 +55,8 @@ OPERATOR = "payment-operator"
 def build(
     configuration: LambdaPostgresConfiguration, aws_environment: AwsEnvironment
 ) -> dict[str, pulumi.Output[str]]:
-    """Makes all resources and returns the stack's outputs. Raises ConfigurationError before the
-    first resource.
-    """
-    names = configuration.names()
+    """Makes all resources and returns the stack's outputs."""
+    names = configuration.names
     scopes = scopes_of(names)
     alarms = tuple(resource_alarms(scopes))
     tag_resources(names, migration_date=configuration.migration_date)
