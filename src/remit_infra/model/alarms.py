@@ -342,7 +342,7 @@ ALARMS: tuple[Alarm, ...] = (
         threshold=0,
         period_seconds=3600,
         missing=MissingData.IGNORE,
-        meaning="The audit trail is not what was sealed.",
+        meaning="The audit trail was changed after it was archived.",
     ),
     Alarm(
         name="payment-decline-rate",

@@ -82,12 +82,12 @@ READ_DATABASE_SECRET = Statement(
     resources=("database secret",),
 )
 ENCRYPT_CARDS = Statement(
-    sid="SealCards",
+    sid="EncryptCards",
     actions=("kms:GenerateDataKey",),
     resources=("card key",),
 )
 DECRYPT_CARDS = Statement(
-    sid="OpenCards",
+    sid="DecryptCards",
     actions=("kms:Decrypt",),
     resources=("card key",),
 )
@@ -97,12 +97,12 @@ PUBLISH_NOTIFICATIONS = Statement(
     resources=("notification topic",),
 )
 ARCHIVE_TRAIL = Statement(
-    sid="SealTrail",
+    sid="ArchiveTrail",
     actions=("s3:GetObject", "s3:PutObject"),
     resources=("audit objects",),
 )
 LIST_TRAIL = Statement(
-    sid="FindTrail",
+    sid="ListTrail",
     actions=("s3:ListBucket",),
     resources=("audit bucket",),
 )
@@ -205,7 +205,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             READ_ITEMS,
             WRITE_ITEMS,
             Statement(
-                sid="SettleItems",
+                sid="ChangeItems",
                 actions=("dynamodb:DeleteItem", "dynamodb:UpdateItem"),
                 resources=("table",),
             ),
@@ -233,12 +233,12 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             ARCHIVE_TRAIL,
             LIST_TRAIL,
             Statement(
-                sid="ProveBooks",
+                sid="ReconcileBooks",
                 actions=("dynamodb:Scan",),
                 resources=("table",),
             ),
             Statement(
-                sid="ProvePayments",
+                sid="ReconcilePayments",
                 actions=("dynamodb:Query",),
                 resources=("index by_payment",),
             ),
@@ -253,7 +253,7 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
                 resources=("index by_task",),
             ),
             Statement(
-                sid="KeepVerdict",
+                sid="KeepHealthState",
                 actions=("dynamodb:GetItem", "dynamodb:PutItem"),
                 resources=("table",),
                 conditions=(("ForAllValues:StringEquals", "dynamodb:LeadingKeys", "health"),),

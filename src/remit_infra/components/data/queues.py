@@ -72,7 +72,7 @@ class PaymentQueues(pulumi.ComponentResource):
 
 def _schedule_statement(account: str) -> dict[str, Any]:
     return {
-        "Sid": "Clock",
+        "Sid": "Schedules",
         "Effect": "Allow",
         "Principal": {"Service": "events.amazonaws.com"},
         "Action": "sqs:SendMessage",
