@@ -1,9 +1,11 @@
 """Types of the alarm table, and short ways to name a metric of AWS or of the service."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
+
+from remit.adapters.aws.cloudwatch import MonitoredMetric
 
 RUNBOOK = "docs/runbook.md"
 NAMESPACE = "Remit"
@@ -108,3 +110,23 @@ def system_errors() -> tuple[Metric, ...]:
         Metric("AWS/DynamoDB", "SystemErrors", "Sum", (("Operation", operation),))
         for operation in operations
     )
+
+
+def monitored_metrics(alarms: Iterable[ResourceAlarm]) -> str:
+    """The metrics that the health monitor evaluates, as JSON for its setting."""
+    metrics = [
+        MonitoredMetric(
+            name=resource.name,
+            namespace=metric.namespace,
+            metric=metric.name,
+            dimensions={**resource.dimensions, **dict(metric.dimensions)},
+            statistic=metric.statistic,
+            period_seconds=resource.alarm.period_seconds,
+            periods=resource.alarm.periods,
+            threshold=resource.alarm.threshold,
+        )
+        for resource in alarms
+        if resource.alarm.is_monitored
+        for metric in resource.alarm.metrics
+    ]
+    return msgspec.json.encode(metrics).decode()

@@ -7,10 +7,8 @@ their dimensions, and gets one alarm for each. The health monitor evaluates the 
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import msgspec
 from msgspec.structs import replace
 
-from remit.adapters.aws.cloudwatch import MonitoredMetric
 from remit_infra.model.alarm import (
     Alarm,
     Metric,
@@ -380,23 +378,3 @@ def with_thresholds(
         row = replace(by_name[name].alarm, threshold=threshold)
         by_name[name] = replace(by_name[name], alarm=row)
     return tuple(by_name.values())
-
-
-def monitored_metrics(alarms: Iterable[ResourceAlarm]) -> str:
-    """The metrics that the health monitor evaluates, as JSON for its setting."""
-    metrics = [
-        MonitoredMetric(
-            name=resource.name,
-            namespace=metric.namespace,
-            metric=metric.name,
-            dimensions={**resource.dimensions, **dict(metric.dimensions)},
-            statistic=metric.statistic,
-            period_seconds=resource.alarm.period_seconds,
-            periods=resource.alarm.periods,
-            threshold=resource.alarm.threshold,
-        )
-        for resource in alarms
-        if resource.alarm.is_monitored
-        for metric in resource.alarm.metrics
-    ]
-    return msgspec.json.encode(metrics).decode()

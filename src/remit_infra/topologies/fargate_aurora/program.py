@@ -36,7 +36,8 @@ from remit_infra.components.roles import RolePermissions, make_roles
 from remit_infra.components.schedules import schedule_message
 from remit_infra.components.storage import Storage
 from remit_infra.components.tags import tag_resources
-from remit_infra.model.alarms import monitored_metrics, resource_alarms, with_thresholds
+from remit_infra.model.alarm import monitored_metrics
+from remit_infra.model.alarms import resource_alarms, with_thresholds
 from remit_infra.model.environments import ConfigurationError
 from remit_infra.model.permissions import FARGATE_AURORA
 from remit_infra.model.service_env import service_environment

@@ -12,7 +12,8 @@ from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct, IConstruct
 
-from remit_infra.model.alarms import monitored_metrics, resource_alarms
+from remit_infra.model.alarm import monitored_metrics
+from remit_infra.model.alarms import resource_alarms
 from remit_infra.model.environments import Names, common_tags
 from remit_infra.topologies.lambda_dynamodb import STACK_NAME
 from remit_infra.topologies.lambda_dynamodb.configuration import (

@@ -27,8 +27,8 @@ from remit_infra.components.roles import RolePermissions, make_roles
 from remit_infra.components.schedules import schedule_function
 from remit_infra.components.storage import Storage
 from remit_infra.components.tags import tag_resources
-from remit_infra.model.alarm import ResourceAlarm
-from remit_infra.model.alarms import monitored_metrics, resource_alarms
+from remit_infra.model.alarm import ResourceAlarm, monitored_metrics
+from remit_infra.model.alarms import resource_alarms
 from remit_infra.model.environments import Names
 from remit_infra.model.permissions import LAMBDA_POSTGRES
 from remit_infra.model.service_env import service_environment
