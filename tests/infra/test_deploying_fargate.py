@@ -109,7 +109,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     )
     monkeypatch.setattr(fargate_aurora, "require_pulumi", does("looked for Pulumi"))
     monkeypatch.setattr(
-        fargate_aurora, "aws_clients", does("signed in", (made.account, "us-east-1"))
+        pulumi_topology, "aws_clients", does("signed in", (made.account, "us-east-1"))
     )
     monkeypatch.setattr(fargate_aurora, "has_ipv6", lambda _: True)
     monkeypatch.setattr(fargate_aurora, "show_plan", does("showed the plan"))

@@ -1,11 +1,10 @@
 """`remit image`: the service as a container image, built here, pushed to a stack's repository."""
 
-import sys
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from remit.entrypoints.cli.terminal import Json, fail, print_json
+from remit.entrypoints.cli.terminal import Json, Steps, fail, print_json
 from remit_infra.commands.infra import require_tools
 
 
@@ -18,6 +17,8 @@ def image(
     json: Json = False,
 ) -> None:
     """Build the container image of the service. The same content has the same tag.
+
+    With --push, acts on the account and region of the shell's credentials.
 
     Example: `AWS_REGION=us-east-1 remit image --push --env staging-001`
 
@@ -40,25 +41,25 @@ def image(
     from remit_infra.build import container_image as images
     from remit_infra.build.docker import Docker, DockerError
     from remit_infra.deploy.pulumi_stack import fetch_authorities
-    from remit_infra.model.aws_account import DeployError, aws_clients
+    from remit_infra.deploy.pulumi_topology import named_account
+    from remit_infra.model.aws_account import DeployError
     from remit_infra.model.environments import ConfigurationError
 
+    steps = Steps()
     try:
         planned = images.plan_image(fetch_authorities, architecture, base or images.BASE)
         if env is None:
-            made = images.RepositoryImage(
-                uri=images.build_image(planned, Docker()), tag=planned.tag
-            )
+            with steps.step("building the image"):
+                made = images.RepositoryImage(
+                    uri=images.build_image(planned, Docker()), tag=planned.tag
+                )
         else:
-            clients, _ = aws_clients()
-            made = images.publish_image(env, planned, clients, say=_say)
+            clients, _, _ = named_account(env)
+            with steps.step("building and pushing the image"):
+                made = images.publish_image(env, planned, clients, say=steps.note)
     except (DeployError, DockerError, ConfigurationError) as error:
         fail(str(error))
     if json:
         print_json(made)
     else:
         print(made.uri)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")

@@ -2,8 +2,9 @@
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from cyclopts import Parameter
@@ -13,6 +14,7 @@ from remit.entrypoints.cli.main import main as run
 from remit.entrypoints.cli.terminal import (
     AWS,
     Json,
+    Steps,
     fail,
     print_json,
     print_line,
@@ -99,6 +101,8 @@ def emulate(
 ) -> None:
     """Run a whole topology on this machine, in an emulated AWS that enforces permissions.
 
+    Needs no account.
+
     Example: `remit emulate lambda-dynamodb`
 
     Parameters
@@ -117,10 +121,12 @@ def emulate(
     from remit_infra.graph.terraform import TerraformError
     from remit_infra.model.aws_account import DeployError
 
+    steps = Steps()
     try:
-        command = emulator.install()
+        with steps.step("looking for the emulator"):
+            command = emulator.install()
         if not install:
-            services.run(topology, command, port)
+            services.run(topology, command, port, steps)
     except (
         emulator.EmulatorError,
         DeployError,
@@ -131,19 +137,36 @@ def emulate(
         fail(str(error))
 
 
+@dataclass(frozen=True)
+class DeployOptions:
+    """How a topology is deployed."""
+
+    migration_date: str = MIGRATION_DATE
+    """The date in the MigrationDate tag."""
+
+    alarm_email: str | None = None
+    """Where the alarms go; SNS asks for a confirmation first."""
+
+    architecture: Annotated[str, Parameter(name="--arch")] = "arm64"
+    """arm64 or x86_64."""
+
+
+USUAL_OPTIONS = DeployOptions()
+
+
 @cli.command(group=AWS, sort_key=3)
 def deploy(
     topology: Topology,
     /,
     *,
     env: Environment = "dev",
-    migration_date: str = MIGRATION_DATE,
-    alarm_email: str | None = None,
-    architecture: Annotated[str, Parameter(name="--arch")] = "arm64",
+    options: Annotated[DeployOptions, Parameter(name="*")] = USUAL_OPTIONS,
     yes: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> None:
     """Deploy a topology to your AWS account: look first, show the plan, then make or change it.
+
+    Acts on the account and region of the shell's credentials.
 
     Example: `AWS_REGION=us-east-1 remit deploy lambda-dynamodb --env staging-001`
 
@@ -154,12 +177,6 @@ def deploy(
         line; fargate-aurora needs Docker too.
     env
         The environment suffix: dev, staging or prod, alone or followed by a dash and more.
-    migration_date
-        The date in the MigrationDate tag.
-    alarm_email
-        Who gets the alarms; SNS asks for a confirmation first.
-    architecture
-        arm64 or x86_64.
     yes
         Do not ask.
     json
@@ -167,31 +184,18 @@ def deploy(
     """
     require_tools()
     from remit_infra.build.lambda_package import PackageError
-    from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
     from remit_infra.model.aws_account import DeployError
-    from remit_infra.model.environments import ConfigurationError
+    from remit_infra.model.environments import ConfigurationError, require_date
 
-    in_pulumi = {
-        "fargate-aurora": fargate_aurora.deploy,
-        "lambda-postgres": lambda_postgres.deploy,
-    }
     try:
-        if topology in in_pulumi:
-            outputs = in_pulumi[topology](
-                env,
-                architecture=architecture,
-                ask=not yes,
-                migrationDate=migration_date,
-                alarmEmail=alarm_email,
-            )
-        else:
-            outputs = lambda_dynamodb.deploy(
-                env,
-                migration_date=migration_date,
-                alarm_email=alarm_email,
-                architecture=architecture,
-                ask=not yes,
-            )
+        require_date(options.migration_date)
+        outputs = _deployer(topology).deploy(
+            env,
+            architecture=options.architecture,
+            ask=not yes,
+            migrationDate=options.migration_date,
+            alarmEmail=options.alarm_email,
+        )
     except (DeployError, PackageError, ConfigurationError) as error:
         fail(str(error))
     _print_outputs(outputs, json=json)
@@ -207,6 +211,8 @@ def destroy(
 ) -> None:
     """Delete a deployment with everything in it: payments, keys and the audit trail.
 
+    Acts on the account and region of the shell's credentials.
+
     Example: `remit destroy lambda-dynamodb --env dev-test-001`
 
     Parameters
@@ -219,17 +225,11 @@ def destroy(
         Do not ask.
     """
     require_tools()
-    from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
     from remit_infra.model.aws_account import DeployError
     from remit_infra.model.environments import ConfigurationError
 
-    destroys = {
-        "fargate-aurora": fargate_aurora.destroy,
-        "lambda-dynamodb": lambda_dynamodb.destroy,
-        "lambda-postgres": lambda_postgres.destroy,
-    }
     try:
-        destroys[topology](env, ask=not yes)
+        _deployer(topology).destroy(env, ask=not yes)
     except (DeployError, ConfigurationError) as error:
         fail(str(error))
 
@@ -245,6 +245,8 @@ def outputs(
 ) -> None:
     """Show where a deployment is, or give your shell its settings.
 
+    Acts on the account and region of the shell's credentials.
+
     Example: `eval "$(remit outputs lambda-dynamodb --env dev --shell)" && remit keys list`
 
     Parameters
@@ -259,22 +261,47 @@ def outputs(
         Print JSON, for pipes.
     """
     require_tools()
-    from remit_infra.deploy import fargate_aurora, lambda_dynamodb, lambda_postgres
     from remit_infra.model.aws_account import DeployError
     from remit_infra.model.environments import ConfigurationError
 
-    asked = {
-        "fargate-aurora": fargate_aurora,
-        "lambda-dynamodb": lambda_dynamodb,
-        "lambda-postgres": lambda_postgres,
-    }[topology]
     try:
         if shell:
-            print_line(only_these(asked.exports(env)))
+            print_line(only_these(_deployer(topology).exports(env)))
         else:
-            _print_outputs(asked.outputs(env), json=json)
+            _print_outputs(_deployer(topology).outputs(env), json=json)
     except (DeployError, ConfigurationError) as error:
         fail(str(error))
+
+
+class Deployer(Protocol):
+    """What each topology's module in `deploy/` does."""
+
+    def deploy(
+        self, suffix: str, *, architecture: str, ask: bool, **options: str | None
+    ) -> dict[str, str]: ...
+
+    def destroy(self, suffix: str, *, ask: bool) -> None: ...
+
+    def outputs(self, suffix: str) -> dict[str, str]: ...
+
+    def exports(self, suffix: str) -> str: ...
+
+
+def _deployer(topology: Topology) -> Deployer:
+    """Imported alone: each takes a second, for the SDK of its own."""
+    match topology:
+        case "fargate-aurora":
+            from remit_infra.deploy import fargate_aurora
+
+            return fargate_aurora
+        case "lambda-dynamodb":
+            from remit_infra.deploy import lambda_dynamodb
+
+            return lambda_dynamodb
+        case "lambda-postgres":
+            from remit_infra.deploy import lambda_postgres
+
+            return lambda_postgres
 
 
 def only_these(exports: str) -> str:

@@ -1,6 +1,5 @@
 """`remit restore`: a deployment's payments at a point in time, beside those that are there now."""
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +8,7 @@ from cyclopts import Parameter
 from remit.clock_and_ids import now
 from remit.entrypoints.cli.terminal import (
     Json,
+    Steps,
     fail,
     number,
     print_error,
@@ -35,8 +35,10 @@ def restore(
     drill: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> None:
-    """Restore the payments to a point in time, into a new table or cluster; verify them, and say
-    how long it took. On DynamoDB, what came later is replayed.
+    """Restore the payments to a point in time, into a new table or cluster, and verify them.
+
+    Acts on the account and region of the shell's credentials. On DynamoDB, what came later is
+    replayed.
 
     Example: `remit restore lambda-dynamodb --env prod --drill`
 
@@ -85,24 +87,29 @@ def restore(
 def _table(
     env: str, at: datetime | None, until: datetime | None, *, drill: bool
 ) -> "TableRecovery":
-    from remit_infra.deploy.lambda_dynamodb import stack_of
+    from remit_infra.deploy.lambda_dynamodb import named_stack
     from remit_infra.restore.dynamodb import TableRestore
 
-    restoring = TableRestore(stack_of(env), say)
+    stack, steps = named_stack(env), Steps()
+    stack.require()
+    restoring = TableRestore(stack, steps.note)
     target = f"{restoring.source}-restored-{now():%Y%m%d-%H%M%S}"
-    recovery = restoring.run(target, at=at, until=until)
-    if drill:
-        restoring.discard(target)
+    with steps.step(f"restoring {restoring.source}"):
+        recovery = restoring.run(target, at=at, until=until)
+        if drill:
+            restoring.discard(target)
     return recovery
 
 
 def _cluster(env: str, at: datetime | None, *, drill: bool) -> "ClusterRecovery":
-    from remit_infra.model.aws_account import aws_clients
+    from remit_infra.deploy.pulumi_topology import named_account
     from remit_infra.restore.aurora import ClusterRestore
 
-    clients, _ = aws_clients()
-    restoring = ClusterRestore(clients, env, say)
-    return restoring.run(restoring.target(now()), at=at, drill=drill)
+    clients, _, _ = named_account(env)
+    steps = Steps()
+    restoring = ClusterRestore(clients, env, steps.note)
+    with steps.step(f"restoring {restoring.source}"):
+        return restoring.run(restoring.target(now()), at=at, drill=drill)
 
 
 def _print(kind: str, recovery: "TableRecovery | ClusterRecovery") -> None:
@@ -121,10 +128,6 @@ def _print(kind: str, recovery: "TableRecovery | ClusterRecovery") -> None:
         number("discrepancies"),
     )
     print_table(columns, [row], empty="Nothing was restored.")
-
-
-def say(line: str) -> None:
-    sys.stderr.write(line + "\n")
 
 
 def _utc(at: datetime | None) -> datetime | None:

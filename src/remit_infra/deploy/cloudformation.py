@@ -67,14 +67,19 @@ class CloudFormationStack:
         status: str = stack["StackStatus"]
         return status
 
-    def outputs(self) -> dict[str, str]:
+    def require(self) -> None:
+        """Raises DeployError where there is no stack."""
         if self.status() is None:
             raise DeployError(f"There is no stack {self.name} in {self.region}.")
+
+    def outputs(self) -> dict[str, str]:
+        self.require()
         [stack] = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
 
     def settings(self, function: str) -> dict[str, str]:
         """The environment variables of a deployed function."""
+        self.require()
         name = self.names("function", function)
         described = self.client("lambda").get_function_configuration(FunctionName=name)
         variables: dict[str, str] = described["Environment"]["Variables"]

@@ -16,7 +16,7 @@ from remit_infra.build import container_image
 from remit_infra.deploy.cloudformation import as_exports
 from remit_infra.deploy.operator_settings import task_settings
 from remit_infra.deploy.pulumi_stack import fetch_authorities, require_pulumi
-from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology
+from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology, named_account
 from remit_infra.deploy.terminal import (
     confirm,
     require_no_problems,
@@ -27,8 +27,6 @@ from remit_infra.model.aws_account import (
     Clients,
     DeployError,
     Problem,
-    account_of,
-    aws_clients,
 )
 from remit_infra.model.stack_config import read_configuration_file
 from remit_infra.topologies.fargate_aurora import record_graph
@@ -102,14 +100,13 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **options: str | None) 
     # Recording comes first: it needs no account, and finds what is wrong in the configuration.
     with steps.step("recording the program"):
         graph = record_graph(suffix, **overrides)
-    configuration = _configuration(suffix, overrides)
     require_pulumi()
+    clients, account, _ = named_account(suffix)
+    configuration = _configuration(suffix, overrides)
     with steps.step("checking the account"):
-        clients, region = aws_clients()
-        account = account_of(clients)
         require_no_problems(problems(clients, configuration))
     image_plan = container_image.plan_image(fetch_authorities, architecture=architecture)
-    steps.note(f"account {account}, region {region}, stack {suffix}, image {image_plan.tag}")
+    steps.note(f"image {image_plan.tag}")
     show_plan(graph)
     confirm(f"Deploy to {account}?", ask=ask)
     if not container_image.has_repository(suffix, clients):
@@ -170,7 +167,7 @@ def outputs(suffix: str) -> dict[str, str]:
 
 def exports(suffix: str) -> str:
     """The service's settings, as lines for an operator's shell. Needs AWS and not Pulumi."""
-    clients, _ = aws_clients()
+    clients, _, _ = named_account(suffix)
     try:
         settings = task_settings(clients, suffix)
     except (BotoCoreError, ClientError) as error:

@@ -11,7 +11,7 @@ from remit_infra.deploy.cloudformation import as_exports
 from remit_infra.deploy.lambda_dynamodb import CODE
 from remit_infra.deploy.operator_settings import operator_settings
 from remit_infra.deploy.pulumi_stack import fetch_authorities, release, require_pulumi
-from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology
+from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology, named_account
 from remit_infra.deploy.terminal import (
     confirm,
     require_no_problems,
@@ -22,9 +22,7 @@ from remit_infra.graph.graph import Graph
 from remit_infra.model.aws_account import (
     Clients,
     DeployError,
-    account_of,
     account_problems,
-    aws_clients,
 )
 from remit_infra.model.environments import Names
 from remit_infra.model.stack_config import read_configuration_file
@@ -78,9 +76,8 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **options: str | None) 
     with steps.step("recording the program"):
         graph = record_graph(suffix, **overrides)
     require_pulumi()
+    clients, account, region = named_account(suffix)
     with steps.step("checking the account"):
-        clients, region = aws_clients()
-        account = account_of(clients)
         require_no_problems(account_problems(clients, _new_concurrency(clients, graph)))
     with steps.step("packaging the functions"):
         package = build_package(
@@ -89,7 +86,6 @@ def deploy(suffix: str, *, architecture: str, ask: bool, **options: str | None) 
             architecture=architecture,
             database_ca=fetch_authorities(region, CODE.with_name(DATABASE_CA)),
         )
-    steps.note(f"account {account}, region {region}, stack {suffix}")
     steps.note(f"functions: {package.bytes / 1e6:.1f} MB for Python {PYTHON} on {architecture}")
     show_plan(graph)
     confirm(f"Deploy to {account}?", ask=ask)
@@ -113,7 +109,7 @@ def outputs(suffix: str) -> dict[str, str]:
 
 def exports(suffix: str) -> str:
     """The service's settings, as lines for an operator's shell. Needs AWS and not Pulumi."""
-    clients, _ = aws_clients()
+    clients, _, _ = named_account(suffix)
     try:
         settings = operator_settings(clients, suffix)
     except ClientError as error:

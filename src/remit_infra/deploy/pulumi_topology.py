@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from remit.entrypoints.cli.terminal import Steps
+from remit.entrypoints.cli.terminal import Steps, print_note
 from remit_infra.deploy.pulumi_stack import PulumiStack, require_pulumi
-from remit_infra.deploy.terminal import confirm, require_unprotected
+from remit_infra.deploy.terminal import confirm, print_target, require_unprotected
 from remit_infra.graph.graph import Graph
-from remit_infra.model.aws_account import account_of, aws_clients
+from remit_infra.model.aws_account import Clients, account_of, aws_clients
 from remit_infra.model.environments import Names
 from remit_infra.model.stack_config import DEPLOY_FOLDER
 
@@ -17,6 +17,18 @@ OUTPUTS = Path("pulumi-outputs/flat-outputs.json")
 
 Program = Callable[[], Mapping[str, Any]]
 """A Pulumi program: makes the resources and returns the outputs."""
+
+
+def named_account(suffix: str) -> tuple[Clients, str, str]:
+    """Clients, account and region, once it is said which stack is acted on.
+
+    Raises ConfigurationError, DeployError.
+    """
+    Names(suffix)
+    clients, region = aws_clients()
+    account = account_of(clients)
+    print_target(suffix, account, region)
+    return clients, account, region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +60,7 @@ class PulumiTopology:
         names = Names(suffix)
         require_pulumi()
         require_unprotected(names)
-        clients, _ = aws_clients()
-        account = account_of(clients)
+        _, account, _ = named_account(suffix)
         confirm(f"Delete the stack {suffix} in {account}, with every payment in it?", ask=ask)
         stack = self.stack(suffix, {})
         # Only the number of resources counts here, so the file needs no certificate.
@@ -62,4 +73,5 @@ class PulumiTopology:
     def outputs(self, suffix: str) -> dict[str, str]:
         Names(suffix)
         require_pulumi()
+        print_note(f"acting on the stack {suffix} where `pulumi login` keeps its state")
         return self.stack(suffix, {}).outputs()

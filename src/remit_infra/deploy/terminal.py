@@ -15,6 +15,11 @@ from remit_infra.plan.pricing import read_prices
 PAYMENTS_A_DAY = 1_000
 
 
+def print_target(stack: str, account: str, region: str) -> None:
+    """Names what a command is about to act on."""
+    print_note(f"acting on the stack {stack} in account {account}, region {region}")
+
+
 def confirm(question: str, *, ask: bool) -> None:
     """Raises DeployError unless the answer is yes. Without a terminal, only `--yes` is a yes."""
     if not ask:

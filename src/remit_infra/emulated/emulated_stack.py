@@ -11,7 +11,7 @@ from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulator import REGION, Emulator
 from remit_infra.emulated.terraform_gaps import adapt_to_emulator
 from remit_infra.graph.graph import Graph
-from remit_infra.graph.terraform import Terraform, to_terraform
+from remit_infra.graph.terraform import Report, Terraform, to_terraform
 from remit_infra.model.environments import Names
 
 PROVIDER = {"region": REGION, "s3_use_path_style": True}
@@ -39,14 +39,14 @@ class EmulatedStack:
         )["ARN"]
         self._record = record
 
-    def apply(self, **configuration: str) -> dict[str, str]:
-        """Makes all resources and returns the outputs. `configuration` is by key."""
+    def apply(self, report: Report = lambda *_: None, **configuration: str) -> dict[str, str]:
+        """Makes all resources, reports each, and returns the outputs. `configuration` is by key."""
         graph = self._record(self.names.suffix, **configuration)
         self.terraform.write(
             to_terraform(graph, PROVIDER, adapt_to_emulator(self.database.port, self.secret_arn))
         )
         self.terraform.init()
-        self.terraform.apply()
+        self.terraform.apply(report)
         return self.terraform.outputs()
 
     def change_password(self, password: str) -> None:

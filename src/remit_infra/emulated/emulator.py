@@ -149,6 +149,7 @@ class Emulator:
             "AWS_ACCESS_KEY_ID": CREDENTIALS,
             "AWS_SECRET_ACCESS_KEY": CREDENTIALS,
             "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_CA_BUNDLE": str(self.certificate),
         }

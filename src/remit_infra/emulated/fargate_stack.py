@@ -93,6 +93,7 @@ class EmulatedFargateAurora(EmulatedStack):
         return {
             "AWS_CA_BUNDLE": certificate,
             "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.emulator.url,
             "REMIT_CACHE_CA": certificate,
             "REMIT_CACHE_ENDPOINT": self.cache.endpoint,

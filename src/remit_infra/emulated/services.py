@@ -41,11 +41,11 @@ HOST_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 class Emulation:
     """One run of `remit emulate`. What is started in `running` is stopped at its end."""
 
-    def __init__(self, emulator: Emulator, folder: Path, running: ExitStack) -> None:
+    def __init__(self, emulator: Emulator, folder: Path, running: ExitStack, steps: Steps) -> None:
         self._emulator = emulator
         self._folder = folder
         self._running = running
-        self._steps = Steps()
+        self._steps = steps
 
     def lambda_dynamodb(self) -> None:
         self._package()
@@ -62,9 +62,12 @@ class Emulation:
         database = self._start_database()
         stack = EmulatedLambdaPostgres(SUFFIX, self._emulator, database, self._folder / "terraform")
         self._package(database_ca=self._emulator.certificate)
-        with self._steps.step(APPLYING):
+        with self._steps.step(APPLYING) as report:
             outputs = stack.apply(
-                codePath=str(self._code), python=HOST_PYTHON, architecture=HOST_ARCHITECTURE
+                report,
+                codePath=str(self._code),
+                python=HOST_PYTHON,
+                architecture=HOST_ARCHITECTURE,
             )
         key = _make_key(stack.operator())
         self._pay(self._emulator.api_url(outputs["api_gateway_url"]), key)
@@ -75,8 +78,8 @@ class Emulation:
         """Runs the migration, then a task of the API and one of the worker."""
         database = self._start_database()
         stack = EmulatedFargateAurora(SUFFIX, self._emulator, database, self._folder / "terraform")
-        with self._steps.step(APPLYING):
-            stack.apply()
+        with self._steps.step(APPLYING) as report:
+            stack.apply(report)
         self._running.enter_context(stack.cache)
         log = self._folder / "tasks.log"
         with self._steps.step("migrating the database"):
@@ -125,15 +128,16 @@ class Emulation:
             show_payment(client, key, curl=f"curl --cacert {certificate}")
 
 
-def run(topology: str, command: Path, port: int) -> None:
+def run(topology: str, command: Path, port: int, steps: Steps) -> None:
     """Starts the emulator, deploys the topology, makes example payments, serves until Ctrl-C."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with TemporaryDirectory(prefix="remit-emulator-") as folder, ExitStack() as running:
-        emulator = running.enter_context(Emulator(command, Path(folder) / "emulator", port))
+        with steps.step("starting the emulator"):
+            emulator = running.enter_context(Emulator(command, Path(folder) / "emulator", port))
         os.environ.update(emulator.environment)
-        emulation = Emulation(emulator, Path(folder), running)
+        emulation = Emulation(emulator, Path(folder), running, steps)
         deploy = {
             "fargate-aurora": emulation.fargate_aurora,
             "lambda-dynamodb": emulation.lambda_dynamodb,

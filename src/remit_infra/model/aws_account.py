@@ -7,6 +7,8 @@ import boto3
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from remit.adapters.aws.client import region
+
 UNRESERVED_CONCURRENCY = 100
 """The concurrency that Lambda keeps for functions without a reservation (Lambda quotas)."""
 
@@ -28,11 +30,20 @@ class Problem(msgspec.Struct, frozen=True):
 def aws_clients() -> tuple[Clients, str]:
     """Clients with the credentials and region of the environment, and the region.
 
-    Raises DeployError where no region is set.
+    Raises DeployError where there are no credentials or no region. Asks AWS nothing.
     """
-    session: Any = boto3.Session()
-    if session.region_name is None:
-        raise DeployError("No region is set: export AWS_REGION=us-east-1, or name another.")
+    try:
+        session: Any = boto3.Session(region_name=region())
+        if session.region_name is None:
+            raise DeployError("No region is set: export AWS_REGION=us-east-1, or name another.")
+        credentials = session.get_credentials()
+    except BotoCoreError as error:
+        raise DeployError(f"AWS's settings on this machine cannot be used: {error}.") from error
+    if credentials is None:
+        raise DeployError(
+            "There are no AWS credentials here: run `aws configure` or `aws sso login`, or export "
+            "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
     return session.client, session.region_name
 
 
