@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
+from remit.domain.payment import EVENTS, State
 from remit_infra.model.alarm import (
     Alarm,
     Metric,
@@ -345,7 +346,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         name="payment-decline-rate",
         scope="service",
-        metrics=service_metrics("payment_intent.payment_failed", "payment_intent.succeeded"),
+        metrics=service_metrics(EVENTS[State.DECLINED], EVENTS[State.CAPTURED]),
         expression="IF(FILL(m0, 0) + FILL(m1, 0) >= 20, 100 * FILL(m0, 0) / (FILL(m0, 0) + "
         "FILL(m1, 0)), 0)",
         threshold=40,

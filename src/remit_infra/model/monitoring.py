@@ -5,16 +5,15 @@ dashboard.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from remit.domain.payment import EVENTS, State
 from remit_infra.model.alarm import Dimensions
 from remit_infra.model.compute import FunctionSpec
 from remit_infra.model.environments import Names
 
-PAYMENT_METRICS = (
-    "payment_intent.created",
-    "payment_intent.succeeded",
-    "payment_intent.payment_failed",
+PAYMENT_METRICS = tuple(
+    EVENTS[state] for state in (State.VALIDATED, State.CAPTURED, State.DECLINED)
 )
-"""The service's metrics of payments: validated, captured, declined."""
+"""The service's metrics of payments, which it counts by their events."""
 
 
 class GraphLine(NamedTuple):
