@@ -146,7 +146,7 @@ def test_the_same_content_has_the_same_tag(checkout: Path, tmp_path: Path) -> No
         "Dockerfile",
         "requirements/image.lock",
         "src/remit/assembly/service.py",
-        "src/remit/migrations/0009.sql",
+        "src/remit/adapters/postgres/migrations/0009.sql",
     ],
 )
 def test_other_content_has_another_tag(name: str, checkout: Path) -> None:
