@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from remit_infra.build.lambda_package import LambdaPackage
 from remit_infra.deploy import lambda_dynamodb, terminal
 from remit_infra.deploy.cloudformation import CloudFormationStack
-from remit_infra.emulated.emulator import REGION, Emulator, without_gaps
+from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, without_gaps
 from remit_infra.model.aws_account import DeployError
 from remit_infra.model.environments import Names
 from remit_infra.restore.dynamodb import RestoreError, TableRestore
@@ -90,6 +91,58 @@ def test_an_operators_shell_gets_the_settings(deployed: Deployed) -> None:
     assert all(line.startswith("export REMIT_") for line in lines)
 
 
+def in_a_shell(emulator: Emulator, script: str) -> subprocess.CompletedProcess[str]:
+    """What an operator types, in a shell that can reach the account."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=emulator.environment | {"PATH": path},
+    )
+
+
+WHERE = f"in account {ACCOUNT}, region {REGION}"
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_shell_that_takes_the_settings_acts_on_the_deployment_and_says_so(
+    emulator: Emulator,
+) -> None:
+    ran = in_a_shell(
+        emulator,
+        'eval "$(remit outputs lambda-dynamodb --env dev-test-001 --shell)" && remit failed list',
+    )
+    assert (ran.returncode, ran.stderr.splitlines()) == (
+        0,
+        [
+            f"acting on the stack payment-lambda-dynamodb-dev-test-001 {WHERE}",
+            f"acting on the table transactions-dev-test-001 {WHERE}",
+        ],
+    )
+
+
+def test_a_stack_that_is_not_there_is_one_line(emulator: Emulator) -> None:
+    for command in ("outputs lambda-dynamodb --shell", "restore lambda-dynamodb"):
+        ran = in_a_shell(emulator, f"remit {command} --env dev-nowhere")
+        assert (ran.returncode, ran.stderr.splitlines()) == (
+            1,
+            [
+                f"acting on the stack payment-lambda-dynamodb-dev-nowhere {WHERE}",
+                f"remit: There is no stack payment-lambda-dynamodb-dev-nowhere in {REGION}.",
+            ],
+        )
+
+
+def test_settings_of_another_region_are_refused(emulator: Emulator, deployed: Deployed) -> None:
+    settings = deployed.deployment.settings("payment-delivery") | {"AWS_REGION": "eu-west-1"}
+    ran = remit(emulator, settings, "keys", "list")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "are of a deployment in us-east-1, and its region is eu-west-1" in ran.stderr
+
+
 def test_an_operators_commands_work_on_the_deployment(
     emulator: Emulator, deployed: Deployed
 ) -> None:
@@ -106,6 +159,7 @@ def test_an_operators_commands_work_on_the_deployment(
     transaction_id = caller.validate()
     listed = run("payments", "list", "--merchant", "operated")
     assert [payment["transaction_id"] for payment in listed] == [transaction_id]
+    assert run("payments", "list", "--limit", "1") == listed
     assert run("audit", "verify")["ok"] is True
     assert isinstance(run("failed", "list"), list)
     assert remit(emulator, settings, "keys", "revoke", made["id"]).returncode == 0
@@ -304,5 +358,14 @@ def test_the_emulated_topology_takes_a_payment_and_leaves_nothing_behind(tmp_pat
     assert "curl --cacert " in text
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=30)
-    assert (running.returncode, errors) == (0, "")
+    assert running.returncode == 0
+    steps = [line.split(" s  ", 1)[1] for line in errors.splitlines()]
+    assert [step for step in steps if not step.startswith(" ")] == [
+        "looking for the emulator",
+        "starting the emulator",
+        "packaging the functions",
+        "synthesising the stack",
+        "deploying to " + text.partition("AWS_ENDPOINT_URL=")[2].split()[0],
+    ]
+    assert any(re.fullmatch(r"  \d+/\d+ \S+ create complete", step) for step in steps)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("remit")] == []

@@ -124,6 +124,15 @@ def test_pay_without_a_service_says_how_to_start_it(tmp_path: Path) -> None:
     )
 
 
+def test_pay_does_not_take_this_machine_for_a_deployment(service: Service) -> None:
+    table = {"REMIT_TRANSACTIONS_TABLE": "transactions-dev"}
+    ended = run_command("pay", "5", folder=service.data.parent, **table)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "remit: This shell has the settings of a deployment: give its address with --url.\n",
+    )
+
+
 def test_pay_says_each_step(service: Service) -> None:
     lines = said(service, "pay", "12.50", "--reference", "order-7").splitlines()
     assert [line.split()[0] for line in lines if not line.startswith((" ", "}"))] == [

@@ -81,6 +81,8 @@ def pay(
     )
 
     settings = command_settings()
+    if url is None and settings.is_in_aws:
+        fail("This shell has the settings of a deployment: give its address with --url.", status=2)
     if (key := key or own_key(settings)) is None:
         fail("No API key: give one with --key, or start with `remit up`.")
     address = url or service_address(settings)
