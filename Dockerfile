@@ -22,7 +22,7 @@ RUN case "$PYTHON_IMAGE" in \
       *@sha256:*) ;; \
       *) echo "PYTHON_IMAGE is '$PYTHON_IMAGE' and must end in @sha256: and a digest" >&2; exit 1 ;; \
     esac
-COPY requirements/uv.lock requirements/image.lock ./
+COPY requirements/uv.lock requirements/image.lock requirements/docs.lock ./
 RUN python -m pip install --quiet --no-cache-dir --require-hashes --only-binary :all: -r uv.lock
 RUN case "$TARGETARCH" in \
       arm64) platform=aarch64-manylinux_2_28 ;; \
@@ -30,7 +30,10 @@ RUN case "$TARGETARCH" in \
       *) echo "There are no wheels for '$TARGETARCH', only for arm64 and amd64" >&2; exit 1 ;; \
     esac \
  && uv pip install --quiet --no-cache --python "$(command -v python)" --python-platform "$platform" \
-      --target lib --no-build --require-hashes -r image.lock \
+      --target lib --no-build --require-hashes -r image.lock
+# The documentation page's script, without what its package depends on: only the script is served.
+RUN uv pip install --quiet --no-cache --python "$(command -v python)" \
+      --target lib --no-deps --no-build --require-hashes -r docs.lock \
  && rm -rf lib/bin lib/.lock
 # The service alone: what builds its infrastructure has no place in it. `--version` reads METADATA.
 COPY src/remit lib/remit

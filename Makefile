@@ -54,6 +54,7 @@ lock: .venv/.uv ## Write requirements/*.lock from pyproject.toml (UPGRADE=1 for 
 	@$(COMPILE) pyproject.toml --extra local --group build -o requirements/run.lock
 	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra emulate --extra lambda --extra cdk --extra pulumi --group dev -c requirements/run.lock -o requirements/dev.lock
 	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra emulate --extra cdk --extra pulumi --group build -c requirements/dev.lock -o requirements/aws.lock
+	@$(COMPILE) --no-deps --group docs -o requirements/docs.lock
 	@$(COMPILE) --group function -c requirements/run.lock -o requirements/function.lock
 	@$(COMPILE) pyproject.toml --extra aws --extra container -c requirements/dev.lock -o requirements/image.lock
 	@$(COMPILE) --group emulator -o requirements/emulator.lock
@@ -85,9 +86,10 @@ export python_is_ready
 	@$(BIN)/python -m pip install -qq --require-hashes -r requirements/uv.lock
 	@touch $@
 
-.venv/.run: .venv/.uv requirements/run.lock pyproject.toml
+.venv/.run: .venv/.uv requirements/run.lock requirements/docs.lock pyproject.toml
 	@echo 'Installing what the service needs'
 	@$(INSTALL) --no-build --require-hashes -r requirements/run.lock
+	@$(INSTALL) --no-build --no-deps --require-hashes -r requirements/docs.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 

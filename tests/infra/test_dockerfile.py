@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -65,6 +66,7 @@ CHECK = 'CMD ["python", "-m", "remit.entrypoints.healthcheck"]'
         ("signals reach Python", 'CMD ["serve"]', "CMD serve"),
         ("the command is one word", 'ENTRYPOINT ["python", "-m", "remit"]\n', ""),
         ("every package is known by its hash", " --require-hashes -r image.lock", " -r image.lock"),
+        ("every package is known by its hash", " --require-hashes -r docs.lock", " -r docs.lock"),
         ("every package is known by its hash", "--require-hashes --only", "--only"),
         ("nothing is compiled", "--no-build ", ""),
         ("nothing but packages comes from the network", "COPY src", "ADD https://x.test/a src"),
@@ -247,6 +249,21 @@ def test_every_module_a_container_needs_is_imported_without_writing(container: P
     *said, cached = ran.stdout.splitlines()
     assert said == ["False 1", "True", "False False"]
     assert Path(cached).is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("image")
+def test_the_documentation_page_has_its_script(container: Path) -> None:
+    code = (
+        "from pathlib import Path; from remit.http.docs_page import script\n"
+        "installed = script()\n"
+        "print(installed.name, Path(installed.file).stat().st_size > 10**6)\n"
+    )
+    ran = run(container, "-c", code, entry=False)
+    version = metadata.version("flask-openapi-scalar")
+    assert (ran.stdout, ran.stderr) == (f"scalar-{version}.js True\n", "")
+    # Of its package the script alone is used, so what the package depends on is left out.
+    assert not (container / "app/lib/flask").exists()
 
 
 @pytest.mark.slow

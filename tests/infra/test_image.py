@@ -144,6 +144,7 @@ def test_the_same_content_has_the_same_tag(checkout: Path, tmp_path: Path) -> No
     "name",
     [
         "Dockerfile",
+        "requirements/docs.lock",
         "requirements/image.lock",
         "src/remit/assembly/service.py",
         "src/remit/adapters/postgres/migrations/0009.sql",

@@ -38,8 +38,9 @@ def test_wheels_are_those_of_the_function_and_nothing_is_there_twice(tmp_path: P
     assert names == sorted(set(names))
     packages = {name.split("/")[0] for name in names}
     assert packages >= {"remit", "msgspec", "cryptography", "structlog", "stdnum", "iso4217"}
-    # The runtime brings the SDK; a server and a command line are not needed.
+    # The runtime brings the SDK; a server, its page and a command line are not needed.
     assert packages.isdisjoint({"boto3", "botocore", "granian", "cyclopts", "rich"})
+    assert "flask_openapi_scalar" not in packages
     assert [name for name in names if "__pycache__" in name or name.endswith("RECORD")] == []
 
 

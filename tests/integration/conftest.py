@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from remit.adapters.processors.simulated.processor import SimulatedProcessor
+from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.settings import Settings
-from tests.builders import memory_app, postgres_app
+from tests.builders import memory_app, postgres_app, rewired
+from tests.integration.example_answers import Client
 from tests.integration.served import Served
 from tests.service import free_port
 
@@ -43,3 +46,14 @@ def on_both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
         app = postgres_app(tmp_path, url, settings=settings)
     with Served(app) as served:
         yield served
+
+
+@pytest.fixture
+def simulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """The service in memory with the simulated processor; a parameter is where it times out."""
+    settings = Settings(simulator_timeout_at=getattr(request, "param", None))
+    store = SqliteSimulatorStore(tmp_path / "simulator.db")
+    processor = SimulatedProcessor(store, settings)
+    app = memory_app(tmp_path, settings=settings)
+    yield Client(rewired(app, processor=processor))
+    store.close()

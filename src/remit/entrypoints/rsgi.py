@@ -110,7 +110,10 @@ class HttpApi:
         headers = response_headers(answer, request.request_id)
         if self._draining:
             headers.append(("connection", "close"))
-        protocol.response_bytes(answer.status, headers, answer.body)
+        if answer.file is None:
+            protocol.response_bytes(answer.status, headers, answer.body)
+        else:
+            protocol.response_file(answer.status, headers, answer.file)
         if self._responded is not None and began is not None:
             self._responded(scope.method, scope.path, answer.status, self._app.clock() - began)
 

@@ -77,3 +77,33 @@ HTTP_ERRORS: Mapping[str, HttpError] = MappingProxyType(
     }
 )
 """By code."""
+
+MEANINGS: Mapping[int, str] = MappingProxyType(
+    {
+        400: "Something in the request is wrong; `param` names the field.",
+        401: "No key, or a wrong one.",
+        402: "The processor declined; `decline_code` says why.",
+        404: "No such object of this merchant, or nothing at this path.",
+        405: "This path does not take this method.",
+        408: "The body did not arrive in time.",
+        409: "The state does not allow the step, or the same key is still in flight.",
+        413: "The body is too large.",
+        415: "The body is not JSON.",
+        422: "The Idempotency-Key came before with a different request.",
+        429: "Over the key's rate; `Retry-After` says when to come back.",
+        500: "Our fault.",
+        503: "A dependency is down; safe to retry with the same key.",
+    }
+)
+"""By status, for the documents."""
+
+CARD_ERROR = (402, "card_error")
+"""Status and type of what a processor declines. Its code is the processor's."""
+
+_KNOWN = {
+    *(status for status, _ in STATUSES.values()),
+    *(error.status for error in HTTP_ERRORS.values()),
+    CARD_ERROR[0],
+}
+if MEANINGS.keys() != _KNOWN:
+    raise AssertionError("every status has its meaning, and no other")

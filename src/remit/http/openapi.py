@@ -5,32 +5,17 @@ from typing import Any
 
 import msgspec
 
-from remit.http.errors import HTTP_ERRORS, STATUSES
+from remit.http.errors import MEANINGS
+from remit.http.introduction import introduction
 from remit.http.responses import ErrorResponse
-from remit.http.route import Answer, Route
+from remit.http.route import Answer, Route, Tag
+from remit.http.two_step.examples import ERRORS
 from remit.payments.validate import Amount
-from remit.settings import Settings
-
-_ERRORS = {
-    400: "A field is wrong; `param` names it.",
-    401: "No key, or a wrong one.",
-    408: "The body did not arrive in time.",
-    409: "The state does not allow the step, or the same key is still in flight.",
-    413: "The body is too large.",
-    415: "The body is not JSON.",
-    422: "The Idempotency-Key came before with a different request.",
-    429: "Over the key's rate; see Retry-After.",
-    500: "Our fault.",
-    503: "A dependency is down; safe to retry with the same key.",
-}
-_KNOWN = {status for status, _ in STATUSES.values()} | {e.status for e in HTTP_ERRORS.values()}
-if not set(_ERRORS) <= _KNOWN:
-    raise AssertionError("a status that no error has")
 
 
-def document(settings: Settings, routes: Iterable[Route]) -> dict[str, Any]:
-    """The OpenAPI document of these routes."""
-    documented = [route for route in routes if route.is_documented]
+def document(routes: Iterable[Route], processor: str) -> dict[str, Any]:
+    """The OpenAPI document of these routes, where payments go to the processor of this name."""
+    documented = [route for route in routes if route.tag is not None]
     bodies = {route.body for route in documented if route.body is not None}
     answers = {answer.body for route in documented for answer in route.answers.values()}
     types = sorted({*bodies, *answers, ErrorResponse}, key=lambda kind: kind.__name__)
@@ -43,23 +28,42 @@ def document(settings: Settings, routes: Iterable[Route]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Remit",
+            "title": "Remit API",
             "version": "1",
-            "description": "Validate a payment, then process it. Amounts are decimal strings in "
-            "major units, read exactly.",
+            "description": introduction(processor),
         },
-        "servers": [{"url": f"http://{settings.host}:{settings.port}"}],
+        # Relative to where the document is, so right behind any proxy and on any port.
+        "servers": [{"url": "/"}],
         "security": [{"key": []}, {"bearer": []}, {"basic": []}],
+        "tags": [{"name": tag.name, "description": tag.description} for tag in _tags(documented)],
         "paths": paths,
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "basic": {"type": "http", "scheme": "basic"},
+                "key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-api-key",
+                    "description": "The key in a header of its own.",
+                },
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The key as a bearer token.",
+                },
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The key as the user name, and no password.",
+                },
             },
         },
     }
+
+
+def _tags(routes: Iterable[Route]) -> list[Tag]:
+    """Each tag once, in the order of the table."""
+    return list(dict.fromkeys(route.tag for route in routes if route.tag is not None))
 
 
 def _schema_of(kind: type) -> dict[str, Any]:
@@ -77,13 +81,14 @@ def _schema_of(kind: type) -> dict[str, Any]:
 def _operation(route: Route) -> dict[str, Any]:
     answers = {str(status): _answer(answer) for status, answer in route.answers.items()}
     errors = {
-        str(status): _answer(Answer(_ERRORS[status], ErrorResponse))
+        str(status): _answer(Answer(MEANINGS[status], ErrorResponse, ERRORS[status]))
         for status in _errors(route)
         if status not in route.answers
     }
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
+        "tags": [] if route.tag is None else [route.tag.name],
         "parameters": _parameters(route),
         "responses": dict(sorted((answers | errors).items())),
     }
@@ -104,8 +109,11 @@ def _errors(route: Route) -> set[int]:
     errors = {400, 401, 429, 500, 503}
     if route.body is not None:
         errors |= {408, 413, 415}
-    if route.is_idempotent or route.keeps_response:
+    if route.is_idempotent:
         errors |= {409, 422}
+    if route.keeps_response:
+        # Nothing is ever in flight: the response is there with the change, or nothing is.
+        errors.add(422)
     return errors
 
 
@@ -120,7 +128,13 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         for name in route.params
     ]
     found += [
-        {"name": field.name, "in": "query", "schema": dict(field.schema)} for field in route.query
+        {
+            "name": field.name,
+            "in": "query",
+            "schema": dict(field.schema),
+            "description": field.description,
+        }
+        for field in route.query
     ]
     if route.is_idempotent or route.keeps_response:
         found.append(

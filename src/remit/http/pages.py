@@ -1,12 +1,14 @@
 """What the service's own server shows beside the API: a greeting, its documents, their page."""
 
-from remit.http.responses import Response, json_response
+from remit.http.responses import Response, http_error, json_response
 from remit.http.route import Answer, Call, Route
 from remit.ports.app import App
 
 
 async def greeting(app: App, call: Call) -> Response:
-    """What a person or a client finds at the address itself."""
+    """Where a client finds what there is; a browser is sent to the page of it."""
+    if "text/html" in (call.request.header("accept") or ""):
+        return Response(302, b"", (("location", "docs"), ("vary", "accept")))
     return json_response(
         {
             "service": "remit",
@@ -23,16 +25,36 @@ async def openapi(app: App, call: Call) -> Response:
     # Imported here: a function that only takes payments does not describe them.
     from remit.http.openapi import document
 
-    return json_response(document(app.settings, call.routes))
+    return json_response(document(call.routes, app.processor.name))
 
 
 async def docs(app: App, call: Call) -> Response:
-    from remit.http.docs_page import page
-    from remit.http.openapi import document
+    from remit.http.docs_page import CONTENT_SECURITY_POLICY, page, script
 
-    policy = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
-    html = page(document(app.settings, call.routes)).encode()
+    if (installed := script()) is None:
+        return http_error(
+            "route_unknown",
+            call.request.request_id,
+            "The documentation page is not installed here. What it would show is in /openapi.json.",
+        )
+    policy = ("content-security-policy", CONTENT_SECURITY_POLICY)
+    html = page(installed.name).encode()
     return Response(200, html, (policy,), media_type="text/html; charset=utf-8")
+
+
+async def docs_script(app: App, call: Call) -> Response:
+    from remit.http.docs_page import FOR_EVER, script
+
+    installed = script()
+    if installed is None or call.params["script"] != installed.name:
+        return http_error("route_unknown", call.request.request_id)
+    return Response(
+        200,
+        b"",
+        (("cache-control", FOR_EVER),),
+        media_type="text/javascript; charset=utf-8",
+        file=installed.file,
+    )
 
 
 ROUTES = (
@@ -41,9 +63,9 @@ ROUTES = (
         path="/",
         name="greeting",
         summary="What this is",
+        tag=None,
         handler=greeting,
         is_public=True,
-        is_documented=False,
         answers={200: Answer("Where to go from here.", dict)},
     ),
     Route(
@@ -51,9 +73,9 @@ ROUTES = (
         path="/openapi.json",
         name="openapi",
         summary="This document",
+        tag=None,
         handler=openapi,
         is_public=True,
-        is_documented=False,
         answers={200: Answer("The OpenAPI document.", dict)},
     ),
     Route(
@@ -61,9 +83,19 @@ ROUTES = (
         path="/docs",
         name="docs",
         summary="This document for people",
+        tag=None,
         handler=docs,
         is_public=True,
-        is_documented=False,
         answers={200: Answer("A page.", str)},
+    ),
+    Route(
+        method="GET",
+        path="/docs/{script}",
+        name="docs_script",
+        summary="The script of that page",
+        tag=None,
+        handler=docs_script,
+        is_public=True,
+        answers={200: Answer("A script.", str)},
     ),
 )

@@ -9,18 +9,22 @@ HEADERS = (
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
 )
-"""On every response."""
+"""On every response that does not set them itself."""
 
 encode = msgspec.json.Encoder().encode
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A status, a body and the headers beside the common ones."""
+    """A status, a body and the headers beside the common ones.
+
+    With `file`, the server sends that file as the body, and holds none of it in memory.
+    """
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = "application/json"
+    file: str | None = None
 
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -53,10 +57,11 @@ def too_large(limit_bytes: int) -> Unreadable:
 
 
 def response_headers(response: Response, request_id: str) -> list[tuple[str, str]]:
+    own = {name for name, _ in response.headers}
     return [
         ("content-type", response.media_type),
         ("x-request-id", request_id),
-        *HEADERS,
+        *(header for header in HEADERS if header[0] not in own),
         *response.headers,
     ]
 

@@ -89,6 +89,7 @@ class QueryField:
     name: str
     schema: Mapping[str, Any]
     read: Callable[[str | None], Any]
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,14 @@ class Answer:
     example: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A chapter of the documents: routes with one tag stand together."""
+
+    name: str
+    description: str
+
+
 Function = Literal["validation", "processing", "health"]
 """Which Lambda function answers a route, by the name of its module."""
 
@@ -120,8 +129,9 @@ class Route:
     `path` has parameters in braces, each a whole segment. Without `function` only the service's own
     server answers the route, and no gateway knows it. `action` is the audit trail's word for it: if
     given, a refusal of the body is recorded under it. A caller needs a key unless `is_public`.
-    With `keeps_response` a repeat under one Idempotency-Key is answered with the stored response;
-    other idempotent routes replay from the payment's own record.
+    A route without a `tag` is in no document. With `keeps_response` a repeat under one
+    Idempotency-Key is answered with the stored response; other idempotent routes replay from the
+    payment's own record.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -129,6 +139,7 @@ class Route:
     name: str
     handler: Handler
     summary: str
+    tag: Tag | None
     description: str = ""
     answers: Mapping[int, Answer]
     function: Function | None = None
@@ -141,7 +152,6 @@ class Route:
     is_public: bool = False
     is_idempotent: bool = False
     keeps_response: bool = False
-    is_documented: bool = True
     params: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

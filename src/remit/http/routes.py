@@ -8,8 +8,9 @@ and the entries of API Gateway and of the load balancer are derived from it. How
 from types import MappingProxyType
 
 from remit.http import pages
+from remit.http.errors import MEANINGS
 from remit.http.responses import ErrorResponse
-from remit.http.route import Answer, Header, QueryField, Route
+from remit.http.route import Answer, Header, QueryField, Route, Tag
 from remit.http.two_step import examples, handlers, requests
 from remit.http.two_step.views import STATES_BY_STATUS, PageView, PaymentView, ValidatedView
 from remit.oversight.health import Health
@@ -19,12 +20,16 @@ from remit.payments.validate import PaymentRequest
 _TEXT = MappingProxyType({"type": "string", "maxLength": 255})
 _ID = MappingProxyType({"type": "string", "format": "uuid"})
 
+PAYMENTS = Tag("Payments", "Validate a payment, process it, look at it.")
+HEALTH = Tag("Health", "Whether the service and what it depends on are well.")
+
 ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/validate",
         name="validate",
         summary="Validate a payment",
+        tag=PAYMENTS,
         description="Checks every field and stores the payment as `validated`.",
         handler=handlers.validate,
         function="validation",
@@ -33,13 +38,22 @@ ROUTES: tuple[Route, ...] = (
         decode=requests.read_payment_request,
         example=examples.PAYMENT_REQUEST,
         is_idempotent=True,
-        answers={200: Answer("The payment is validated.", ValidatedView, examples.VALIDATED)},
+        answers={
+            200: Answer("The payment is validated.", ValidatedView, examples.VALIDATED),
+            400: Answer(MEANINGS[400], ErrorResponse, examples.AMOUNT_MISSING),
+            409: Answer(
+                "The `payment_id` names another payment already.",
+                ErrorResponse,
+                examples.REFERENCE_TAKEN,
+            ),
+        },
     ),
     Route(
         method="POST",
         path="/process",
         name="process",
         summary="Process a validated payment",
+        tag=PAYMENTS,
         description="Charges the payment through the processor. Processing twice answers with the "
         "first outcome.",
         handler=handlers.process,
@@ -61,7 +75,10 @@ ROUTES: tuple[Route, ...] = (
                 PaymentView,
                 examples.PROCESSING,
             ),
-            402: Answer("The processor declined.", ErrorResponse, examples.DECLINED),
+            400: Answer(MEANINGS[400], ErrorResponse, examples.TRANSACTION_ID_MISSING),
+            402: Answer(
+                "The processor declined; `decline_code` says why.", ErrorResponse, examples.DECLINED
+            ),
             404: Answer("No such payment of this merchant.", ErrorResponse, examples.NOT_FOUND),
         },
     ),
@@ -70,6 +87,7 @@ ROUTES: tuple[Route, ...] = (
         path="/payments",
         name="list_payments",
         summary="List payments, newest first",
+        tag=PAYMENTS,
         handler=handlers.list_payments,
         function="processing",
         query=(
@@ -77,21 +95,28 @@ ROUTES: tuple[Route, ...] = (
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": requests.MAX_PAGE, "default": 20},
                 requests.read_limit,
+                "How many at most.",
             ),
-            QueryField("cursor", _ID, requests.read_cursor),
+            QueryField(
+                "cursor", _ID, requests.read_cursor, "`next_cursor` of the page before this one."
+            ),
             QueryField(
                 "status", {"type": "string", "enum": list(STATES_BY_STATUS)}, requests.read_status
             ),
             QueryField("customer_id", _TEXT, requests.read_text),
             QueryField("payment_id", _TEXT, requests.read_text),
         ),
-        answers={200: Answer("One page.", PageView, examples.PAGE)},
+        answers={
+            200: Answer("One page.", PageView, examples.PAGE),
+            400: Answer(MEANINGS[400], ErrorResponse, examples.LIMIT_INVALID),
+        },
     ),
     Route(
         method="GET",
         path="/payments/{transaction_id}",
         name="show_payment",
         summary="Show one payment",
+        tag=PAYMENTS,
         handler=handlers.show,
         function="processing",
         answers={
@@ -104,6 +129,7 @@ ROUTES: tuple[Route, ...] = (
         path="/health",
         name="health",
         summary="Is the service well",
+        tag=HEALTH,
         handler=handlers.health,
         function="health",
         is_public=True,

@@ -39,7 +39,10 @@ AUTHORITIES = Path("dist") / DATABASE_CA
 
 DATABASE_CA_IN_IMAGE = f"/app/{DATABASE_CA}"
 
-_CONTENT = ("Dockerfile", ".dockerignore", "requirements/image.lock", "requirements/uv.lock")
+_CONTENT = (
+    *("Dockerfile", ".dockerignore"),
+    *("requirements/docs.lock", "requirements/image.lock", "requirements/uv.lock"),
+)
 _SOURCE = Path("src/remit")
 _SUFFIXES = frozenset({".py", ".sql"})
 _BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}", re.ASCII)

@@ -12,9 +12,13 @@ from aws_lambda_powertools.utilities.data_classes import ALBEvent, APIGatewayPro
 from remit.entrypoints.lambdas.runtime import Event
 from remit.http.responses import response_headers, too_large
 from remit.http.router import Api
+from remit.http.routes import ROUTES
 from remit.ports.app import App
 
 Proxied = dict[str, Any]
+
+FUNCTION_ROUTES = tuple(route for route in ROUTES if route.function is not None)
+"""The API without the pages of the service's own server."""
 
 
 class ProxyRequest:
@@ -65,7 +69,7 @@ class Http:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._api = Api(app)
+        self._api = Api(app, FUNCTION_ROUTES)
 
     async def __call__(self, event: Event) -> Proxied:
         is_balancer = "elb" in (event.get("requestContext") or {})
