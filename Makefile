@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint aws bench soak format lock clean
+.PHONY: help run test check lint aws bench soak pictures format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: .venv/.bench ## Run the benchmarks: one JSON line per figure (QUICK=1 to 
 soak: .venv/.dev .venv/.emulator ## Take ten thousand queued payments while workers die, on the emulator
 	@SOAK_PAYMENTS=10000 $(BIN)/pytest -v tests/emulated/fargate/test_load.py
 
+pictures: .venv/.dev ## Draw the pictures in docs/images again, from the programs
+	@$(BIN)/python -m tests.infra.pictures
+
 format: .venv/.dev ## Format the code and apply the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format --quiet
@@ -52,8 +55,8 @@ lint: .venv/.dev
 lock: .venv/.uv ## Write requirements/*.lock from pyproject.toml (UPGRADE=1 for the newest versions)
 	@$(COMPILE) --group bootstrap -o requirements/uv.lock
 	@$(COMPILE) pyproject.toml --extra local --group build -o requirements/run.lock
-	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra emulate --extra lambda --extra cdk --extra pulumi --group dev -c requirements/run.lock -o requirements/dev.lock
-	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra emulate --extra cdk --extra pulumi --group build -c requirements/dev.lock -o requirements/aws.lock
+	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra emulate --extra lambda --extra cdk --extra pulumi --extra pictures --group dev -c requirements/run.lock -o requirements/dev.lock
+	@$(COMPILE) pyproject.toml --extra local --extra aws --extra container --extra emulate --extra cdk --extra pulumi --extra pictures --group build -c requirements/dev.lock -o requirements/aws.lock
 	@$(COMPILE) --no-deps --group docs -o requirements/docs.lock
 	@$(COMPILE) --group function -c requirements/run.lock -o requirements/function.lock
 	@$(COMPILE) pyproject.toml --extra aws --extra container -c requirements/dev.lock -o requirements/image.lock

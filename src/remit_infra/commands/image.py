@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from remit.entrypoints.cli.terminal import Json, Steps, fail, print_json
-from remit_infra.commands.infra import require_tools
+from remit_infra.commands.stack import require_tools
 
 
 def image(

@@ -24,8 +24,9 @@ from remit.entrypoints.cli.terminal import (
 )
 from remit.settings import OUTPUTS_FAILED, PREFIX, Settings
 from remit_infra.commands.image import image
-from remit_infra.commands.infra import infra, require_tools
+from remit_infra.commands.infra import infra
 from remit_infra.commands.restore import restore
+from remit_infra.commands.stack import require_tools
 from remit_infra.model.environments import MIGRATION_DATE
 
 __all__ = ["cli", "main"]

@@ -16,7 +16,7 @@ from remit.entrypoints.cli.terminal import (
     print_table,
     value,
 )
-from remit_infra.commands.infra import require_tools
+from remit_infra.commands.stack import require_tools
 
 if TYPE_CHECKING:
     from remit_infra.restore.aurora import ClusterRecovery

@@ -1,23 +1,25 @@
 """What a topology costs in a month, from its graph and a stated number of payments.
 
-Fixed prices follow the resources that are there; what a payment uses is in `usage.py`.
+Fixed prices follow the resources that are there; what a payment uses is in `usage.py`; tasks and
+Aurora are in `cost_containers.py`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
 from remit_infra.graph.graph import Graph, Resource
 from remit_infra.plan.cost_containers import AURORA, SERVICE, of_aurora, of_tasks
 from remit_infra.plan.pricing import MONTH_HOURS, MONTH_MINUTES, Cost, Prices
-from remit_infra.plan.usage import FUNCTION_GB, SERVICE_OF, USES, Use
+from remit_infra.plan.usage import FUNCTION_GB, PRICED, USES, Use
 
 JOB_SECONDS = 0.25
-"""How long a function of the clock runs when there is nothing to do."""
+"""How long a scheduled function runs when there is nothing to do."""
 
 HEALTH_SECONDS = 0.05
-QUIET_LOG_GB = 1.0
+IDLE_LOG_GB = 1.0
 """What a network and a database log in a month without callers: flows, monitoring, connections."""
 
 IMAGES_GB = 2.0
@@ -25,16 +27,44 @@ CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
 
 
 def costs(graph: Graph, prices: Prices) -> list[Cost]:
-    """Every line of the bill, the dearest first."""
+    """Every line of the estimate, the dearest first."""
     lines = [
         *_fixed(graph, prices),
-        *_observed(graph, prices),
-        *_clock(graph, prices),
+        *_monitoring(graph, prices),
+        *_schedules(graph, prices),
         *of_tasks(graph, prices),
         *of_aurora(graph, prices),
         *_per_payment(USES[graph.topology], prices),
     ]
     return sorted(lines, key=lambda line: (-line.idle, -line.payment))
+
+
+class ServiceCost(NamedTuple):
+    """An AWS service: dollars a month without payments, and what the payments add."""
+
+    service: str
+    idle: float
+    added: float
+
+    @property
+    def total(self) -> float:
+        return self.idle + self.added
+
+
+def by_service(lines: Iterable[Cost], payments: float) -> list[ServiceCost]:
+    """What each service costs in a month of so many payments, the dearest first."""
+    grouped: dict[str, list[Cost]] = defaultdict(list)
+    for line in lines:
+        grouped[line.service].append(line)
+    found = [
+        ServiceCost(
+            service,
+            sum(line.idle for line in group),
+            sum(line.month(payments) - line.idle for line in group),
+        )
+        for service, group in grouped.items()
+    ]
+    return sorted(found, key=lambda one: (-one.total, one.service))
 
 
 Each = Callable[[Resource, Prices], float]
@@ -78,52 +108,52 @@ def _images(_: Resource, prices: Prices) -> float:
 FIXED: tuple[tuple[str, str, tuple[str, ...], Each], ...] = (
     (
         "KMS",
-        "keys",
+        "key",
         ("AWS::KMS::Key", "aws:kms/key:Key"),
         lambda _, prices: prices.month["kms_key"],
     ),
     (
         "WAF",
-        "web firewalls with their rules",
+        "web ACL with its rules",
         ("AWS::WAFv2::WebACL", "aws:wafv2/webAcl:WebAcl"),
         _firewall,
     ),
     (
         "CloudWatch",
-        "dashboards",
+        "dashboard",
         ("AWS::CloudWatch::Dashboard", "aws:cloudwatch/dashboard:Dashboard"),
         lambda _, prices: prices.month["dashboard"],
     ),
     (
         "VPC",
-        "NAT gateways",
+        "NAT gateway",
         ("aws:ec2/natGateway:NatGateway",),
         lambda _, prices: prices.hour["nat_gateway"] * MONTH_HOURS,
     ),
     (
         "VPC",
-        "public addresses",
+        "public IPv4 address",
         ("aws:ec2/eip:Eip",),
         lambda _, prices: prices.hour["public_address"] * MONTH_HOURS,
     ),
-    ("VPC", "endpoints", ("aws:ec2/vpcEndpoint:VpcEndpoint",), _endpoint),
+    ("VPC", "interface endpoint", ("aws:ec2/vpcEndpoint:VpcEndpoint",), _endpoint),
     (
         "ELB",
-        "load balancers with their addresses",
+        "load balancer with its addresses",
         ("aws:lb/loadBalancer:LoadBalancer",),
         _balancer,
     ),
-    ("RDS", "databases with their storage", ("aws:rds/instance:Instance",), _database),
-    ("ElastiCache", "caches with their nodes", (CACHE,), _cache),
-    ("ECR", "repositories with their images", ("aws:ecr/repository:Repository",), _images),
+    ("RDS", "database with its storage", ("aws:rds/instance:Instance",), _database),
+    ("ElastiCache", "cache with its nodes", (CACHE,), _cache),
+    ("ECR", "repository with its images", ("aws:ecr/repository:Repository",), _images),
     (
         "Secrets Manager",
-        "secrets",
+        "database login",
         ("aws:rds/instance:Instance", AURORA),
         lambda _, prices: prices.month["managed_login"],
     ),
 )
-"""Service, what it is called, the types, and what one costs in a month."""
+"""The service, what one is called, its types, and what it costs in a month."""
 
 
 def _fixed(graph: Graph, prices: Prices) -> Iterator[Cost]:
@@ -131,20 +161,20 @@ def _fixed(graph: Graph, prices: Prices) -> Iterator[Cost]:
         found = graph.of(*types)
         dollars = sum(each(resource, prices) for resource in found)
         if dollars:
-            yield Cost(service, f"{len(found)} {what}", dollars, 0.0)
+            yield Cost(service, f"{len(found)} × {what}", dollars, 0.0)
 
 
-def _observed(graph: Graph, prices: Prices) -> Iterator[Cost]:
-    """What alarms read, and which of it is the service's own."""
+def _monitoring(graph: Graph, prices: Prices) -> Iterator[Cost]:
+    """The metrics that alarms read, and those among them that the service publishes itself."""
     alarms = graph.of("AWS::CloudWatch::Alarm", "aws:cloudwatch/metricAlarm:MetricAlarm")
     read = [metric for alarm in alarms for metric in _metrics(alarm.properties)]
     own = {name for namespace, name in read if namespace == "Remit"}
     month = prices.month
-    yield Cost("CloudWatch", f"{len(read)} metrics in alarms", len(read) * month["alarm_metric"], 0)
-    yield Cost("CloudWatch", f"{len(own)} metrics of our own", len(own) * month["custom_metric"], 0)
+    yield Cost("CloudWatch", f"{len(read)} metrics of alarms", len(read) * month["alarm_metric"], 0)
+    yield Cost("CloudWatch", f"{len(own)} custom metrics", len(own) * month["custom_metric"], 0)
     if graph.of("aws:ec2/flowLog:FlowLog"):
-        logged = QUIET_LOG_GB * prices.gigabyte["log_ingested"]
-        yield Cost("CloudWatch", "logs while nothing happens", logged, 0.0)
+        logged = IDLE_LOG_GB * prices.gigabyte["log_ingested"]
+        yield Cost("CloudWatch", "logs without callers", logged, 0.0)
 
 
 def _metrics(alarm: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -161,36 +191,36 @@ def _metrics(alarm: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield one["metric"]["namespace"], one["metric"]["metricName"]
 
 
-def _clock(graph: Graph, prices: Prices) -> Iterator[Cost]:
-    """What runs every minute in functions, whether or not anybody pays."""
+def _schedules(graph: Graph, prices: Prices) -> Iterator[Cost]:
+    """What runs every minute in functions, with payments or without."""
     if graph.of(SERVICE):
         return
     million = prices.million
-    watched = max(map(_watched, graph.resources), default=0)
-    asked = watched * MONTH_MINUTES * million["get_metric_data"] / 1e6
-    yield Cost("CloudWatch", f"the monitor's look at {watched} metrics", asked, 0.0)
+    monitored = max(map(_monitored_metrics, graph.resources), default=0)
+    read = monitored * MONTH_MINUTES * million["get_metric_data"] / 1e6
+    yield Cost("CloudWatch", f"the health monitor's reads of {monitored} metrics", read, 0.0)
     rules = graph.of("AWS::Events::Rule", "aws:cloudwatch/eventRule:EventRule")
     minutely = sum(_rate(rule.properties) == "rate(1 minute)" for rule in rules)
     targets = len(graph.of("aws:lb/targetGroup:TargetGroup"))
     runs, checks = MONTH_MINUTES * minutely, MONTH_MINUTES * targets
     seconds = (runs * JOB_SECONDS + checks * HEALTH_SECONDS) * FUNCTION_GB
     calls = (runs + checks) * million["lambda_request"] + seconds * million["lambda_gb_second"]
-    yield Cost("Lambda", f"{runs + checks} runs of the clock and health checks", calls / 1e6, 0.0)
+    yield Cost("Lambda", f"{runs + checks:,} scheduled runs and health checks", calls / 1e6, 0.0)
     # Each is the first of its second, which X-Ray's own rule takes.
     traced = (runs + checks) * million["xray_trace"] / 1e6
-    yield Cost("X-Ray", "traces of the clock and health checks", traced, 0.0)
+    yield Cost("X-Ray", "traces of scheduled runs and health checks", traced, 0.0)
     if graph.of("AWS::DynamoDB::Table"):
-        # Eight shards of the outbox and of the unsealed entries, and what is due.
+        # Eight shards of the outbox and of the entries to archive, and what is due.
         reads = runs * 20 * 0.5 * million["read_request_unit"] / 1e6
-        yield Cost("DynamoDB", "reads of the clock", reads, 0.0)
+        yield Cost("DynamoDB", "reads of scheduled runs", reads, 0.0)
 
 
 def _rate(rule: Mapping[str, Any]) -> str:
     return str(rule.get("ScheduleExpression") or rule.get("scheduleExpression"))
 
 
-def _watched(resource: Resource) -> int:
-    """How many metrics a function is told to look at."""
+def _monitored_metrics(resource: Resource) -> int:
+    """How many metrics a function's health monitor reads."""
     given = resource.properties.get("Environment") or resource.properties.get("environment")
     if not isinstance(given, Mapping):
         return 0
@@ -200,22 +230,15 @@ def _watched(resource: Resource) -> int:
 
 def _per_payment(use: Use, prices: Prices) -> Iterator[Cost]:
     for name, number in use.number.items():
-        what = _several(name)
-        yield Cost(SERVICE_OF[name], what, 0.0, number * prices.million[name] / 1e6)
+        yield Cost(*PRICED[name], 0.0, number * prices.million[name] / 1e6)
     for name, batch in use.batched.items():
         each = prices.million[name] / 1e6
         yield Cost(
-            SERVICE_OF[name],
-            _several(name),
+            *PRICED[name],
             0.0,
             batch.alone * each,
             shared=batch.rounds * each,
             packed=batch.packed * each,
         )
-    for name, number in use.gigabytes.items():
-        what = f"GB {name.replace('_', ' ')}"
-        yield Cost(SERVICE_OF[name], what, 0.0, number * prices.gigabyte[name])
-
-
-def _several(name: str) -> str:
-    return name.replace("_", " ") + ("es" if name.endswith("h") else "s")
+    for name, gigabytes in use.gigabytes.items():
+        yield Cost(*PRICED[name], 0.0, gigabytes * prices.gigabyte[name])

@@ -1,235 +1,215 @@
-"""The architecture of a topology as a picture, drawn from its graph: what is there is shown.
+"""The architecture of a topology as a picture: boxes in boundaries, and arrows that say what flows.
 
-From left to right as a request goes: who asks, what runs, what is kept. A line is a permission or
-a route that is in the graph. What lives in the private network is in the frame.
+All of it is read from the topology's graph: where a box stands by `placement.py`, what flows by
+`flows.py`. `d2.py` lays it out and draws it.
 """
 
-from collections import Counter, defaultdict, deque
-from html import escape
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-from remit_infra.graph.graph import Graph, Resource, references
+from remit_infra.graph.graph import Graph, Resource
 from remit_infra.graph.terraform_names import DYNAMIC_RESOURCE
+from remit_infra.plan.flows import (
+    ALARMS,
+    APIS,
+    BALANCER,
+    BUCKETS,
+    CALLERS,
+    DASHBOARDS,
+    EGRESS_ONLY,
+    FIREWALLS,
+    FUNCTIONS,
+    INTERNET,
+    NAT,
+    OPERATORS,
+    QUEUES,
+    RULES,
+    SERVICE,
+    SUBSCRIBERS,
+    TOPICS,
+    Flow,
+    flows_of,
+    value,
+)
+from remit_infra.plan.placement import GROUPS, Boundary, Place, Placement
 
 
 class Kind(NamedTuple):
-    """How a type is drawn: in which column, inside the network or not, and what it is called."""
+    """AWS's name of a service, and the class that draws it in `diagram_style.d2`."""
 
-    column: int
-    inside: bool
-    what: str
+    service: str
+    look: str
 
 
-KINDS: dict[str, Kind] = {
-    "AWS::WAFv2::WebACL": Kind(0, False, "web firewall"),
-    "aws:wafv2/webAcl:WebAcl": Kind(0, False, "web firewall"),
-    "AWS::ApiGateway::RestApi": Kind(1, False, "API Gateway"),
-    "aws:apigateway/restApi:RestApi": Kind(1, False, "API Gateway"),
-    "aws:lb/loadBalancer:LoadBalancer": Kind(1, True, "load balancer, public subnets"),
-    "AWS::Events::Rule": Kind(1, False, "clock"),
-    "aws:cloudwatch/eventRule:EventRule": Kind(1, False, "clock"),
-    "AWS::Lambda::Function": Kind(2, False, "function"),
-    "aws:lambda/function:Function": Kind(2, True, "function, private subnets"),
-    "aws:ec2/natGateway:NatGateway": Kind(1, True, "NAT gateway, public subnet"),
-    "aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway": Kind(
-        1, True, "way out, IPv6 alone"
-    ),
-    "aws:ecs/service:Service": Kind(2, True, "service, IPv6 alone"),
-    DYNAMIC_RESOURCE: Kind(2, True, "task, before new code"),
-    "AWS::DynamoDB::Table": Kind(3, False, "DynamoDB table"),
-    "aws:rds/instance:Instance": Kind(3, True, "PostgreSQL, private subnets"),
-    "aws:rds/cluster:Cluster": Kind(3, True, "Aurora PostgreSQL, private subnets"),
-    "aws:elasticache/replicationGroup:ReplicationGroup": Kind(3, True, "Redis, private subnets"),
-    "aws:ecr/repository:Repository": Kind(3, False, "images"),
-    "AWS::SQS::Queue": Kind(3, False, "queue"),
-    "aws:sqs/queue:Queue": Kind(3, False, "queue"),
-    "AWS::SNS::Topic": Kind(3, False, "topic"),
-    "aws:sns/topic:Topic": Kind(3, False, "topic"),
-    "AWS::S3::Bucket": Kind(3, False, "bucket"),
-    "aws:s3/bucket:Bucket": Kind(3, False, "bucket"),
-    "AWS::KMS::Key": Kind(3, False, "key"),
-    "aws:kms/key:Key": Kind(3, False, "key"),
-}
+NAT_GATEWAY = Kind("NAT gateway", "network")
+SCHEDULES = Kind("Amazon EventBridge", "integration")
+KEYS = Kind("AWS KMS", "security")
+MONITORING = Kind("Amazon CloudWatch", "integration")
+TOGETHER = (NAT_GATEWAY, SCHEDULES, KEYS, MONITORING)
+"""Of these, all that a topology has is one box."""
 
-ALIAS = "aws:lambda/alias:Alias"
-TASK = "aws:ecs/taskDefinition:TaskDefinition"
-CONNECTORS = frozenset(
+LOG_GROUPS = ("AWS::Logs::LogGroup", "aws:cloudwatch/logGroup:LogGroup")
+CODE = Kind("", "code")
+KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "AWS::ApiGateway::Method",
-        "AWS::IAM::ManagedPolicy",
-        "AWS::IAM::Role",
-        "AWS::Lambda::EventSourceMapping",
-        "AWS::WAFv2::WebACLAssociation",
-        "aws:apigateway/integration:Integration",
-        "aws:apigateway/stage:Stage",
-        "aws:cloudwatch/eventTarget:EventTarget",
-        "aws:iam/role:Role",
-        "aws:iam/rolePolicy:RolePolicy",
-        ALIAS,
-        TASK,
-        "aws:lb/listener:Listener",
-        "aws:lb/listenerRule:ListenerRule",
-        "aws:lb/targetGroup:TargetGroup",
-        "aws:lb/targetGroupAttachment:TargetGroupAttachment",
-        "aws:wafv2/webAclAssociation:WebAclAssociation",
+        **dict.fromkeys(FIREWALLS, Kind("AWS WAF", "security")),
+        **dict.fromkeys(APIS, Kind("Amazon API Gateway", "network")),
+        BALANCER: Kind("Application Load Balancer", "network"),
+        NAT: NAT_GATEWAY,
+        EGRESS_ONLY: Kind("Egress-only internet gateway", "network"),
+        **dict.fromkeys(RULES, SCHEDULES),
+        **dict.fromkeys((*FUNCTIONS, SERVICE, DYNAMIC_RESOURCE), CODE),
+        "AWS::DynamoDB::Table": Kind("Amazon DynamoDB", "database"),
+        "aws:rds/instance:Instance": Kind("Amazon RDS for PostgreSQL", "database"),
+        "aws:rds/cluster:Cluster": Kind("Amazon Aurora PostgreSQL", "database"),
+        "aws:elasticache/replicationGroup:ReplicationGroup": Kind(
+            "Amazon ElastiCache for Redis", "database"
+        ),
+        "aws:ecr/repository:Repository": Kind("Amazon ECR", "registry"),
+        **dict.fromkeys(QUEUES, Kind("Amazon SQS", "queue")),
+        **dict.fromkeys(TOPICS, Kind("Amazon SNS", "integration")),
+        **dict.fromkeys(BUCKETS, Kind("Amazon S3", "bucket")),
+        **dict.fromkeys(("AWS::KMS::Key", "aws:kms/key:Key"), KEYS),
+        **dict.fromkeys((*ALARMS, *DASHBOARDS, *LOG_GROUPS), MONITORING),
     }
 )
-"""What a line goes through: routes, policies and attachments. They are not drawn themselves."""
+"""The types that are drawn. What of a topology is not is listed in tests/infra/test_diagram.py."""
 
-WIDTH, HEIGHT = 210, 40
-COLUMN, ROW, MARGIN, TOP = 300, 52, 40, 110
-WAITING = ("aws:ecs/service:Service", DYNAMIC_RESOURCE)
-RUNS = 2
-HEADS = ("callers", "ways in and out", "what runs", "what is kept")
-CLOCKS, QUEUES = ("AWS::Events::Rule", "aws:cloudwatch/eventRule:EventRule"), "aws:sqs/queue:Queue"
-STYLE = (
-    "text{font-family:system-ui,sans-serif;font-size:12px;fill:#1d2733}"
-    ".name{font-weight:600}.what{fill:#5b6b7c;font-size:10.5px}.head{font-size:13px;fill:#5b6b7c}"
-    ".title{font-size:18px;font-weight:600}"
-    "rect.box{fill:#fff;stroke:#8496a9;rx:7}rect.frame{fill:#eef4fa;stroke:#9db7d1;rx:12}"
-    "path{fill:none;stroke:#7f93a8;stroke-width:1.2;opacity:.55}"
+OUTSIDE: Mapping[str, str] = MappingProxyType(
+    {CALLERS: "person", OPERATORS: "person", SUBSCRIBERS: "person", INTERNET: "internet"}
 )
 
 
 class Box(NamedTuple):
-    resource: Resource
-    kind: Kind
-    x: int
-    y: int
+    """Something that is drawn, and the resources of the graph that it stands for."""
+
+    place: Place
+    heading: str
+    lines: tuple[str, ...]
+    look: str
+    resources: tuple[str, ...]
 
 
-def svg(graph: Graph) -> str:
-    """The picture, complete in itself: no script, no font, no link."""
-    boxes, frame = _placed(graph)
-    bottom = max((box.y for box in boxes.values()), default=TOP) + ROW + MARGIN
-    width = MARGIN * 2 + COLUMN * (len(HEADS) - 1) + WIDTH
-    drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom + 30}" '
-        f'role="img" aria-label="Architecture of {escape(graph.topology)}">',
-        f"<style>{STYLE}</style>",
-        f'<rect width="{width}" height="{bottom + 30}" fill="#f8fafc"/>',
-        f'<text class="title" x="{MARGIN}" y="42">{escape(graph.topology)}, '
-        f"{escape(graph.suffix)}</text>",
+class Arrow(NamedTuple):
+    """From a box or boundary to another, with what flows."""
+
+    source: Place
+    target: Place
+    label: str
+
+
+class Diagram(NamedTuple):
+    title: str
+    boundaries: list[Boundary]
+    boxes: list[Box]
+    arrows: list[Arrow]
+
+
+def diagram_of(graph: Graph) -> Diagram:
+    """The picture of a topology; the same for the same graph, in whatever order it was made."""
+    flows = flows_of(graph)
+    placement = Placement(graph, (flow.target for flow in flows if flow.what == "requests"))
+    ends = {end for flow in flows for end in (flow.source, flow.target)}
+    boxes = [
+        *(Box((who,), who, (), look, ()) for who, look in OUTSIDE.items() if who in ends),
+        *_boxes(graph, placement),
     ]
-    for column, head in enumerate(HEADS):
-        drawn.append(f'<text class="head" x="{MARGIN + COLUMN * column}" y="82">{head}</text>')
-    if frame is not None:
-        top, network = frame
-        drawn.append(
-            f'<rect class="frame" x="{MARGIN + COLUMN - 22}" y="{top - 34}" '
-            f'width="{COLUMN * 2 + WIDTH + 44}" height="{bottom - top + 10}"/>'
-            f'<text class="head" x="{MARGIN + COLUMN - 8}" y="{top - 14}">{escape(network)}</text>'
+    return Diagram(
+        title=f"Remit on AWS: {graph.topology} ({graph.suffix})",
+        boundaries=placement.boundaries(box.place for box in boxes),
+        boxes=boxes,
+        arrows=_arrows(flows, boxes, placement),
+    )
+
+
+def _boxes(graph: Graph, placement: Placement) -> Iterator[Box]:
+    together: dict[Kind, list[Resource]] = defaultdict(list)
+    for resource in sorted(graph.resources, key=lambda one: one.name):
+        if (kind := KINDS.get(resource.type)) in TOGETHER:
+            together[kind].append(resource)
+        elif kind is not None:
+            name = _name(resource, graph.suffix)
+            heading, *lines = [kind.service, name] if kind.service else [name]
+            lines += _tasks(graph, resource)
+            place = (*placement.around(resource), name)
+            yield Box(place, heading, tuple(lines), kind.look, (resource.name,))
+    for kind, resources in together.items():
+        yield Box(
+            (*placement.around(resources[0]), kind.service),
+            kind.service,
+            tuple(_summary(kind, resources, graph.suffix)),
+            kind.look,
+            tuple(resource.name for resource in resources),
         )
-    for one, other in sorted(lines(graph)):
-        drawn.append(_line(boxes[one], boxes[other]))
-    drawn.extend(_box(box, graph.suffix) for box in boxes.values())
-    drawn.append(f'<text class="what" x="{MARGIN}" y="{bottom + 14}">{_rest(graph)}</text></svg>')
-    return "\n".join(drawn) + "\n"
 
 
-def _placed(graph: Graph) -> tuple[dict[str, Box], tuple[int, str] | None]:
-    """Where each is drawn: outside the network above, inside below; and where the frame begins."""
-    outside: dict[int, list[Resource]] = defaultdict(list)
-    inside: dict[int, list[Resource]] = defaultdict(list)
-    for resource in graph.resources:
-        if (kind := KINDS.get(resource.type)) is not None:
-            (inside if kind.inside else outside)[kind.column].append(resource)
-    above = max((len(column) for column in outside.values()), default=0)
-    boxes: dict[str, Box] = {}
-    below = TOP + above * ROW + 50
-    for top, columns in ((TOP, outside), (below, inside)):
-        for column, resources in columns.items():
-            for row, resource in enumerate(sorted(resources, key=lambda one: one.name)):
-                x, y = MARGIN + COLUMN * column, top + ROW * row
-                boxes[resource.name] = Box(resource, KINDS[resource.type], x, y)
-    networks = graph.of("aws:ec2/vpc:Vpc")
-    if not networks:
-        return boxes, None
-    zones = {s.properties["availabilityZone"] for s in graph.of("aws:ec2/subnet:Subnet")}
-    label = f"network {networks[0].properties['cidrBlock']} in {len(zones)} zones"
-    return boxes, (below, label)
+def _summary(kind: Kind, resources: list[Resource], suffix: str) -> list[str]:
+    """What a box that stands for several says of them: their names, or how many there are."""
+    counted = {"alarms": ALARMS, "log groups": LOG_GROUPS} if kind == MONITORING else {}
+    counts = {what: [one for one in resources if one.type in counted[what]] for what in counted}
+    named = [one for one in resources if not any(one in some for some in counts.values())]
+    return [
+        *(f"{len(some)} {what}" for what, some in counts.items()),
+        *(_name(one, suffix) for one in named),
+    ]
 
 
-def lines(graph: Graph) -> set[tuple[str, str]]:
-    """Pairs of neighbouring columns that are joined by connectors alone, from left to right."""
-    kinds = {resource.name: resource for resource in graph.resources}
-    near: dict[str, set[str]] = defaultdict(set)
-    for one, other in graph.edges():
-        # A service that only waits for another's way in is not joined to it.
-        if kinds[one].type in WAITING and other not in references(kinds[one].properties):
-            continue
-        near[one].add(other)
-        near[other].add(one)
-    found = set()
-    for start, resource in kinds.items():
-        if resource.type not in KINDS:
-            continue
-        seen, waiting = {start}, deque(_onward(start, near, kinds))
-        while waiting:
-            name = waiting.popleft()
-            if name in seen:
-                continue
-            seen.add(name)
-            if kinds[name].type in KINDS:
-                found.add((start, name))
-            elif kinds[name].type in CONNECTORS:
-                waiting.extend(_onward(name, near, kinds))
-    return {pair for pair in found if _is_next(*(kinds[name] for name in pair))}
-
-
-def _onward(name: str, near: dict[str, set[str]], kinds: dict[str, Resource]) -> set[str]:
-    """Where a line goes on to from what it has come to, or begins at."""
-    drawn = {other for other in near[name] if kinds[other].type in KINDS}
-    tasks = {other for other in near[name] if kinds[other].type == TASK}
-    kind = kinds[name].type
-    if kind == ALIAS:
-        # To its function, and not back to whoever else calls it.
-        return drawn
-    if kind == TASK or (kind in KINDS and KINDS[kind].column == RUNS):
-        # What code is told of is not what it may use: that goes by its role's policy.
-        return near[name] - drawn
-    # Tasks share the role that starts them, and no more.
-    return near[name] - tasks
-
-
-def _is_next(one: Resource, other: Resource) -> bool:
-    if one.type in CLOCKS and other.type == QUEUES:
-        return True
-    return KINDS[other.type].column - KINDS[one.type].column == 1
-
-
-def _line(one: Box, other: Box) -> str:
-    (x1, y1), (x2, y2) = (one.x + WIDTH, one.y + HEIGHT / 2), (other.x, other.y + HEIGHT / 2)
-    middle = (x1 + x2) / 2
-    return f'<path d="M{x1} {y1:g} C{middle:g} {y1:g} {middle:g} {y2:g} {x2} {y2:g}"/>'
-
-
-def _label(resource: Resource, suffix: str) -> str:
-    """What people call it: CloudFormation's own names end in a hash, so there it is the tag."""
+def _name(resource: Resource, suffix: str) -> str:
+    """What people call it. CloudFormation's own names end in a hash, so there it is the tag."""
     tags = resource.properties.get("Tags")
     named = next((tag["Value"] for tag in tags or () if tag["Key"] == "Name"), resource.name)
     return str(named).removesuffix(f"-{suffix}")
 
 
-def _box(box: Box, suffix: str) -> str:
-    label = escape(_label(box.resource, suffix))
-    return (
-        f'<g><title>{escape(box.resource.type)}</title><rect class="box" x="{box.x}" y="{box.y}" '
-        f'width="{WIDTH}" height="{HEIGHT}"/>'
-        f'<text class="name" x="{box.x + 10}" y="{box.y + 17}">{label}</text>'
-        f'<text class="what" x="{box.x + 10}" y="{box.y + 31}">{escape(box.kind.what)}</text></g>'
-    )
+def _tasks(graph: Graph, resource: Resource) -> list[str]:
+    """How many of a service there are, or when a task runs."""
+    if resource.type == DYNAMIC_RESOURCE:
+        return ["before each release"]
+    ends = f"/{value(resource, 'name')}"
+    return [
+        f"{value(one, 'minCapacity')} to {value(one, 'maxCapacity')} tasks"
+        for one in graph.of("aws:appautoscaling/target:Target")
+        if resource.type == SERVICE and value(one, "resourceId").endswith(ends)
+    ]
 
 
-def _rest(graph: Graph) -> str:
-    """How much is there that is not drawn."""
-    words = {"Alarm": "alarms", "LogGroup": "log groups", "Role": "roles", "Rule": "rules"}
-    counts = Counter(
-        words[word] for resource in graph.resources for word in words if _ends(resource, word)
-    )
-    listed = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
-    return f"{len(graph.resources)} resources, among them {listed}"
+Flowing = defaultdict[tuple[Place, Place], set[str]]
 
 
-def _ends(resource: Resource, word: str) -> bool:
-    return resource.type.replace("::", ":").rpartition(":")[2] in (word, f"Metric{word}")
+def _arrows(flows: Iterable[Flow], boxes: list[Box], placement: Placement) -> list[Arrow]:
+    """One arrow from each end to each other, with all that flows there; and one for a whole group
+    of code where the same flows from, or to, each of its members.
+    """
+    places_of = {end: box.place for box in boxes for end in box.resources or box.place}
+    flowing: Flowing = defaultdict(set)
+    for flow in flows:
+        source, target = (
+            places_of.get(end) or placement.of_subnet(end) for end in (flow.source, flow.target)
+        )
+        if source and target:
+            flowing[source, target].add(flow.what)
+    # Which code uses which key, and who writes logs, would be a tangle that says little.
+    shared = {box.place for box in boxes if box.heading in (KEYS.service, MONITORING.service)}
+    for group in sorted({box.place[:depth] for box in boxes for depth in range(len(box.place))}):
+        if group and group[-1] in GROUPS:
+            members = {box.place for box in boxes if box.place[: len(group)] == group}
+            _join(flowing, group, members, shared)
+    return [Arrow(*ends, ", ".join(sorted(what))) for ends, what in sorted(flowing.items()) if what]
+
+
+def _join(flowing: Flowing, group: Place, members: set[Place], shared: set[Place]) -> None:
+    """Moves to the group what flows between each member and another box. To and from `shared`
+    boxes it is what flows between any member and the box.
+    """
+    if len(members) < 2:
+        return
+    others = {end for ends in flowing for end in ends if end[: len(group)] != group}
+    for other in others:
+        for is_out in (True, False):
+            each = [flowing[(member, other) if is_out else (other, member)] for member in members]
+            joined = set.union(*each) if other in shared else set.intersection(*each)
+            for flowing_alone in each:
+                flowing_alone.difference_update(joined)
+            flowing[(group, other) if is_out else (other, group)] |= joined

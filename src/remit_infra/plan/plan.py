@@ -1,14 +1,14 @@
-"""A deployment before it is made: its resources, its cost, what the scanners find. No account."""
+"""A stack before it is deployed: its resources, its cost, what the scanners find. No account."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any, NamedTuple
 
 from remit_infra.graph.graph import Graph, graph_of_template, service_of
 from remit_infra.graph.scanners import Finding, checkov, read_suppressions, unsuppressed
 from remit_infra.graph.terraform import to_terraform
 from remit_infra.model.environments import ConfigurationError
-from remit_infra.plan.cost import costs
-from remit_infra.plan.pricing import Cost, read_prices
+from remit_infra.plan.cost import ServiceCost, by_service, costs
+from remit_infra.plan.pricing import read_prices
 from remit_infra.topologies import fargate_aurora, lambda_postgres
 from remit_infra.topologies.lambda_dynamodb import synthesise_in_subprocess
 
@@ -19,33 +19,33 @@ RECORDED = {
 }
 
 
-class Planned(NamedTuple):
+class StackPlan(NamedTuple):
     """The graph, and the document that scanners read: a template, or Terraform JSON."""
 
     graph: Graph
     document: dict[str, Any]
 
 
-def planned(topology: str, suffix: str, configuration: dict[str, str]) -> Planned:
-    """Raises Refused for what cannot be built, and names it."""
+def plan_stack(topology: str, suffix: str, configuration: dict[str, str]) -> StackPlan:
+    """The plan of a topology in an environment. Raises ConfigurationError if it cannot be built."""
     if topology == "lambda-dynamodb":
         if configuration:
             raise ConfigurationError(f"{topology} is configured by its suffix alone.")
         _, template = synthesise_in_subprocess(suffix=suffix)
-        return Planned(graph_of_template(topology, suffix, template), template)
+        return StackPlan(graph_of_template(topology, suffix, template), template)
     graph = RECORDED[topology](suffix, **configuration)
-    return Planned(graph, to_terraform(graph, {"region": "us-east-1"}))
+    return StackPlan(graph, to_terraform(graph, {"region": "us-east-1"}))
 
 
-def found(plan: Planned) -> list[Finding]:
-    """What checkov finds and nobody accepted. Raises CheckError where it is not installed."""
+def findings_of(plan: StackPlan) -> list[Finding]:
+    """What checkov finds and no suppression accepts. Raises CheckError if checkov is not there."""
     return unsuppressed(
         checkov(plan.document), read_suppressions(plan.graph.topology), complete=False
     )
 
 
 class Total(NamedTuple):
-    """One service of a plan: how many resources, and dollars a month, idle and with payments."""
+    """A service in a plan: its resources, and dollars a month without payments and with them."""
 
     service: str
     resources: int
@@ -54,19 +54,13 @@ class Total(NamedTuple):
 
 
 def totals(graph: Graph, payments: int) -> list[Total]:
-    """By service, and all together as the last. Before any free tier."""
+    """Each service, and then all of them together. Before any free tier."""
     resources = Counter(service_of(resource.type) for resource in graph.resources)
-    lines: dict[str, list[Cost]] = defaultdict(list)
-    for cost in costs(graph, read_prices()):
-        lines[cost.service].append(cost)
+    priced = {one.service: one for one in by_service(costs(graph, read_prices()), payments)}
     rows = [
-        Total(
-            service,
-            resources[service],
-            sum(cost.idle for cost in lines[service]),
-            sum(cost.month(payments) for cost in lines[service]),
-        )
-        for service in sorted(resources.keys() | lines.keys())
+        Total(service, resources[service], cost.idle, cost.total)
+        for service in sorted(resources.keys() | priced.keys())
+        for cost in (priced.get(service, ServiceCost(service, 0.0, 0.0)),)
     ]
     everything = (sum(row.idle for row in rows), sum(row.busy for row in rows))
     return [*rows, Total("all", resources.total(), *everything)]

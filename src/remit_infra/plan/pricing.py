@@ -1,4 +1,4 @@
-"""Prices, lines of a bill, and how long a month is."""
+"""Prices, the lines of an estimate, and how long a month is."""
 
 import math
 import tomllib
@@ -13,7 +13,7 @@ PRICES = Path(__file__).with_name("prices.toml")
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """Dollars for a month, an hour, a million, a gigabyte; and the day they were looked up."""
+    """Dollars for a month, an hour, a million and a gigabyte, and the day they were looked up."""
 
     date: str
     month: dict[str, float]
@@ -23,9 +23,9 @@ class Prices(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """One line of the bill: dollars a month while nothing happens, and for each payment after those
-    that are `included`. Payments that share what they use cost no more than `shared`, and `packed`
-    for each.
+    """One line of an estimate: dollars a month without payments, and for each payment after those
+    that are `included`. Payments that share what they use cost at most `shared` in all, and
+    `packed` for each.
     """
 
     service: str
@@ -37,6 +37,7 @@ class Cost(msgspec.Struct, frozen=True):
     packed: float = 0.0
 
     def month(self, payments: float) -> float:
+        """Dollars in a month of so many payments."""
         alone = self.payment * max(0.0, payments - self.included)
         return self.idle + min(alone, self.shared + self.packed * payments)
 

@@ -1,11 +1,12 @@
 """What one payment uses of AWS, and how many a task or a capacity unit carries, by topology.
 
-Counted on the service: its items or rows, its requests and its messages, its bytes. What can be
-counted in memory is held to this by tests/infra/test_usage.py.
+The numbers are counted on the service: its items or rows, its requests, its messages, its bytes.
+tests/infra/test_usage.py compares with the service what can be counted in memory.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,27 +14,29 @@ from remit_infra.plan.pricing import MONTH_MINUTES, MONTH_SECONDS
 
 FUNCTION_GB = 1.0
 PER_TASK_SECOND = 100.0
-"""Whole payments that a task of a quarter of a processor takes in a second. The API's process uses
-0.26 ms of a processor for one (docs/benchmarks.md), which would be 960; TLS, KMS and slower
-processors are in the difference.
+"""Whole payments that a task with a quarter of a vCPU takes in a second. The API's process uses
+0.26 ms of a vCPU for one (docs/benchmarks.md), which would be 960; the difference is for TLS, KMS
+and slower vCPUs.
 """
 
 PER_UNIT_SECOND = 100.0
 """The same for a capacity unit of Aurora: PostgreSQL uses 0.22 ms."""
 
-BUSY = 0.35
-"""How much of that is used on average: scaling keeps 70 % at the peak of a day, twice its mean."""
+AVERAGE_LOAD = 0.35
+"""The part of that which is used on average: scaling keeps 70 % at the peak of a day, which is
+twice the mean.
+"""
 
-SEALED_TOGETHER = 2_000
+ENTRIES_PER_SEGMENT = 2_000
 """Audit entries that are in a segment at most: the setting `archive_batch`."""
 
-SENT_TOGETHER = 10
+MESSAGES_PER_PUBLISH = 10
 """Messages that SNS takes in one call, and counts as one."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What payments of one moment share: one by itself uses `alone`, and all together use no more
-    than `rounds` a month and `packed` for each.
+    """What payments of one moment share. A payment by itself uses `alone`; all payments of a month
+    together use at most `rounds`, and `packed` for each of them.
     """
 
     alone: float
@@ -42,7 +45,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Use(msgspec.Struct, frozen=True):
-    """What one payment uses: how many of each, of what is shared, and gigabytes of each."""
+    """What one payment uses: how many of each price in `number` and `batched`, and gigabytes."""
 
     number: Mapping[str, float]
     batched: Mapping[str, Batch]
@@ -51,110 +54,122 @@ class Use(msgspec.Struct, frozen=True):
 
 
 KMS_REQUESTS = 0.03
-"""The service asks for a data key once a process and 16,777,216 cards, and for each other process's
-key once. SNS, SQS and S3 ask for theirs every five minutes at most, 8,760 times a month each: that
-is this at a million payments a month.
+"""The service requests a data key once for each process and 16,777,216 cards, and once for the key
+of each other process. SNS, SQS and S3 request theirs every five minutes at most, 8,760 times a
+month each: that is this number at a million payments a month.
 """
 
-AT_THE_EDGE = {"api_gateway_request": 2, "kms_request": KMS_REQUESTS, "web_acl_request": 2}
+GATEWAY_USE = {"api_gateway_request": 2, "kms_request": KMS_REQUESTS, "web_acl_request": 2}
 """For validate and process."""
 
-OBJECTS, ENTRIES = 2, 3
-"""A segment and its seal, of what validate, claim and outcome each leave in the trail."""
+OBJECTS_PER_SEGMENT, ENTRIES_PER_PAYMENT = 2, 3
+"""A segment and its digest; validate, claim and result each leave an audit entry."""
 
 STEPS = 2
-"""Validate and process come from a caller one after the other; each tells of itself once."""
+"""A caller sends validate and process one after the other; each leaves one notification."""
 
-PACKED_OBJECTS = OBJECTS * ENTRIES / SEALED_TOGETHER
-PACKED_MESSAGES = STEPS / SENT_TOGETHER
+PACKED_OBJECTS = OBJECTS_PER_SEGMENT * ENTRIES_PER_PAYMENT / ENTRIES_PER_SEGMENT
+PACKED_MESSAGES = STEPS / MESSAGES_PER_PUBLISH
 
-BY_THE_CLOCK = {
-    "s3_put": Batch(alone=OBJECTS * STEPS, rounds=OBJECTS * MONTH_MINUTES, packed=PACKED_OBJECTS),
+SCHEDULED_DELIVERY = {
+    "s3_put": Batch(
+        alone=OBJECTS_PER_SEGMENT * STEPS,
+        rounds=OBJECTS_PER_SEGMENT * MONTH_MINUTES,
+        packed=PACKED_OBJECTS,
+    ),
     "sns_publish": Batch(alone=STEPS, rounds=MONTH_MINUTES, packed=PACKED_MESSAGES),
     # X-Ray's own rule: the first of each second, and a twentieth of the others.
     "xray_trace": Batch(alone=STEPS, rounds=MONTH_SECONDS, packed=STEPS * 0.05),
 }
-"""Delivered and sealed by a function that the clock calls every minute."""
+"""A function that is scheduled every minute relays messages and archives audit entries."""
 
-SEALING_SECONDS = 1.2
-"""A worker seals whatever waits, and then again after the pause `seal_interval_seconds`: two
-objects, of 100 ms each (Amazon S3, "Performance design patterns": 100 to 200 ms for small objects).
+ARCHIVE_SECONDS = 1.2
+"""A worker archives what waits, and again after `archive_interval_seconds`: two objects, of 100 ms
+each (Amazon S3, "Performance design patterns": 100 to 200 ms for small objects).
 """
 
-RELAYING_SECONDS = 0.05
+RELAY_SECONDS = 0.05
 """The same for messages: one call of SNS, and two statements."""
 
-BY_A_WORKER = {
+WORKER_DELIVERY = {
     "s3_put": Batch(
-        alone=OBJECTS * STEPS,
-        rounds=OBJECTS * MONTH_SECONDS / SEALING_SECONDS,
+        alone=OBJECTS_PER_SEGMENT * STEPS,
+        rounds=OBJECTS_PER_SEGMENT * MONTH_SECONDS / ARCHIVE_SECONDS,
         packed=PACKED_OBJECTS,
     ),
-    "sns_publish": Batch(
-        alone=STEPS, rounds=MONTH_SECONDS / RELAYING_SECONDS, packed=PACKED_MESSAGES
-    ),
+    "sns_publish": Batch(alone=STEPS, rounds=MONTH_SECONDS / RELAY_SECONDS, packed=PACKED_MESSAGES),
 }
+"""A worker relays and archives all the time."""
 
 USES: Mapping[str, Use] = MappingProxyType(
     {
-        # Its nine items are 22 transactional write units and 18 of the indexes; deleting messages
-        # and marking audit entries sealed is the rest. The stream sends each message by itself.
+        # Its nine items are 22 transactional write units and 18 of the indexes; the rest deletes
+        # messages and marks audit entries as archived. The stream sends each message by itself.
         "lambda-dynamodb": Use(
             number={
-                **AT_THE_EDGE,
+                **GATEWAY_USE,
                 "lambda_gb_second": 4 * 0.08 * FUNCTION_GB,
                 "lambda_request": 4,
                 "read_request_unit": 14,
                 "write_request_unit": 60,
             },
-            batched=BY_THE_CLOCK | {"sns_publish": Batch(alone=STEPS, rounds=0, packed=STEPS)},
+            batched=SCHEDULED_DELIVERY
+            | {"sns_publish": Batch(alone=STEPS, rounds=0, packed=STEPS)},
             gigabytes={"log_ingested": 6e-6, "table_month": 7e-6},
         ),
-        # Two requests; delivery takes many at once. Twelve rows with their indexes.
+        # Two requests; delivery handles many at once. Twelve rows with their indexes.
         "lambda-postgres": Use(
             number={
-                **AT_THE_EDGE,
+                **GATEWAY_USE,
                 "lambda_gb_second": 2 * 0.06 * FUNCTION_GB,
                 "lambda_request": 2.1,
             },
-            batched=BY_THE_CLOCK,
+            batched=SCHEDULED_DELIVERY,
             gigabytes={"log_ingested": 6e-6, "nat": 2e-5, "rds_multi_az_month": 9e-6},
         ),
-        # No request passes API Gateway, and no function writes a line when it begins and ends. A
-        # payment leaves nothing in the queue unless its processor is away: say, one in a hundred,
-        # sent, received and deleted. A twentieth is traced, and nothing besides.
+        # No request passes API Gateway, and no function logs its start and end. A payment leaves a
+        # message in the queue only if its processor does not answer: assumed for one in a hundred,
+        # sent, received and deleted. A twentieth of the requests is traced.
         "fargate-aurora": Use(
             number={
-                **{name: n for name, n in AT_THE_EDGE.items() if name != "api_gateway_request"},
+                **{name: n for name, n in GATEWAY_USE.items() if name != "api_gateway_request"},
                 "aurora_io": 10,
                 "sqs_request": 0.03,
                 "xray_trace": STEPS * 0.05,
             },
-            batched=BY_A_WORKER,
+            batched=WORKER_DELIVERY,
             gigabytes={"aurora_month": 9e-6, "log_ingested": 4e-6},
             load_balancer_units=6e-6,
         ),
     }
 )
 
-SERVICE_OF = MappingProxyType(
+
+class Priced(NamedTuple):
+    """The AWS service that a price of `USES` belongs to, and what a person reads of it."""
+
+    service: str
+    label: str
+
+
+PRICED: Mapping[str, Priced] = MappingProxyType(
     {
-        "api_gateway_request": "API Gateway",
-        "aurora_io": "Aurora",
-        "aurora_month": "Aurora",
-        "kms_request": "KMS",
-        "lambda_gb_second": "Lambda",
-        "lambda_request": "Lambda",
-        "log_ingested": "CloudWatch",
-        "nat": "VPC",
-        "rds_multi_az_month": "RDS",
-        "read_request_unit": "DynamoDB",
-        "s3_put": "S3",
-        "sns_publish": "SNS",
-        "sqs_request": "SQS",
-        "table_month": "DynamoDB",
-        "web_acl_request": "WAF",
-        "write_request_unit": "DynamoDB",
-        "xray_trace": "X-Ray",
+        "api_gateway_request": Priced("API Gateway", "requests"),
+        "aurora_io": Priced("Aurora", "reads and writes of storage"),
+        "aurora_month": Priced("Aurora", "storage of payments"),
+        "kms_request": Priced("KMS", "requests for data keys and fingerprints"),
+        "lambda_gb_second": Priced("Lambda", "compute time"),
+        "lambda_request": Priced("Lambda", "invocations"),
+        "log_ingested": Priced("CloudWatch", "logs of requests"),
+        "nat": Priced("VPC", "traffic through NAT gateways"),
+        "rds_multi_az_month": Priced("RDS", "storage of payments, Multi-AZ"),
+        "read_request_unit": Priced("DynamoDB", "read request units"),
+        "s3_put": Priced("S3", "audit segments"),
+        "sns_publish": Priced("SNS", "notifications"),
+        "sqs_request": Priced("SQS", "work messages"),
+        "table_month": Priced("DynamoDB", "storage of payments"),
+        "web_acl_request": Priced("WAF", "inspected requests"),
+        "write_request_unit": Priced("DynamoDB", "write request units"),
+        "xray_trace": Priced("X-Ray", "traces of requests"),
     }
 )
