@@ -68,7 +68,8 @@ def test_a_diagram_shows_every_label_and_an_arrowhead_for_every_arrow(
 ) -> None:
     diagram, kept = diagram_of(prod_graphs[topology]), IMAGES / f"{topology}.svg"
     labels = {
-        *(one.label for one in (*diagram.boundaries, *diagram.arrows)),
+        *(boundary.label for boundary in diagram.boundaries),
+        *(arrow.label for arrow in diagram.arrows),
         *(line for box in diagram.boxes for line in (box.heading, *box.lines)),
     }
     assert {label for label in labels if label not in set(words(kept))} == set()

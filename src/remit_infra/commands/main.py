@@ -4,7 +4,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from cyclopts import Parameter
@@ -26,7 +26,7 @@ from remit.settings import OUTPUTS_FAILED, PREFIX, Settings
 from remit_infra.commands.image import image
 from remit_infra.commands.infra import infra
 from remit_infra.commands.restore import restore
-from remit_infra.commands.stack import require_tools
+from remit_infra.commands.stack import Topology, require_tools
 from remit_infra.model.environments import MIGRATION_DATE
 
 __all__ = ["cli", "main"]
@@ -35,7 +35,6 @@ cli.command(infra)
 cli.command(restore, group=AWS, sort_key=6)
 cli.command(image, group=AWS, sort_key=7)
 
-Topology = Literal["fargate-aurora", "lambda-dynamodb", "lambda-postgres"]
 Environment = Annotated[str, Parameter(name="--env")]
 
 
