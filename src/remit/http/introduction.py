@@ -34,7 +34,7 @@ Every request needs an API key, but for `GET /health`. Send it in one of three w
 | Bearer token | `Authorization: Bearer sk_test_…` |
 | HTTP Basic, the key as user name and no password | `curl -u sk_test_…:` |
 
-A key belongs to one merchant and one mode. To it, what others own does not exist: 404.
+A key belongs to one merchant and one mode. Payments of any other are answered with 404.
 """
 
 _IDEMPOTENCY = """
