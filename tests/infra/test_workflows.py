@@ -12,7 +12,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from remit_infra.commands import main, stack
+from remit_infra.commands import stack
 from tests.tidy.tree import ROOT, files
 
 Workflow = dict[str, Any]
@@ -218,7 +218,7 @@ def test_every_command_a_workflow_names_exists() -> None:
         assert shown.stdout.startswith(f"Usage: remit {' '.join(verbs)}")
         flags = {word for word in words if word.startswith("--")}
         assert {flag for flag in flags if flag not in shown.stdout} == set()
-        topologies = set(get_args(main.Topology)) | set(get_args(stack.Topology))
+        topologies = set(get_args(stack.Topology))
         operands = words[len(verbs) :]
         named = {word for word in operands if "-" in word and word[0] not in '-"'}
         assert named <= topologies | PLANNED
