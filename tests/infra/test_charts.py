@@ -68,8 +68,8 @@ def test_a_chart_of_all_topologies_has_a_line_for_each_and_a_point_where_two_cro
         "some rent costs less than no rent",
     ]
     assert spec["title"]["subtitle"] == (
-        "The cheapest is no rent; from 2.5 million payments on some rent; "
-        "from 80.0 million payments on much rent. Both axes are logarithmic."
+        "The cheapest is no rent; from 2.5 million payments on it is some rent; "
+        "from 80.0 million payments on it is much rent. Both axes are logarithmic."
     )
 
 

@@ -22,8 +22,8 @@ routes.ROUTES = (*routes.ROUTES, *added)
 
 IN_PULUMI = """
 import json
-from remit_infra.plan.plan import planned
-graph = planned("lambda-postgres", "dev", {}).graph
+from remit_infra.plan.plan import plan_stack
+graph = plan_stack("lambda-postgres", "dev", {}).graph
 print(json.dumps([
     [r.type.rsplit(":", 1)[1], r.name, r.properties] for r in graph.resources
     if r.type.startswith(("aws:apigateway", "aws:lb/listenerRule"))

@@ -113,7 +113,7 @@ def compare_chart(title: str, lines: Lines, comparison: Comparison) -> Spec:
     ]
     layers = _compare_layers(sorted(lines), points, crossovers)
     first, *others = comparison.cheapest
-    later = [f"; from {_in_words(one.payments)} payments on {one.topology}" for one in others]
+    later = [f"; from {_in_words(one.payments)} payments on it is {one.topology}" for one in others]
     subtitle = f"The cheapest is {first.topology}{''.join(later)}. Both axes are logarithmic."
     return _chart(title, subtitle, layers, width=640, height=420)
 
