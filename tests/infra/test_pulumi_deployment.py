@@ -5,7 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -205,12 +209,31 @@ def test_only_certificates_are_taken_for_certificates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "us-east-1.pem"
-    monkeypatch.setattr(pulumi_stack, "AUTHORITIES", f"file://{tmp_path}/{{region}}.pem")
     target = tmp_path / "dist" / "rds-ca.pem"
-    with pytest.raises(DeployError, match="cannot be fetched"):
+    with web_server(tmp_path) as address:
+        monkeypatch.setattr(pulumi_stack, "AUTHORITIES", f"{address}/{{region}}.pem")
+        with pytest.raises(DeployError, match=r"cannot be fetched from .*404"):
+            fetch_authorities("us-east-1", target)
+        store.write_text("<html>")
+        with pytest.raises(DeployError, match="holds no certificates"):
+            fetch_authorities("us-east-1", target)
+        store.write_text("-----BEGIN CERTIFICATE-----\n")
+        assert fetch_authorities("us-east-1", target).read_bytes() == store.read_bytes()
+    with pytest.raises(DeployError, match=r"cannot be fetched from .*refused"):
         fetch_authorities("us-east-1", target)
-    store.write_text("<html>")
-    with pytest.raises(DeployError, match="holds no certificates"):
-        fetch_authorities("us-east-1", target)
-    store.write_text("-----BEGIN CERTIFICATE-----\n")
-    assert fetch_authorities("us-east-1", target).read_bytes() == store.read_bytes()
+
+
+class Files(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing: what a test's server is asked for is in the test."""
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """The address of a server of the folder's files."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()

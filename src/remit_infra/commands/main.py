@@ -121,12 +121,14 @@ def emulate(
     from remit_infra.graph.terraform import TerraformError
     from remit_infra.model.aws_account import DeployError
 
-    steps = Steps()
     try:
+        if install:
+            emulator.install()
+            return
+        steps = Steps()
         with steps.step("looking for the emulator"):
             command = emulator.install()
-        if not install:
-            services.run(topology, command, port, steps)
+        services.run(topology, command, port, steps)
     except (
         emulator.EmulatorError,
         DeployError,

@@ -6,13 +6,13 @@ runs in this process.
 
 import json
 import shutil
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
+import httpx
 import pulumi
 from pulumi import automation as auto
 
@@ -49,11 +49,12 @@ def fetch_authorities(region: str, target: Path) -> Path:
     """
     url = AUTHORITIES.format(region=region)
     try:
-        with urlopen(url, timeout=30) as response:  # nosec B310
-            body: bytes = response.read(MAX_AUTHORITIES_BYTES)
-    except (URLError, OSError) as error:
+        # Trusting what this machine trusts: a company's proxy may need that.
+        response = httpx.get(url, timeout=30, verify=ssl.create_default_context())
+        body = response.raise_for_status().content
+    except httpx.HTTPError as error:
         raise DeployError(f"RDS's certificates cannot be fetched from {url}: {error}.") from error
-    if not body.startswith(b"-----BEGIN CERTIFICATE-----"):
+    if not body.startswith(b"-----BEGIN CERTIFICATE-----") or len(body) > MAX_AUTHORITIES_BYTES:
         raise DeployError(f"{url} holds no certificates.")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(body)
