@@ -79,7 +79,9 @@ def test_a_diagram_shows_every_label_and_an_arrowhead_for_every_arrow(
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_few_arrows_of_a_diagram_cross_and_none_lies_on_another(topology: str) -> None:
+def test_few_arrows_of_a_diagram_cross_and_none_lies_on_another_or_is_slanted(
+    topology: str,
+) -> None:
     """With more, try other seeds in `d2.py`."""
     lines = [list(segments(path)) for path in connections_of(IMAGES / f"{topology}.svg")]
     pairs = [
@@ -90,6 +92,7 @@ def test_few_arrows_of_a_diagram_cross_and_none_lies_on_another(topology: str) -
     ]
     assert sum(cross(*pair) for pair in pairs) <= MAX_CROSSINGS
     assert [pair for pair in pairs if lie_on_each_other(*pair)] == []
+    assert [one for line in lines for one in line if is_slanted(*one)] == []
 
 
 def test_a_chart_has_axes_with_units_and_words_beside_its_lines() -> None:
@@ -151,6 +154,11 @@ def lie_on_each_other(one: tuple[Point, Point], other: tuple[Point, Point]) -> b
             if end - start > 5:
                 return True
     return False
+
+
+def is_slanted(start: Point, end: Point) -> bool:
+    """Neither upright nor level, nor the ten pixels of a round corner."""
+    return all(abs(start[axis] - end[axis]) > 12 for axis in (0, 1))
 
 
 def png_size(path: Path) -> tuple[int, int]:
