@@ -44,10 +44,10 @@ class RunTaskEmulator(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
-            for task in self._started():
+            for task in self._started_tasks():
                 self._run(task)
 
-    def _started(self) -> list[dict[str, Any]]:
+    def _started_tasks(self) -> list[dict[str, Any]]:
         arns = self._ecs.list_tasks(cluster=self._cluster, desiredStatus="RUNNING")["taskArns"]
         if not arns:
             return []
