@@ -83,7 +83,7 @@ class HttpApi:
     def __init__(
         self, app: App, begin: BeginSpan = untraced, responded: Responded | None = None
     ) -> None:
-        """Calls `responded` after each response, where somebody watches."""
+        """Calls `responded`, if given, after each response."""
         self._app = app
         self._api = Api(app)
         self._begin = None if begin is untraced else begin

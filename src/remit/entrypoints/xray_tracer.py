@@ -36,7 +36,7 @@ _begun: ContextVar[int | None] = ContextVar("begun", default=None)
 
 
 class Uploader(SpanExporter):
-    """Uploads spans. What X-Ray does not take is dropped and counted: nobody's payment waits."""
+    """Uploads spans. Spans that X-Ray does not accept are dropped and counted: no payment waits."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -87,7 +87,7 @@ class _Ids(IdGenerator):
 
 
 class Tracing:
-    """The tracer of a process: `ratio` of the traces that nobody has decided on are sampled."""
+    """The tracer of a process: `ratio` of the traces without a decision are sampled."""
 
     def __init__(self, ratio: float, exporter: SpanExporter, clock: Clock, service: str) -> None:
         self._ratio = ratio

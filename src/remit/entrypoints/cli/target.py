@@ -1,5 +1,5 @@
-"""What an operator's command acts on: said before anything is done, so that nobody takes this
-machine's data for a deployment's, or one deployment for another.
+"""What an operator's command acts on. Each command prints it before it does anything, so that an
+operator does not mistake this machine's data for a deployment's, or one deployment for another.
 """
 
 import asyncio

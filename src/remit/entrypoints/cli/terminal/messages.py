@@ -65,7 +65,7 @@ def print_table(
 ) -> None:
     """A table for the width of the terminal, or the sentence `empty` where there is no row.
 
-    Where nobody watches, each row is one line, however long, for `grep` and its kin.
+    Where standard output is no terminal, each row is one line, however long, for `grep`.
     """
     console = OutputConsole(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
     if not rows:
