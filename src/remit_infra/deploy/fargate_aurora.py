@@ -9,14 +9,17 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from remit.entrypoints.cli.terminal import Steps
 from remit_infra.build import container_image
-from remit_infra.deploy.cloudformation import as_exports
 from remit_infra.deploy.operator_settings import task_settings
 from remit_infra.deploy.pulumi_stack import fetch_authorities, require_pulumi
-from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology, named_account
+from remit_infra.deploy.pulumi_topology import (
+    OUTPUTS,
+    Program,
+    PulumiTopology,
+    named_account,
+    settings_exports,
+)
 from remit_infra.deploy.terminal import (
     confirm,
     require_no_problems,
@@ -25,7 +28,6 @@ from remit_infra.deploy.terminal import (
 )
 from remit_infra.model.aws_account import (
     Clients,
-    DeployError,
     Problem,
 )
 from remit_infra.model.stack_config import read_configuration_file
@@ -167,9 +169,4 @@ def outputs(suffix: str) -> dict[str, str]:
 
 def exports(suffix: str) -> str:
     """The service's settings, as lines for an operator's shell. Needs AWS and not Pulumi."""
-    clients, _, _ = named_account(suffix)
-    try:
-        settings = task_settings(clients, suffix)
-    except (BotoCoreError, ClientError) as error:
-        raise DeployError(f"{suffix} is not deployed here: {error}") from error
-    return as_exports(settings)
+    return settings_exports(suffix, task_settings)

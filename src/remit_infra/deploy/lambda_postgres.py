@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from remit.entrypoints.cli.terminal import Steps
 from remit_infra.build.lambda_package import DATABASE_CA, PYTHON, build_package
-from remit_infra.deploy.cloudformation import as_exports
 from remit_infra.deploy.lambda_dynamodb import CODE
 from remit_infra.deploy.operator_settings import operator_settings
 from remit_infra.deploy.pulumi_stack import fetch_authorities, release, require_pulumi
-from remit_infra.deploy.pulumi_topology import OUTPUTS, Program, PulumiTopology, named_account
+from remit_infra.deploy.pulumi_topology import (
+    OUTPUTS,
+    Program,
+    PulumiTopology,
+    named_account,
+    settings_exports,
+)
 from remit_infra.deploy.terminal import (
     confirm,
     require_no_problems,
@@ -21,7 +24,6 @@ from remit_infra.deploy.terminal import (
 from remit_infra.graph.graph import Graph
 from remit_infra.model.aws_account import (
     Clients,
-    DeployError,
     account_problems,
 )
 from remit_infra.model.environments import Names
@@ -109,12 +111,7 @@ def outputs(suffix: str) -> dict[str, str]:
 
 def exports(suffix: str) -> str:
     """The service's settings, as lines for an operator's shell. Needs AWS and not Pulumi."""
-    clients, _, _ = named_account(suffix)
-    try:
-        settings = operator_settings(clients, suffix)
-    except ClientError as error:
-        raise DeployError(f"{suffix} is not deployed here: {error}") from error
-    return as_exports(settings)
+    return settings_exports(suffix, operator_settings)
 
 
 def _new_concurrency(clients: Clients, graph: Graph) -> int:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from remit.entrypoints.cli.terminal import Steps, print_note
+from remit_infra.deploy.cloudformation import as_exports
 from remit_infra.deploy.pulumi_stack import PulumiStack, require_pulumi
 from remit_infra.deploy.terminal import confirm, print_target, require_unprotected
 from remit_infra.graph.graph import Graph
-from remit_infra.model.aws_account import Clients, account_of, aws_clients
+from remit_infra.model.aws_account import Clients, DeployError, account_of, aws_clients
 from remit_infra.model.environments import Names
 from remit_infra.model.stack_config import DEPLOY_FOLDER
 
@@ -29,6 +32,15 @@ def named_account(suffix: str) -> tuple[Clients, str, str]:
     account = account_of(clients)
     print_target(suffix, account, region)
     return clients, account, region
+
+
+def settings_exports(suffix: str, read: Callable[[Clients, str], Mapping[str, str]]) -> str:
+    """The settings that `read` finds of a deployment, as lines for a shell. Raises DeployError."""
+    clients, _, _ = named_account(suffix)
+    try:
+        return as_exports(read(clients, suffix))
+    except (BotoCoreError, ClientError) as error:
+        raise DeployError(f"{suffix} is not deployed here: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
