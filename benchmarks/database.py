@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncpg
 
-from remit.adapters.postgres.embedded import EmbeddedPostgres
+from remit.adapters.postgres.embedded_server import EmbeddedPostgres
 from remit.adapters.postgres.migrations import migrate
 
 

@@ -1,6 +1,6 @@
-"""What tests arrange with: an `App` over memory or PostgreSQL, a clock that stands still, orders.
+"""Builders for tests: an `App` over memory, PostgreSQL or DynamoDB, its callers and requests.
 
-Everything real but the clock, the ids and, where a test wants faults, the processor.
+Only the clock, the ids and the processor are not the real ones.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from remit.adapters.dynamodb.table import INDEXES, PARTITION_KEY, Table
 from remit.adapters.files.storage import FolderBucket
 from remit.adapters.files.vault import FileVault
 from remit.adapters.redis.connection import RedisConnection
-from remit.assembly.dynamodb import on_dynamodb
+from remit.assembly.dynamodb import dynamodb_adapters
 from remit.assembly.memory import assemble_in_memory
 from remit.assembly.parts import (
     CloudServices,
@@ -32,7 +32,7 @@ from remit.assembly.parts import (
     no_measures,
     this_process,
 )
-from remit.assembly.postgres import connections, on_postgres, postgres_queue
+from remit.assembly.postgres import make_connections, postgres_adapters, postgres_queue
 from remit.domain.card import Card
 from remit.domain.change import Caller, KeyScope
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
@@ -49,13 +49,13 @@ GOOD_CARD = "4242424242424242"
 DECLINED_CARD = "4000000000000002"
 
 RETRY_SECONDS = 1e-9
-"""Failed work comes back at once, and no test waits."""
+"""A failed message returns to the queue at once, so that no test waits."""
 
 Fault = Literal["timeout", "lost", "down"]
 
 
 class StoppedClock:
-    """A clock that only moves when told to."""
+    """A clock that stands still until the test advances it."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -67,21 +67,21 @@ class StoppedClock:
         self.now += timedelta(seconds=seconds)
 
 
-def counted_ids() -> NewId:
-    """Identifiers of our shape that count up, so that a failing test reads the same each time."""
+def sequential_ids() -> NewId:
+    """Ids that count up, so that a failing test is the same each time."""
     numbers = count(1)
     return lambda: f"00000000-0000-7000-8000-{next(numbers):012x}"
 
 
 class ScriptedProcessor:
-    """A processor in memory that fails as told: each call takes the next of `faults`."""
+    """A processor in memory. Each call takes the next of `faults`, if there is one."""
 
     name = "scripted"
     modes: frozenset[Mode] = frozenset({"test", "live"})
 
     def __init__(self) -> None:
         self.faults: deque[Fault | None] = deque()
-        self.answers: dict[str, tuple[Instruction, ProcessorResult]] = {}
+        self.results: dict[str, tuple[Instruction, ProcessorResult]] = {}
         self.down = False
 
     async def execute(self, instruction: Instruction) -> ProcessorResult:
@@ -90,58 +90,59 @@ class ScriptedProcessor:
             raise ProcessorUnavailable("The processor cannot be reached. Try again.")
         if fault == "timeout":
             raise ProcessorTimeout("The processor did not answer in time.")
-        if instruction.key not in self.answers:
+        if instruction.key not in self.results:
             declined = instruction.card is not None and instruction.card.number == DECLINED_CARD
-            answer: ProcessorResult = Approved(f"ref_{instruction.key}")
+            result: ProcessorResult = Approved(f"ref_{instruction.key}")
             if declined:
-                answer = Declined("card_declined", "The card was declined.", "generic_decline")
-            self.answers[instruction.key] = (instruction, answer)
+                result = Declined("card_declined", "The card was declined.", "generic_decline")
+            self.results[instruction.key] = (instruction, result)
         if fault == "lost":
             raise ProcessorTimeout("The processor did not answer in time.")
-        return self.answers[instruction.key][1]
+        return self.results[instruction.key][1]
 
     async def find(self, key: str) -> ProcessorResult | None:
         if self.down:
             raise ProcessorUnavailable("The processor cannot be reached. Try again.")
-        return self.answers[key][1] if key in self.answers else None
+        return self.results[key][1] if key in self.results else None
 
     async def balance(self, payment_id: str) -> int | None:
         sign = {Operation.CHARGE: 1, Operation.CAPTURE: 1, Operation.REFUND: -1}
-        asked = [pair for pair in self.answers.values() if pair[0].payment_id == payment_id]
+        of_payment = [pair for pair in self.results.values() if pair[0].payment_id == payment_id]
         return sum(
             sign.get(instruction.operation, 0) * instruction.amount_minor
-            for instruction, answer in asked
-            if isinstance(answer, Approved)
+            for instruction, result in of_payment
+            if isinstance(result, Approved)
         )
 
 
 def a_process(settings: Settings | None) -> Process:
-    """A process with a stopped clock and counted ids."""
-    return this_process(settings or Settings(), StoppedClock(), counted_ids())
+    """A process with a stopped clock and sequential ids."""
+    return this_process(settings or Settings(), StoppedClock(), sequential_ids())
 
 
 def memory_app(folder: Path, *, settings: Settings | None = None) -> App:
-    """The service over memory, with a stopped clock, counted ids and a scripted processor."""
+    """The service over memory, with a stopped clock, sequential ids and a scripted processor."""
     vault = FileVault(folder / "vault.key")
     return assemble_in_memory(a_process(settings), ScriptedProcessor(), vault)
 
 
 def postgres_app(folder: Path, url: str, *, settings: Settings | None = None) -> App:
     """The same service over PostgreSQL and a folder for a bucket. Close it afterwards."""
-    given = structs.replace(
-        settings or Settings(), database_url=Secret(url), work_retry_seconds=RETRY_SECONDS
+    process = a_process(
+        structs.replace(
+            settings or Settings(), database_url=Secret(url), work_retry_seconds=RETRY_SECONDS
+        )
     )
-    process = a_process(given)
-    connected = connections(process)
-    database = on_postgres(process, connected)
-    queue = postgres_queue(process, connected.delivery)
-    return over(process, folder, database, queue)
+    connections = make_connections(process)
+    database = postgres_adapters(process, connections)
+    queue = postgres_queue(process, connections.delivery)
+    return app_over(process, folder, database, queue)
 
 
-def over(
+def app_over(
     process: Process, folder: Path, database: DatabaseAdapters, queue: WorkQueue | None = None
 ) -> App:
-    """The service in memory, but for its database and what is in it."""
+    """The service over the database, and over memory for everything else."""
     memory = assemble_in_memory(process, ScriptedProcessor(), FileVault(folder / "vault.key"))
     services = CloudServices(
         notifications=memory.delivery.notifications,
@@ -160,18 +161,18 @@ GROUPS = ("database", "delivery", "audit", "monitoring", "process_state")
 
 
 def group_of(app: App, part: str) -> str:
-    """The group of `App` that holds a part of this name."""
+    """The group of `App` with a part of this name."""
     [group] = [group for group in GROUPS if part in type(getattr(app, group)).__slots__]
     return group
 
 
 def part_of(app: App, part: str) -> Any:
-    """A part by its name, wherever `App` holds it."""
+    """A part of `App` by its name, in whichever group it is."""
     return getattr(app if part in App.__slots__ else getattr(app, group_of(app, part)), part)
 
 
-def rewired(app: App, **parts: Any) -> App:
-    """The service with other parts in the place of some, each by its name in its group."""
+def replace_parts(app: App, **parts: Any) -> App:
+    """The service with some of its parts replaced, each by its name in its group."""
     for name, part in parts.items():
         if name in App.__slots__:
             app = replace(app, **{name: part})
@@ -181,8 +182,8 @@ def rewired(app: App, **parts: Any) -> App:
     return app
 
 
-class InTurn:
-    """A client whose calls take turns, for an AWS in memory that cannot take two at once."""
+class SerialClient:
+    """A client whose calls take turns, because moto does not support two at once."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -192,16 +193,16 @@ class InTurn:
         method = getattr(self._client, name)
 
         @wraps(method)
-        def call(**asked: Any) -> Any:
+        def call(**parameters: Any) -> Any:
             with self._turn:
-                return method(**asked)
+                return method(**parameters)
 
         vars(call)["__self__"] = self._client
         return call
 
 
 def make_table(client: Any, name: str) -> None:
-    """The table as every deployment has it."""
+    """Creates the table that every deployment has."""
     client.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
@@ -237,11 +238,11 @@ def dynamodb_app(
     process = a_process(settings)
     table = Table(client, table_name)
     make_table(client, table.name)
-    return over(process, folder, on_dynamodb(process, table))
+    return app_over(process, folder, dynamodb_adapters(process, table))
 
 
 def redis_settings(cache: EmulatedCache, **others: Any) -> Settings:
-    """The service's settings for a Redis as it runs here."""
+    """The service's settings for the emulated Redis."""
     return Settings(
         cache_endpoint=cache.endpoint,
         cache_name=cache.name,
@@ -252,7 +253,7 @@ def redis_settings(cache: EmulatedCache, **others: Any) -> Settings:
 
 
 def redis_connection(cache: EmulatedCache, clock: StoppedClock) -> RedisConnection:
-    """As one process of the service holds it. Close it afterwards."""
+    """A connection as one process of the service has it. Close it afterwards."""
     login = elasticache.IamLogin(cache_name=cache.name, user=cache.user)
     return RedisConnection(
         lambda: elasticache.connection(cache.endpoint, login, cache.certificate), clock
@@ -274,7 +275,7 @@ def caller(merchant_id: str = "acme", *, request_id: str = "req") -> Caller:
 
 
 def key_of(action: str, key: str | None, merchant_id: str = "acme") -> KeyScope | None:
-    """An Idempotency-Key of the usual caller on the route of a step; None if there is none."""
+    """The scope of a caller's Idempotency-Key on the route of a step, or None without a key."""
     return None if key is None else KeyScope(merchant_id, "test", f"POST /{action}", key)
 
 
@@ -287,7 +288,7 @@ def order(
     customer_id: str | None = None,
     metadata: dict[str, str] | None = None,
 ) -> PaymentRequest:
-    """A request to validate a payment that is right in every field unless told otherwise."""
+    """A request to validate a payment. Every field that is not given is valid."""
     return PaymentRequest(
         amount=Amount(amount),
         currency=currency,

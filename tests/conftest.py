@@ -11,12 +11,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from remit.adapters.postgres.embedded import EmbeddedPostgres
+from remit.adapters.postgres.embedded_server import EmbeddedPostgres
 from remit.adapters.postgres.migrations import migrate
 from remit.ports.app import App
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.certificate import make_certificate
-from tests.builders import AppFactory, InTurn, dynamodb_app, memory_app, postgres_app
+from tests.builders import AppFactory, SerialClient, dynamodb_app, memory_app, postgres_app
 
 TEMPLATE = "remit_template"
 SIGNER = "testing"
@@ -26,7 +26,7 @@ _numbers = count()
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
-    """The URL of a server that all xdist workers share; the first to come starts it."""
+    """The URL of a server that all xdist workers share. The first worker starts it."""
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     server = EmbeddedPostgres(shared / "postgres")
@@ -47,7 +47,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
 
 @pytest.fixture(autouse=True)
 def credentials() -> Iterator[None]:
-    """Nobody goes on with another test's: boto3 keeps what it found first for as long as it may."""
+    """Resets boto3's default session, which would keep the credentials of an earlier test."""
     yield
     boto3.DEFAULT_SESSION = None
 
@@ -73,12 +73,15 @@ def cache_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedC
 
 @pytest.fixture
 def cache(cache_server: EmulatedCache, monkeypatch: pytest.MonkeyPatch) -> EmulatedCache:
-    """That Redis, empty, for whoever may sign for it. A machine that is busy fails no test."""
+    """That Redis, empty, with the credentials to sign for it.
+
+    Its time limits are long, so that a busy machine fails no test.
+    """
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, SIGNER)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    for patience in ("CONNECT_SECONDS", "ANSWER_SECONDS"):
-        monkeypatch.setattr(f"remit.adapters.redis.connection.{patience}", 20.0)
+    for limit in ("CONNECT_SECONDS", "RESPONSE_SECONDS"):
+        monkeypatch.setattr(f"remit.adapters.redis.connection.{limit}", 20.0)
     cache_server.restart()
     return cache_server
 
@@ -90,9 +93,9 @@ def in_memory(tmp_path: Path) -> App:
 
 @pytest.fixture
 async def on_postgres(database_url: str, tmp_path: Path) -> AsyncIterator[App]:
-    made = postgres_app(tmp_path, database_url)
-    yield made
-    await made.close()
+    app = postgres_app(tmp_path, database_url)
+    yield app
+    await app.close()
 
 
 @pytest.fixture
@@ -100,14 +103,16 @@ def on_dynamodb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     with mock_aws():
-        yield dynamodb_app(tmp_path, InTurn(boto3.client("dynamodb", region_name="us-east-1")))
+        yield dynamodb_app(
+            tmp_path, SerialClient(boto3.client("dynamodb", region_name="us-east-1"))
+        )
 
 
 @pytest.fixture(params=["in_memory", "on_postgres", "on_dynamodb"])
 def app(request: pytest.FixtureRequest) -> App:
     """The service, once over each store."""
-    made: App = request.getfixturevalue(request.param)
-    return made
+    app: App = request.getfixturevalue(request.param)
+    return app
 
 
 @pytest.fixture
@@ -117,7 +122,7 @@ def new_app(tmp_path: Path) -> AppFactory:
 
 
 async def _make_template(url: str) -> None:
-    # The tests are about what is committed, not about surviving a power cut; one test turns it on.
+    # The tests check commits and no power cuts, so the server does not flush. One test turns it on.
     await _run(url, "ALTER SYSTEM SET fsync = off")
     await _run(url, "SELECT pg_reload_conf()")
     await _run(url, f"DROP DATABASE IF EXISTS {TEMPLATE}")

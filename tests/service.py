@@ -19,7 +19,7 @@ START_SECONDS = 60.0
 REMIT = Path(sys.executable).with_name("remit")
 
 
-class Answered(NamedTuple):
+class ServiceResponse(NamedTuple):
     status: int
     body: dict[str, Any]
     headers: dict[str, str]
@@ -109,7 +109,7 @@ class Service:
 
     def call(
         self, method: str, path: str, body: object = None, *, key: str | None = None
-    ) -> Answered:
+    ) -> ServiceResponse:
         """One request on a connection of its own. Raises what the connection raises."""
         headers = {} if not (self.data / "example.key").exists() else {"x-api-key": self.key}
         text = None
@@ -122,7 +122,7 @@ class Service:
         try:
             connection.request(method, path, text, headers)
             response = connection.getresponse()
-            return Answered(
+            return ServiceResponse(
                 response.status,
                 json.loads(response.read()),
                 {name.lower(): value for name, value in response.getheaders()},

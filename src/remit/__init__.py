@@ -1,1 +1,1 @@
-"""Remit: a payment service. The core knows money and payments; `app.py` picks what surrounds it."""
+"""Remit: a payment service. ARCHITECTURE.md describes its packages."""

@@ -1,16 +1,16 @@
-"""When a process leaves its database alone, so that a serverless database can pause."""
+"""When a process is idle. An idle process does not read its database, so that it can pause."""
 
 import asyncio
 
 WAKE_UP_SECONDS = 3_600.0
-"""How long an idle process waits at most before it looks for work that no message told it of."""
+"""How long an idle process waits before it checks for work, if no message wakes it."""
 
 
 class IdlePolicy:
-    """A process is idle once `after_seconds` have passed without work; without it, never.
+    """A process is idle after `after_seconds` without work, or never if that is None.
 
-    Work is a request of a caller, a message from the queue, or a round of a job that found
-    something. A health check is no work, so that checks alone keep no database awake.
+    Work is a caller's request, a message from the queue, or a round of a job that had something to
+    do. A health check is not work, because checks alone must not keep a database awake.
     """
 
     def __init__(
@@ -21,16 +21,16 @@ class IdlePolicy:
         self._worked_at: float | None = None
         self._work = asyncio.Event()
 
-    def worked(self) -> None:
+    def record_work(self) -> None:
         """Records work, and ends every `wait_for_work`."""
         if self.after_seconds is not None:
             self._worked_at = asyncio.get_running_loop().time()
             self._work.set()
 
     def seconds_left(self) -> float:
-        """Until this process is idle, counted from the first time anybody asks if it never worked.
+        """The seconds until this process is idle: 0 if it is, infinity if it never will be.
 
-        0 once it is idle, infinity where it never is.
+        Without work so far they count from the first call.
         """
         if self.after_seconds is None:
             return float("inf")
@@ -44,11 +44,11 @@ class IdlePolicy:
         return self.seconds_left() == 0
 
     async def wait_for_work(self, stop: asyncio.Event) -> None:
-        """Returns at the next work or at `stop`, and after `wake_up_seconds` in any case."""
+        """Waits for the next work or for `stop`, at most `wake_up_seconds`."""
         self._work.clear()
-        waiting = [asyncio.create_task(event.wait()) for event in (self._work, stop)]
+        events = [asyncio.create_task(event.wait()) for event in (self._work, stop)]
         await asyncio.wait(
-            waiting, timeout=self.wake_up_seconds, return_when=asyncio.FIRST_COMPLETED
+            events, timeout=self.wake_up_seconds, return_when=asyncio.FIRST_COMPLETED
         )
-        for task in waiting:
+        for task in events:
             task.cancel()

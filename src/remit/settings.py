@@ -1,7 +1,7 @@
-"""Configuration: the environment, read once into one frozen value.
+"""Settings: the environment variables, read once into one frozen value.
 
 A variable is the field's name in capitals with the prefix REMIT_. An unknown REMIT_ variable is
-refused, so that a misspelt one cannot be silently ignored.
+rejected, so that a misspelt one is not silently ignored.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from msgspec import inspect
 PREFIX = "REMIT_"
 
 OUTPUTS_FAILED = "REMIT_OUTPUTS_FAILED"
-"""What failed in a shell that did `eval "$(remit outputs … --shell)"`. Without it the next command
-would act on this machine's data, or on the deployment of before.
+"""Set to a command that failed, in a shell that ran `eval "$(remit outputs … --shell)"`. Without it
+the next command would act on this machine's data, or on the earlier deployment.
 """
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -24,11 +24,11 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
 class SettingsError(Exception):
-    """A setting is unknown or has a value it cannot have. The message names the variable."""
+    """A setting is unknown, missing or has a wrong value. The message names the variable."""
 
 
 class Secret(str):
-    """Text for the one who needs it. Its representation shows nothing of it."""
+    """Secret text. Its representation does not show it."""
 
     __slots__ = ()
 
@@ -37,7 +37,7 @@ class Secret(str):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting, its unit in its name, and its default for a laptop."""
+    """Every setting, with its unit in its name and its default for a laptop."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
@@ -106,7 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     simulator_late_seconds: Seconds = 2.0
 
     def require(self, name: str) -> str:
-        """The text of a setting that this topology cannot do without. Raises SettingsError."""
+        """The text of a setting that the topology needs. Raises SettingsError if it is not set."""
         value: str | None = getattr(self, name)
         if value is None:
             raise SettingsError(f"{PREFIX}{name.upper()} is not set.")
@@ -114,13 +114,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_in_aws(self) -> bool:
-        through = (self.operator_function, self.operator_task)
-        stores = (self.database_secret_arn, self.transactions_table, *through)
+        operators = (self.operator_function, self.operator_task)
+        stores = (self.database_secret_arn, self.transactions_table, *operators)
         return any(store is not None for store in stores)
 
     @property
     def names_a_store(self) -> bool:
-        """Whether there is more to it than this machine's data folder."""
+        """Whether the settings name a database, so that this machine's data folder is not used."""
         return self.is_in_aws or self.database_url is not None
 
     @property
@@ -129,12 +129,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def claim_lease(self) -> timedelta:
-        """How long a claim holds: longer than any answer that is still waited for."""
+        """How long a claim is leased: longer than any wait for the processor."""
         return timedelta(seconds=self.processor_timeout_seconds + self.claim_margin_seconds)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Settings from environment variables. Raises SettingsError, which names the variable."""
+    """The settings in environment variables. Raises SettingsError, which names the variable."""
     if failed := environ.get(OUTPUTS_FAILED):
         raise SettingsError(
             f"This shell was to have the settings of a deployment, and `remit {failed}` failed. "
@@ -147,20 +147,20 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     }
     if environ.get("PORT"):
         variables.setdefault("port", "PORT")
-    given = {name: environ[variable] for name, variable in variables.items()}
-    unknown = sorted(given.keys() - set(Settings.__struct_fields__))
+    values = {name: environ[variable] for name, variable in variables.items()}
+    unknown = sorted(values.keys() - set(Settings.__struct_fields__))
     if unknown:
         raise SettingsError(f"{variables[unknown[0]]} is not a setting. See `remit settings`.")
-    if "log_level" in given:
-        given["log_level"] = given["log_level"].lower()
-    for name, value in given.items():
+    if "log_level" in values:
+        values["log_level"] = values["log_level"].lower()
+    for name, value in values.items():
         try:
             msgspec.convert({name: value}, Settings, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
             raise SettingsError(
-                f"{variables[name]} is {value!r} and must be {_allowed(name)}."
+                f"{variables[name]} is {value!r} and must be {_allowed_values(name)}."
             ) from error
-    return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
+    return msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
 
 
 def _decode(kind: type, value: object) -> object:
@@ -169,11 +169,11 @@ def _decode(kind: type, value: object) -> object:
     raise NotImplementedError(kind)
 
 
-def _allowed(name: str) -> str:
-    """What a setting may be, as its type has it."""
+def _allowed_values(name: str) -> str:
+    """The values that a setting's type allows, in words."""
     declared = inspect.type_info(Settings.__annotations__[name])
-    kinds = declared.types if isinstance(declared, inspect.UnionType) else (declared,)
-    [kind] = [one for one in kinds if not isinstance(one, inspect.NoneType)]
+    union = declared.types if isinstance(declared, inspect.UnionType) else (declared,)
+    [kind] = [member for member in union if not isinstance(member, inspect.NoneType)]
     match kind:
         case inspect.LiteralType():
             return f"one of {', '.join(get_args(Settings.__annotations__[name]))}"

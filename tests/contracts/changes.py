@@ -1,4 +1,4 @@
-"""Changes to commit: every type at its fullest, so that what a store loses is seen."""
+"""Changes to commit: every type with every field set, so that a lost field is noticed."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,8 @@ from remit.domain.change import (
     Topic,
 )
 from remit.domain.ledger import Posting
-from remit.domain.payment import Declined, Operation, Payment, PendingOperation, Refund, State
+from remit.domain.payment import Declined, Operation, Payment, PendingOperation, State
+from remit.domain.refund import Refund
 from remit.ports.app import App
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -26,8 +27,8 @@ WORDS = 'Grüße "\\ \U0001f600'
 
 
 def a_payment(app: App, **fields: Any) -> Payment:
-    """A new payment with every field set that a new one can have."""
-    given: dict[str, Any] = {
+    """A new payment with every field that a new payment can have."""
+    defaults: dict[str, Any] = {
         "id": app.new_id(),
         "merchant_id": "acme",
         "mode": "test",
@@ -38,14 +39,14 @@ def a_payment(app: App, **fields: Any) -> Payment:
         "customer_id": WORDS,
         "metadata": {WORDS: WORDS, "empty": ""},
         "card": CardSummary("visa", "4242", 12, 2030),
-        "encrypted_card": "c2VhbGVk",
+        "encrypted_card": "Y2lwaGVydGV4dA==",
         "due_at": AT + timedelta(days=7),
     }
-    return Payment(**given | fields)
+    return Payment(**defaults | fields)
 
 
-def a_busy_payment(app: App, **fields: Any) -> Payment:
-    """A payment with every field set that one under way can have."""
+def a_pending_payment(app: App, **fields: Any) -> Payment:
+    """A payment with a pending operation, and every field that such a payment can have."""
     pending = PendingOperation(
         operation=Operation.CAPTURE,
         amount_minor=5,
@@ -54,7 +55,7 @@ def a_busy_payment(app: App, **fields: Any) -> Payment:
         until=AT,
         final=False,
     )
-    busy: dict[str, Any] = {
+    pending_fields: dict[str, Any] = {
         "state": State.UNKNOWN,
         "attempt": 3,
         "pending": pending,
@@ -65,11 +66,11 @@ def a_busy_payment(app: App, **fields: Any) -> Payment:
         "processor_reference": "ref",
         "processed_at": AT,
     }
-    return a_payment(app, **busy | fields)
+    return a_payment(app, **pending_fields | fields)
 
 
 def a_refund(app: App, payment: Payment, **fields: Any) -> Refund:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": app.new_id(),
         "payment_id": payment.id,
         "merchant_id": payment.merchant_id,
@@ -79,11 +80,11 @@ def a_refund(app: App, payment: Payment, **fields: Any) -> Refund:
         "created_at": AT,
         "due_at": AT,
     }
-    return Refund(**given | fields)
+    return Refund(**defaults | fields)
 
 
 def an_entry(app: App, payment: Payment | None = None, **fields: Any) -> AuditEntry:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": app.new_id(),
         "at": AT,
         "merchant_id": "acme",
@@ -99,11 +100,11 @@ def an_entry(app: App, payment: Payment | None = None, **fields: Any) -> AuditEn
         "code": "code",
         "param": "card.number",
     }
-    return AuditEntry(**given | fields)
+    return AuditEntry(**defaults | fields)
 
 
 def a_message(app: App, topic: Topic = Topic.NOTIFICATIONS, **fields: Any) -> Message:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": app.new_id(),
         "topic": topic,
         "kind": "payment_intent.created",
@@ -116,18 +117,18 @@ def a_message(app: App, topic: Topic = Topic.NOTIFICATIONS, **fields: Any) -> Me
         "currency": "USD",
         "detail": WORDS,
     }
-    return Message(**given | fields)
+    return Message(**defaults | fields)
 
 
 def a_record(key: str = "k", payment: Payment | None = None, **fields: Any) -> IdempotencyRecord:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "scope": KeyScope("acme", "test", "POST /process", key),
         "fingerprint": "f" * 64,
         "at": AT,
         "payment_id": payment.id if payment else None,
         "payment": payment,
     }
-    return IdempotencyRecord(**given | fields)
+    return IdempotencyRecord(**defaults | fields)
 
 
 def postings_of(app: App, payment: Payment, amount_minor: int) -> tuple[Posting, Posting]:
@@ -143,7 +144,7 @@ def postings_of(app: App, payment: Payment, amount_minor: int) -> tuple[Posting,
 
 
 def new(app: App, **fields: Any) -> Change:
-    """The change that makes a new payment, with its entry."""
+    """The change that makes a new payment, with its audit entry."""
     payment = fields.pop("payment", None) or a_payment(app)
     return Change(payment=payment, audit=(an_entry(app, payment),), **fields)
 

@@ -1,4 +1,4 @@
-"""Queue, topic, bucket and vault on AWS keep their ports' promises."""
+"""The adapters to SQS, SNS, S3, KMS and CloudWatch, against AWS in memory."""
 
 import json
 from collections.abc import Iterator
@@ -18,12 +18,13 @@ from remit.adapters.aws.s3 import S3Bucket
 from remit.adapters.aws.sns import SnsTopic
 from remit.adapters.aws.sqs import SqsQueue
 from remit.assembly.service import assemble
-from remit.delivery.relay import consume_batch, relay
+from remit.delivery.relay import relay
+from remit.delivery.work_messages import handle_batch
 from remit.domain.change import Message, Topic
 from remit.domain.errors import CardUnreadable, Unavailable
 from remit.domain.health_state import Check
 from remit.domain.payment import State
-from remit.oversight.audit import AuditArchiver, Verified, verify
+from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
@@ -36,10 +37,10 @@ from tests.builders import (
     make_table,
     plain_card,
     processor_of,
-    rewired,
+    replace_parts,
 )
 from tests.contracts.changes import a_message
-from tests.unit.arranged import a_processed, a_validated, current
+from tests.unit.steps import a_processed_payment, a_validated_payment, current
 
 MAX_RECEIVES = 3
 
@@ -77,29 +78,29 @@ async def test_a_message_is_received_until_it_is_deleted(in_memory: App, queue: 
     messages = [a_message(in_memory, Topic.WORK) for _ in range(25)]
     await queue.send(messages)
     received: dict[str, Message] = {}
-    while found := await queue.receive(100):
-        for delivery in found:
-            received[delivery.message.id] = delivery.message
-            assert delivery.receives == 1
-            await queue.delete(delivery)
+    while batch := await queue.receive(100):
+        for item in batch:
+            received[item.message.id] = item.message
+            assert item.receives == 1
+            await queue.delete(item)
     assert received == {message.id: message for message in messages}
 
 
-async def test_work_that_keeps_failing_is_a_dead_letter_and_is_redriven(
+async def test_a_message_that_keeps_failing_is_a_dead_letter(
     in_memory: App, queue: SqsQueue
 ) -> None:
     messages = [a_message(in_memory, Topic.WORK) for _ in range(2)]
     await queue.send(messages)
     for _ in range(MAX_RECEIVES):
-        for delivery in await queue.receive(10):
-            await queue.retry(delivery, "error")
+        for received in await queue.receive(10):
+            await queue.retry(received, "error")
     assert await queue.receive(10) == []
     dead = await queue.dead_letters(10)
-    assert {delivery.message.id for delivery in dead} == {message.id for message in messages}
-    assert await queue.dead() == 2
+    assert {received.message.id for received in dead} == {message.id for message in messages}
+    assert await queue.count_dead_letters() == 2
 
 
-async def test_dead_letters_go_back_to_work_one_or_all(
+async def test_one_dead_letter_or_all_are_redriven(
     in_memory: App, queue: SqsQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("remit.adapters.aws.sqs.PEEK_SECONDS", 0)
@@ -109,23 +110,23 @@ async def test_dead_letters_go_back_to_work_one_or_all(
         await queue.receive(10)
     assert await queue.redrive(in_memory.new_id()) == 0
     assert await queue.redrive(messages[1].id) == 1
-    [back] = await queue.receive(10)
-    assert back.message == messages[1]
+    [redriven] = await queue.receive(10)
+    assert redriven.message == messages[1]
     assert await queue.redrive(None) == 2
     assert await queue.dead_letters(10) == []
 
 
-async def test_queued_payments_are_taken_through_sqs(in_memory: App, queue: SqsQueue) -> None:
-    app = rewired(in_memory, queue=queue, failed=queue)
-    payment = await a_validated(app)
+async def test_queued_payments_are_processed_through_sqs(in_memory: App, queue: SqsQueue) -> None:
+    app = replace_parts(in_memory, queue=queue, failed=queue)
+    payment = await a_validated_payment(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
     processor_of(app).faults.append("down")
     await relay(app)
-    assert await consume_batch(app) == 1
+    assert await handle_batch(app) == 1
     assert (await current(app, payment)).state is State.VALIDATED
-    assert await consume_batch(app) == 1
+    assert await handle_batch(app) == 1
     assert (await current(app, payment)).state is State.CAPTURED
-    assert await consume_batch(app) == 0
+    assert await handle_batch(app) == 0
 
 
 async def test_a_topic_delivers_every_message_whole(in_memory: App) -> None:
@@ -140,16 +141,16 @@ async def test_a_topic_delivers_every_message_whole(in_memory: App) -> None:
     )
     messages = [a_message(in_memory) for _ in range(12)]
     await SnsTopic(sns, arn).publish(messages)
-    told: dict[str, Any] = {}
-    while found := sqs.receive_message(
+    details: dict[str, Any] = {}
+    while items := sqs.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["kind"]
     ).get("Messages"):
-        for one in found:
-            body = json.loads(one["Body"])
-            told[body["id"]] = body["detail"]
-            assert one["MessageAttributes"]["kind"]["StringValue"] == "payment_intent.created"
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
-    assert told == {message.id: message.detail for message in messages}
+        for item in items:
+            body = json.loads(item["Body"])
+            details[body["id"]] = body["detail"]
+            assert item["MessageAttributes"]["kind"]["StringValue"] == "payment_intent.created"
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=item["ReceiptHandle"])
+    assert details == {message.id: message.detail for message in messages}
 
 
 async def test_a_key_in_a_bucket_is_written_once(bucket: S3Bucket) -> None:
@@ -163,31 +164,31 @@ async def test_a_key_in_a_bucket_is_written_once(bucket: S3Bucket) -> None:
     assert await bucket.list("a/", "a/1", 1) == ["a/2"]
 
 
-async def test_the_audit_trail_holds_in_a_bucket(in_memory: App, bucket: S3Bucket) -> None:
-    app = rewired(in_memory, bucket=bucket)
-    await a_processed(app)
+async def test_the_audit_trail_is_verified_in_a_bucket(in_memory: App, bucket: S3Bucket) -> None:
+    app = replace_parts(in_memory, bucket=bucket)
+    await a_processed_payment(app)
     assert await AuditArchiver(app).archive() == 3
     verified = await verify(bucket)
-    assert isinstance(verified, Verified)
+    assert isinstance(verified, VerifiedTrail)
     assert (verified.segments, verified.entries) == (1, 3)
 
 
-async def test_a_card_opens_under_its_kms_key_and_its_own_payment() -> None:
+async def test_a_card_is_decrypted_under_its_kms_key_for_its_own_payment() -> None:
     kms = boto3.client("kms")
 
-    def key(**more: Any) -> str:
-        made: str = kms.create_key(**more)["KeyMetadata"]["KeyId"]
-        return made
+    def create_key(**parameters: Any) -> str:
+        key_id: str = kms.create_key(**parameters)["KeyMetadata"]["KeyId"]
+        return key_id
 
-    mac = key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
-    ours = key()
+    mac = create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+    ours = create_key()
     vault = kms_vault(kms, key_id=ours, mac_key_id=mac)
-    sealed = await vault.encrypt(plain_card(), "payment-1")
+    encrypted = await vault.encrypt(plain_card(), "payment-1")
     again = kms_vault(kms, key_id=ours, mac_key_id=mac)
-    assert await again.decrypt(sealed, "payment-1") == plain_card()
+    assert await again.decrypt(encrypted, "payment-1") == plain_card()
     assert again.fingerprint(b"x") == vault.fingerprint(b"x")
     with pytest.raises(CardUnreadable):
-        await again.decrypt(sealed, "payment-2")
+        await again.decrypt(encrypted, "payment-2")
     with pytest.raises(CardUnreadable):
         await KmsKey(kms, ours).unwrap(b"not wrapped by KMS")
 
@@ -198,7 +199,7 @@ async def test_aws_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None
         await S3Bucket(client, "b").get("k")
 
 
-WATCHED = """[{"name": "api-5xx", "namespace": "AWS/ApiGateway", "metric": "5XXError",
+MONITORED = """[{"name": "api-5xx", "namespace": "AWS/ApiGateway", "metric": "5XXError",
     "dimensions": {"ApiName": "payment-api-test"}, "statistic": "Sum", "period_seconds": 60,
     "periods": 2, "threshold": 10}]"""
 
@@ -206,7 +207,7 @@ WATCHED = """[{"name": "api-5xx", "namespace": "AWS/ApiGateway", "metric": "5XXE
 async def test_a_metric_fails_when_all_its_newest_periods_are_above_the_threshold() -> None:
     cloudwatch = boto3.client("cloudwatch")
     now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-    measures = CloudWatchMeasures(cloudwatch, WATCHED, lambda: now)
+    measures = CloudWatchMeasures(cloudwatch, MONITORED, lambda: now)
 
     def put(value: float, minutes_ago: int) -> None:
         datum = {
@@ -225,7 +226,7 @@ async def test_a_metric_fails_when_all_its_newest_periods_are_above_the_threshol
     assert await CloudWatchMeasures(cloudwatch, None, lambda: now)() == {}
 
 
-async def test_all_that_was_counted_goes_in_one_call_under_the_service() -> None:
+async def test_all_metrics_go_in_one_call_with_the_service_as_dimension() -> None:
     cloudwatch = boto3.client("cloudwatch")
     metrics = CloudWatchMetrics(cloudwatch, "payment-worker")
     await metrics.write()
@@ -244,19 +245,19 @@ async def test_all_that_was_counted_goes_in_one_call_under_the_service() -> None
 
 
 class Cloudwatch:
-    """A client that takes metrics when it likes."""
+    """A client that takes no metrics while it is down."""
 
     def __init__(self) -> None:
         self.down = True
-        self.taken: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []
 
-    def put_metric_data(self, **asked: Any) -> None:
+    def put_metric_data(self, **parameters: Any) -> None:
         if self.down:
             raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutMetricData")
-        self.taken.append(asked)
+        self.calls.append(parameters)
 
 
-async def test_what_cloudwatch_did_not_take_goes_with_the_next_call() -> None:
+async def test_metrics_that_cloudwatch_did_not_take_go_with_the_next_call() -> None:
     cloudwatch = Cloudwatch()
     metrics = CloudWatchMetrics(cloudwatch, "payment-worker")
     metrics.seconds("OutboxAge", 61.0)
@@ -267,9 +268,9 @@ async def test_what_cloudwatch_did_not_take_goes_with_the_next_call() -> None:
     await metrics.write()
     cloudwatch.down = False
     await metrics.write()
-    [taken] = cloudwatch.taken
-    assert len(taken["MetricData"]) == 500
-    assert taken["MetricData"][0] == {
+    [call] = cloudwatch.calls
+    assert len(call["MetricData"]) == 500
+    assert call["MetricData"][0] == {
         "MetricName": "OutboxAge",
         "Dimensions": [{"Name": "service", "Value": "payment-worker"}],
         "Unit": "Seconds",
@@ -278,7 +279,7 @@ async def test_what_cloudwatch_did_not_take_goes_with_the_next_call() -> None:
 
 
 def settings_of_a_deployment() -> Settings:
-    """Everything that the service on DynamoDB needs, made as a deployment makes it."""
+    """The settings of the service on DynamoDB, with every resource that they name."""
     make_table(boto3.client("dynamodb"), "transactions-test")
     sqs = boto3.client("sqs")
     return structs.replace(
@@ -290,7 +291,7 @@ def settings_of_a_deployment() -> Settings:
 
 
 def settings_in_aws() -> Settings:
-    """What is around the database."""
+    """The settings of a deployment without its database, with every resource that they name."""
     sns, kms = boto3.client("sns"), boto3.client("kms")
     boto3.client("s3").create_bucket(Bucket="audit-test")
     mac = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
@@ -303,11 +304,11 @@ def settings_in_aws() -> Settings:
     )
 
 
-async def test_a_payment_is_taken_and_proven_on_aws_alone() -> None:
+async def test_a_payment_is_processed_and_reconciled_on_aws_alone() -> None:
     app = assemble(settings_of_a_deployment())
-    payment = await a_processed(app)
+    payment = await a_processed_payment(app)
     assert payment.state is State.CAPTURED
-    declined = await a_processed(app, card=DECLINED_CARD)
+    declined = await a_processed_payment(app, card=DECLINED_CARD)
     assert declined.state is State.DECLINED
     await app.database.ping()
     while await relay(app) or await AuditArchiver(app).archive():
@@ -318,9 +319,13 @@ async def test_a_payment_is_taken_and_proven_on_aws_alone() -> None:
         FilterExpression="transaction_id = :id",
         ExpressionAttributeValues={":id": {"S": payment.id}},
     )["Items"]
-    shown = {name: value["S"] for name, value in item.items() if "S" in value}
-    assert (shown["status"], shown["amount"], shown["currency"]) == ("processed", "100.00", "USD")
-    assert shown["created_at"] < shown["processed_at"]
+    attributes = {name: value["S"] for name, value in item.items() if "S" in value}
+    assert (attributes["status"], attributes["amount"], attributes["currency"]) == (
+        "processed",
+        "100.00",
+        "USD",
+    )
+    assert attributes["created_at"] < attributes["processed_at"]
     assert GOOD_CARD not in str(item)
 
 

@@ -1,10 +1,11 @@
-"""Migrations: what an earlier version left is read by this one."""
+"""Migrations: this version reads the data of an earlier one."""
 
 import asyncpg
 import msgspec
 import pytest
 
 from remit.adapters.postgres.migrations import migrate, migration_files
+from remit.domain.health_state import HealthState
 from remit.domain.payment import Operation, Payment, State
 
 OLD_PAYMENT = """
@@ -17,10 +18,19 @@ INSERT INTO payments VALUES (
 )
 """
 
+OLD_HEALTH = """
+INSERT INTO health_verdicts VALUES (
+    'health', 3,
+    '{"version": 3, "at": "2026-11-20T12:00:00Z", "failing": {"database": "down"}, "owed": [
+        {"id": "m1", "topic": "alerts", "kind": "health.failing",
+         "created_at": "2026-11-20T12:00:00Z"}]}'
+)
+"""
+
 
 @pytest.fixture
 async def before_the_names(postgres_server: str, worker_id: str) -> str:
-    """A database as the version before migration 0006 left it, with an open operation."""
+    """A database of the version before migration 0006, with a pending operation."""
     name = f"names_{worker_id}"
     url = postgres_server.replace("/postgres?", f"/{name}?")
     admin = await asyncpg.connect(postgres_server)
@@ -37,6 +47,7 @@ async def before_the_names(postgres_server: str, worker_id: str) -> str:
             await connection.execute(sql)
             await connection.execute("INSERT INTO migrations VALUES ($1, $2)", number, file)
     await connection.execute(OLD_PAYMENT)
+    await connection.execute(OLD_HEALTH)
     await connection.execute(
         "INSERT INTO leases VALUES ('seal', gen_random_uuid(), now() + interval '1 minute')"
     )
@@ -44,7 +55,7 @@ async def before_the_names(postgres_server: str, worker_id: str) -> str:
     return url
 
 
-async def test_an_open_operation_survives_the_new_names(before_the_names: str) -> None:
+async def test_a_pending_operation_survives_the_new_names(before_the_names: str) -> None:
     connection = await asyncpg.connect(before_the_names)
     assert "0006_names.sql" in await migrate(connection)
     row = await connection.fetchval("SELECT json_agg(p)::text FROM payments p")
@@ -58,5 +69,8 @@ async def test_an_open_operation_survives_the_new_names(before_the_names: str) -
         True,
     )
     assert await connection.fetchval("SELECT name FROM leases") == "archive"
+    row = await connection.fetchval("SELECT state::text FROM health_states")
+    state = msgspec.json.decode(row, type=HealthState)
+    assert (state.version, [alert.kind for alert in state.unsent_alerts]) == (3, ["health.failing"])
     assert await migrate(connection) == []
     await connection.close()

@@ -1,4 +1,4 @@
-"""What PostgreSQL guarantees to several processes, and against whoever writes around us."""
+"""PostgreSQL: what it guarantees to several processes, and against writes past the service."""
 
 import asyncio
 import multiprocessing
@@ -14,9 +14,9 @@ from remit.domain.change import Change, Conflict, Topic
 from remit.domain.errors import Unavailable
 from remit.ports.app import App
 from tests.contracts.changes import (
-    a_busy_payment,
     a_message,
     a_payment,
+    a_pending_payment,
     a_record,
     a_refund,
     an_entry,
@@ -28,7 +28,7 @@ from tests.contracts.changes import (
 
 @pytest.fixture
 async def second(database_url: str) -> AsyncIterator[PostgresStore]:
-    """A store as another process has it, on the same database."""
+    """The store of another process on the same database."""
     connection = Connection(UrlLogin(database_url), by_index=True)
     yield PostgresStore(connection, connection)
     await connection.close()
@@ -36,13 +36,13 @@ async def second(database_url: str) -> AsyncIterator[PostgresStore]:
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Somebody at the database with all its rights."""
+    """A connection past the service, with all rights."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
 
 
-async def test_of_two_processes_with_one_version_one_wins(
+async def test_of_two_processes_that_write_one_version_one_wins(
     on_postgres: App, second: PostgresStore
 ) -> None:
     payments = [a_payment(on_postgres) for _ in range(40)]
@@ -62,7 +62,7 @@ async def test_of_two_processes_with_one_version_one_wins(
         assert (stored.version, stored.attempt) == (2, 1 if mine is None else 2)
 
 
-async def test_of_two_processes_with_one_key_or_reference_one_wins(
+async def test_of_two_processes_that_claim_one_key_or_reference_one_wins(
     on_postgres: App, second: PostgresStore
 ) -> None:
     for n in range(20):
@@ -85,10 +85,10 @@ async def test_of_two_processes_with_one_key_or_reference_one_wins(
 @pytest.mark.parametrize(
     "fields", [{"captured_minor": 101}, {"refunded_minor": 61}, {"state": "paid"}]
 )
-async def test_what_the_database_refuses_fails_alone(
+async def test_a_change_that_the_database_rejects_fails_alone(
     on_postgres: App, fields: dict[str, object]
 ) -> None:
-    bad = a_busy_payment(on_postgres, **fields)
+    bad = a_pending_payment(on_postgres, **fields)
     good = [a_payment(on_postgres) for _ in range(3)]
     ends = await asyncio.gather(
         *(on_postgres.store.commit(new(on_postgres, payment=p)) for p in (*good[:2], bad, good[2])),
@@ -101,10 +101,10 @@ async def test_what_the_database_refuses_fails_alone(
         assert await on_postgres.store.payment(payment.id) == payment
 
 
-async def test_nobody_changes_or_removes_a_posting(
+async def test_a_posting_cannot_be_changed_or_removed(
     on_postgres: App, connection: asyncpg.Connection
 ) -> None:
-    payment = a_busy_payment(on_postgres)
+    payment = a_pending_payment(on_postgres)
     change = new(on_postgres, payment=payment, postings=postings_of(on_postgres, payment, 5))
     await on_postgres.store.commit(change)
     for statement in (
@@ -116,7 +116,7 @@ async def test_nobody_changes_or_removes_a_posting(
             await connection.execute(statement)
 
 
-async def test_nobody_writes_postings_that_do_not_balance(
+async def test_postings_that_do_not_balance_cannot_be_written(
     on_postgres: App, connection: asyncpg.Connection
 ) -> None:
     insert = (
@@ -135,7 +135,7 @@ async def test_a_refund_needs_its_payment(on_postgres: App) -> None:
         await on_postgres.store.commit(Change(refund=refund, audit=()))
 
 
-async def test_a_connection_that_is_cut_comes_back(
+async def test_a_connection_that_was_cut_reconnects(
     on_postgres: App, connection: asyncpg.Connection
 ) -> None:
     payment = a_payment(on_postgres)
@@ -188,7 +188,7 @@ async def test_processes_that_migrate_at_once_take_turns(postgres_server: str) -
 
 
 def apply_migrations(url: str) -> list[str]:
-    """What one process does when it starts."""
+    """Migrates as a process does when it starts."""
 
     async def run() -> list[str]:
         connection = await asyncpg.connect(url)
@@ -200,7 +200,7 @@ def apply_migrations(url: str) -> list[str]:
     return asyncio.run(run())
 
 
-async def test_a_received_message_stays_hidden_until_its_time_is_over(
+async def test_a_received_message_stays_hidden_for_its_visibility_time(
     on_postgres: App, connection: asyncpg.Connection
 ) -> None:
     message = a_message(on_postgres, Topic.WORK)

@@ -1,4 +1,4 @@
-"""Sessions keep their port's promises, in memory and in Redis."""
+"""The sessions of the console, in memory and in Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,8 +15,8 @@ from remit_infra.emulated.cache import EmulatedCache
 from tests.builders import StoppedClock, redis_connection
 
 
-class Kept(NamedTuple):
-    """Sessions, what is stored of them as text, and how a tenth of a second and more passes."""
+class SessionStore(NamedTuple):
+    """Sessions, a read of what is stored of them, and a step that lets 0.1 s pass."""
 
     sessions: Sessions
     stored: Callable[[], str]
@@ -24,20 +24,20 @@ class Kept(NamedTuple):
 
 
 @pytest.fixture
-def in_a_process() -> Kept:
+def in_a_process() -> SessionStore:
     clock = StoppedClock()
     sessions = MemorySessions(clock, new_secret)
 
     async def pass_time() -> None:
         clock.advance(0.1)
 
-    return Kept(sessions, lambda: str(vars(sessions)), pass_time)
+    return SessionStore(sessions, lambda: str(vars(sessions)), pass_time)
 
 
 @pytest.fixture
-async def in_redis(cache: EmulatedCache) -> AsyncIterator[Kept]:
+async def in_redis(cache: EmulatedCache) -> AsyncIterator[SessionStore]:
     connection = redis_connection(cache, StoppedClock())
-    yield Kept(
+    yield SessionStore(
         RedisSessions(connection, new_secret),
         lambda: str(cache.contents()),
         lambda: asyncio.sleep(0.15),
@@ -46,41 +46,41 @@ async def in_redis(cache: EmulatedCache) -> AsyncIterator[Kept]:
 
 
 @pytest.fixture(params=["in_a_process", "in_redis"])
-def kept(request: pytest.FixtureRequest) -> Kept:
-    made: Kept = request.getfixturevalue(request.param)
-    return made
+def store(request: pytest.FixtureRequest) -> SessionStore:
+    store: SessionStore = request.getfixturevalue(request.param)
+    return store
 
 
-async def test_a_session_is_known_by_its_id_until_it_is_ended(kept: Kept) -> None:
-    first = await kept.sessions.create("Ann", seconds=60)
-    second = await kept.sessions.create("Zoë", seconds=60)
-    assert (await kept.sessions.get(first), await kept.sessions.get(second)) == ("Ann", "Zoë")
-    await kept.sessions.end(first)
-    await kept.sessions.end(first)
-    assert (await kept.sessions.get(first), await kept.sessions.get(second)) == (None, "Zoë")
+async def test_a_session_is_known_by_its_id_until_it_is_ended(store: SessionStore) -> None:
+    first = await store.sessions.create("Ann", seconds=60)
+    second = await store.sessions.create("Zoë", seconds=60)
+    assert (await store.sessions.get(first), await store.sessions.get(second)) == ("Ann", "Zoë")
+    await store.sessions.end(first)
+    await store.sessions.end(first)
+    assert (await store.sessions.get(first), await store.sessions.get(second)) == (None, "Zoë")
 
 
-async def test_a_session_ends_by_itself(kept: Kept) -> None:
-    brief = await kept.sessions.create("Ann", seconds=0.1)
-    long = await kept.sessions.create("Ann", seconds=60)
-    await kept.pass_time()
-    assert (await kept.sessions.get(brief), await kept.sessions.get(long)) == (None, "Ann")
+async def test_a_session_ends_after_its_time(store: SessionStore) -> None:
+    brief = await store.sessions.create("Ann", seconds=0.1)
+    long = await store.sessions.create("Ann", seconds=60)
+    await store.pass_time()
+    assert (await store.sessions.get(brief), await store.sessions.get(long)) == (None, "Ann")
 
 
-async def test_nobody_made_up_an_id_that_is_known(kept: Kept) -> None:
-    session = await kept.sessions.create("Ann", seconds=60)
+async def test_a_guessed_id_has_no_session(store: SessionStore) -> None:
+    session = await store.sessions.create("Ann", seconds=60)
     for guess in ("", session[:-1], session.lower(), new_secret(), "*"):
-        assert await kept.sessions.get(guess) is None
+        assert await store.sessions.get(guess) is None
 
 
-async def test_every_id_is_another_and_only_its_hash_is_stored(kept: Kept) -> None:
-    made = {await kept.sessions.create("Ann", seconds=60) for _ in range(20)}
-    assert {len(session) for session in made} == {43}
-    assert len(made) == 20
-    assert [session for session in made if session in kept.stored()] == []
+async def test_every_id_is_unique_and_only_its_hash_is_stored(store: SessionStore) -> None:
+    ids = {await store.sessions.create("Ann", seconds=60) for _ in range(20)}
+    assert {len(session) for session in ids} == {43}
+    assert len(ids) == 20
+    assert [session for session in ids if session in store.stored()] == []
 
 
-async def test_of_too_many_in_a_process_the_oldest_ends(in_a_process: Kept) -> None:
+async def test_too_many_sessions_in_a_process_end_the_oldest(in_a_process: SessionStore) -> None:
     sessions = in_a_process.sessions
     first, second = [await sessions.create("Ann", seconds=60) for _ in range(2)]
     for _ in range(MAX_SESSIONS - 1):
@@ -88,7 +88,9 @@ async def test_of_too_many_in_a_process_the_oldest_ends(in_a_process: Kept) -> N
     assert (await sessions.get(first), await sessions.get(second)) == (None, "Ann")
 
 
-async def test_while_redis_is_down_nobody_is_let_in(in_redis: Kept, cache: EmulatedCache) -> None:
+async def test_no_session_is_accepted_while_redis_is_down(
+    in_redis: SessionStore, cache: EmulatedCache
+) -> None:
     session = await in_redis.sessions.create("Ann", seconds=60)
     cache.stop()
     with pytest.raises(Unavailable):

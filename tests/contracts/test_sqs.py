@@ -1,4 +1,4 @@
-"""SQS for workers that receive for themselves: batches, bodies nobody can read, what is hidden."""
+"""SQS for workers: batches, unreadable bodies, visibility."""
 
 import asyncio
 import json
@@ -14,41 +14,42 @@ from moto import mock_aws
 from remit.adapters.aws.sns import SnsTopic
 from remit.adapters.aws.sqs import SqsQueue
 from remit.delivery.consumer import Consumer
-from remit.delivery.relay import consume_batch, relay
+from remit.delivery.relay import relay
+from remit.delivery.work_messages import handle_batch
 from remit.domain.change import UNREADABLE, Topic
 from remit.domain.errors import Unavailable
 from remit.domain.payment import State
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.ports.delivery import MAX_BACKOFF_SECONDS, ReceivedMessage, backoff
-from tests.builders import InTurn, caller, rewired
+from tests.builders import SerialClient, caller, replace_parts
 from tests.contracts.changes import a_message
-from tests.unit.arranged import a_validated, current
+from tests.unit.steps import a_validated_payment, current
 
 MAX_RECEIVES = 3
 POISON = '{"id": "Grüße \U0001f600", "kind":  \t"process",\n "unknown": 1'
 
 
-class Counted:
-    """A client that counts its calls, and how many there were at once."""
+class RecordingClient:
+    """A client that records its calls. Those in `failing` report a failed entry."""
 
     def __init__(self, client: Any) -> None:
-        self._client = InTurn(client)
+        self._client = SerialClient(client)
         self._lock = Lock()
         self.calls: list[str] = []
-        self.asked: list[dict[str, Any]] = []
+        self.parameters: list[dict[str, Any]] = []
         self.failing: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
 
-        def call(**asked: Any) -> Any:
+        def call(**parameters: Any) -> Any:
             with self._lock:
                 self.calls.append(name)
-                self.asked.append(asked)
+                self.parameters.append(parameters)
             if name in self.failing:
                 return {"Failed": [{"Id": "0"}]}
-            return method(**asked)
+            return method(**parameters)
 
         vars(call)["__self__"] = method.__self__
         return call
@@ -64,12 +65,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def client() -> Counted:
-    return Counted(boto3.client("sqs"))
+def client() -> RecordingClient:
+    return RecordingClient(boto3.client("sqs"))
 
 
 @pytest.fixture
-def urls(client: Counted) -> tuple[str, str]:
+def urls(client: RecordingClient) -> tuple[str, str]:
     dead = client.create_queue(QueueName="dead")["QueueUrl"]
     arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
     redrive = {"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
@@ -78,81 +79,81 @@ def urls(client: Counted) -> tuple[str, str]:
 
 
 @pytest.fixture
-def queue(client: Counted, urls: tuple[str, str]) -> SqsQueue:
+def queue(client: RecordingClient, urls: tuple[str, str]) -> SqsQueue:
     client.calls.clear()
-    client.asked.clear()
+    client.parameters.clear()
     return SqsQueue(client, *urls, retry_seconds=0.0, visibility_seconds=300)
 
 
-async def received(queue: SqsQueue, number: int) -> list[ReceivedMessage]:
-    found: list[ReceivedMessage] = []
-    while len(found) < number:
-        found += await queue.receive(10)
-    return found
+async def receive(queue: SqsQueue, number: int) -> list[ReceivedMessage]:
+    received: list[ReceivedMessage] = []
+    while len(received) < number:
+        received += await queue.receive(10)
+    return received
 
 
-async def test_deletes_that_come_together_go_together(
-    in_memory: App, queue: SqsQueue, client: Counted
+async def test_deletes_at_once_go_in_batches(
+    in_memory: App, queue: SqsQueue, client: RecordingClient
 ) -> None:
     await queue.send([a_message(in_memory, Topic.WORK) for _ in range(25)])
-    deliveries = await received(queue, 25)
-    await asyncio.gather(*(queue.delete(delivery) for delivery in deliveries))
+    received = await receive(queue, 25)
+    await asyncio.gather(*(queue.delete(item) for item in received))
     assert client.calls.count("delete_message_batch") == 3
     assert await queue.receive(10) == []
 
 
-async def test_a_message_that_is_not_deleted_is_told(
-    in_memory: App, queue: SqsQueue, client: Counted
+async def test_a_message_that_is_not_deleted_raises_an_error(
+    in_memory: App, queue: SqsQueue, client: RecordingClient
 ) -> None:
     await queue.send([a_message(in_memory, Topic.WORK) for _ in range(2)])
     client.failing.add("delete_message_batch")
-    outcomes = await asyncio.gather(
-        *(queue.delete(delivery) for delivery in await received(queue, 2)), return_exceptions=True
+    results = await asyncio.gather(
+        *(queue.delete(item) for item in await receive(queue, 2)), return_exceptions=True
     )
-    assert [type(outcome) for outcome in outcomes] == [Unavailable, type(None)]
+    assert [type(result) for result in results] == [Unavailable, type(None)]
 
 
-async def test_a_body_nobody_can_read_is_buried_shown_and_redriven_byte_for_byte(
+async def test_an_unreadable_body_becomes_a_dead_letter_and_is_redriven_byte_for_byte(
     in_memory: App,
     queue: SqsQueue,
-    client: Counted,
+    client: RecordingClient,
     urls: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("remit.adapters.aws.sqs.PEEK_SECONDS", 0)
-    app = rewired(in_memory, queue=queue, failed=queue)
-    payment = await a_validated(app)
+    app = replace_parts(in_memory, queue=queue, failed=queue)
+    payment = await a_validated_payment(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
     sqs_id = client.send_message(QueueUrl=urls[0], MessageBody=POISON)["MessageId"]
     await relay(app)
     for _ in range(MAX_RECEIVES):
-        await consume_batch(app)
+        await handle_batch(app)
     assert (await current(app, payment)).state is State.CAPTURED
     assert await queue.receive(10) == []
     [dead] = await queue.dead_letters(10)
     assert (dead.message.id, dead.message.kind) == (sqs_id, UNREADABLE)
     assert await queue.redrive(sqs_id) == 1
-    assert await queue.dead() == 0
-    [back] = client.receive_message(QueueUrl=urls[0])["Messages"]
-    assert back["Body"] == POISON
+    assert await queue.count_dead_letters() == 0
+    [redriven] = client.receive_message(QueueUrl=urls[0])["Messages"]
+    assert redriven["Body"] == POISON
 
 
-async def test_a_message_is_hidden_for_as_long_as_it_is_told_and_handed_back_at_once(
-    in_memory: App, queue: SqsQueue, client: Counted
+async def test_a_message_is_hidden_for_the_given_time_and_returned_at_once(
+    in_memory: App, queue: SqsQueue, client: RecordingClient
 ) -> None:
     await queue.send([a_message(in_memory, Topic.WORK)])
-    [delivery] = await received(queue, 1)
-    assert client.asked[-1]["VisibilityTimeout"] == 300
-    await queue.extend(delivery, 150.2)
-    assert client.asked[-1]["VisibilityTimeout"] == 151
+    [received] = await receive(queue, 1)
+    assert client.parameters[-1]["VisibilityTimeout"] == 300
+    await queue.extend(received, 150.2)
+    assert client.parameters[-1]["VisibilityTimeout"] == 151
     assert await queue.receive(10) == []
-    await queue.extend(delivery, 0)
+    await queue.extend(received, 0)
     [again] = await queue.receive(10)
-    assert (again.message, again.receives) == (delivery.message, 2)
+    assert (again.message, again.receives) == (received.message, 2)
 
 
-class Refusing:
-    """A client that refuses to hide a message, and says why."""
+class FailingClient:
+    """A client whose change of a message's visibility fails with a code."""
 
     def __init__(self, code: str) -> None:
         self._code = code
@@ -161,58 +162,62 @@ class Refusing:
         raise ClientError({"Error": {"Code": self._code}}, "ChangeMessageVisibility")
 
 
-async def test_a_message_whose_time_is_over_is_left_to_come_back(in_memory: App) -> None:
-    delivery = ReceivedMessage(message=a_message(in_memory, Topic.WORK), receipt="r", receives=1)
-    over = SqsQueue(
-        Refusing("AWS.SimpleQueueService.MessageNotInflight"), "", "", retry_seconds=2.0
+async def test_a_message_whose_receipt_lapsed_is_left_to_return(in_memory: App) -> None:
+    received = ReceivedMessage(message=a_message(in_memory, Topic.WORK), receipt="r", receives=1)
+    queue = SqsQueue(
+        FailingClient("AWS.SimpleQueueService.MessageNotInflight"), "", "", retry_seconds=2.0
     )
-    await over.extend(delivery, 300)
-    await over.retry(delivery, "error")
+    await queue.extend(received, 300)
+    await queue.retry(received, "error")
     with pytest.raises(ClientError):
-        await SqsQueue(Refusing("AccessDenied"), "", "", retry_seconds=2.0).extend(delivery, 300)
+        await SqsQueue(FailingClient("AccessDenied"), "", "", retry_seconds=2.0).extend(
+            received, 300
+        )
 
 
-def test_a_pause_doubles_and_never_exceeds_what_a_queue_allows() -> None:
+def test_a_pause_doubles_and_never_exceeds_the_limit_of_a_queue() -> None:
     assert [backoff(2.0, receives) for receives in (1, 2, 3)] == [2, 4, 8]
     assert backoff(2.0, 10_000) == MAX_BACKOFF_SECONDS < 12 * 3_600
 
 
 async def test_a_receive_waits_for_the_first_message(
-    client: Counted, urls: tuple[str, str]
+    client: RecordingClient, urls: tuple[str, str]
 ) -> None:
     queue = SqsQueue(client, *urls, retry_seconds=2.0, wait_seconds=1)
     assert await queue.receive(100) == []
-    asked = client.asked[-1]
-    assert (asked["WaitTimeSeconds"], asked["MaxNumberOfMessages"]) == (1, 10)
+    parameters = client.parameters[-1]
+    assert (parameters["WaitTimeSeconds"], parameters["MaxNumberOfMessages"]) == (1, 10)
 
 
-async def test_a_worker_takes_what_is_in_sqs(in_memory: App, queue: SqsQueue) -> None:
-    app = rewired(in_memory, queue=queue, failed=queue)
-    payments = [await a_validated(app) for _ in range(12)]
+async def test_a_worker_processes_the_messages_of_sqs(in_memory: App, queue: SqsQueue) -> None:
+    app = replace_parts(in_memory, queue=queue, failed=queue)
+    payments = [await a_validated_payment(app) for _ in range(12)]
     for payment in payments:
         await enqueue(app, caller(), ProcessRequest(payment.id))
     await relay(app)
     stop = asyncio.Event()
-    consuming = asyncio.create_task(Consumer(app).run(stop))
+    consumer = asyncio.create_task(Consumer(app).run(stop))
     async with asyncio.timeout(60):
         for payment in payments:
             while (await current(app, payment)).state is not State.CAPTURED:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         stop.set()
-        await consuming
+        await consumer
     assert await queue.receive(10) == []
 
 
-async def test_batches_go_to_a_topic_side_by_side_and_one_that_fails_is_told(
+async def test_batches_go_to_a_topic_at_once_and_a_failed_one_raises_an_error(
     in_memory: App,
 ) -> None:
-    client = Counted(boto3.client("sns"))
+    client = RecordingClient(boto3.client("sns"))
     topic = SnsTopic(client, client.create_topic(Name="notifications")["TopicArn"])
     messages = [a_message(in_memory) for _ in range(95)]
     await topic.publish(messages)
     assert client.calls.count("publish_batch") == 10
     assert sorted(
-        entry["Id"] for asked in client.asked[1:] for entry in asked["PublishBatchRequestEntries"]
+        entry["Id"]
+        for parameters in client.parameters[1:]
+        for entry in parameters["PublishBatchRequestEntries"]
     ) == [message.id for message in messages]
     client.failing.add("publish_batch")
     with pytest.raises(Unavailable):

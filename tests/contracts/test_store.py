@@ -1,6 +1,6 @@
-"""What every store does with a change: all of it or nothing, and it says who was first.
+"""Every store: it writes all of a change or nothing, and returns the conflict.
 
-A store is under this contract by being one of the `app` fixture's parameters.
+Each parameter of the fixture `app` is a store under this contract.
 """
 
 import asyncio
@@ -11,14 +11,15 @@ from msgspec.structs import replace
 from remit.delivery.relay import relay
 from remit.domain.change import Change, Conflict, KeyUse
 from remit.domain.ledger import Unbalanced
-from remit.domain.payment import RefundState, State
+from remit.domain.payment import State
+from remit.domain.refund import RefundState
 from remit.ports.app import App
 from tests.contracts.changes import (
     AT,
     BIG,
-    a_busy_payment,
     a_message,
     a_payment,
+    a_pending_payment,
     a_record,
     a_refund,
     an_entry,
@@ -39,11 +40,11 @@ async def test_a_new_payment_is_found_whole(app: App) -> None:
     assert await app.store.payment(bare.id) == bare
 
 
-async def test_a_payment_under_way_is_found_whole(app: App) -> None:
-    payment = a_busy_payment(app)
+async def test_a_payment_with_a_pending_operation_is_found_whole(app: App) -> None:
+    payment = a_pending_payment(app)
     assert await app.store.commit(new(app, payment=payment)) is None
     assert await app.store.payment(payment.id) == payment
-    calm = next_version(
+    captured = next_version(
         payment,
         state=State.CAPTURED,
         pending=None,
@@ -55,12 +56,12 @@ async def test_a_payment_under_way_is_found_whole(app: App) -> None:
         processed_at=None,
         attempt=0,
     )
-    assert await app.store.commit(Change(payment=calm, audit=())) is None
-    assert await app.store.payment(payment.id) == calm
+    assert await app.store.commit(Change(payment=captured, audit=())) is None
+    assert await app.store.payment(payment.id) == captured
 
 
 async def test_every_part_of_a_change_is_written(app: App) -> None:
-    payment = a_busy_payment(app)
+    payment = a_pending_payment(app)
     refund = a_refund(app, payment)
     entries = (an_entry(app, payment), an_entry(app, payment, refund_id=refund.id))
     messages = (a_message(app), a_message(app))
@@ -79,11 +80,11 @@ async def test_every_part_of_a_change_is_written(app: App) -> None:
     assert tuple(await app.database.reader.history(payment.id)) == entries
     assert tuple(await app.audit.log.unarchived(10)) == entries
     assert tuple(await app.delivery.outbox.pending(10)) == messages
-    [examined] = [found async for found in app.database.books.booked_payments()]
-    assert examined.booked_minor == 40
+    [booked] = [booked async for booked in app.database.books.booked_payments()]
+    assert booked.booked_minor == 40
 
 
-async def test_what_is_not_there_is_none(app: App) -> None:
+async def test_an_unknown_id_has_no_record(app: App) -> None:
     assert await app.store.payment(app.new_id()) is None
     assert await app.store.refund(app.new_id()) is None
     assert await app.store.record(a_record().scope) is None
@@ -106,7 +107,7 @@ async def test_a_change_of_an_old_version_is_stale(app: App) -> None:
 
 
 async def test_a_refund_changes_like_a_payment(app: App) -> None:
-    payment = a_busy_payment(app)
+    payment = a_pending_payment(app)
     refund = a_refund(app, payment)
     await app.store.commit(new(app, payment=payment, refund=refund))
     ended = next_version(refund, state=RefundState.SUCCEEDED, due_at=None)
@@ -118,7 +119,7 @@ async def test_a_refund_changes_like_a_payment(app: App) -> None:
 
 
 async def test_a_conflict_leaves_nothing_of_its_change(app: App) -> None:
-    payment = a_busy_payment(app)
+    payment = a_pending_payment(app)
     await app.store.commit(new(app, payment=payment))
     other = a_refund(app, payment)
     conflicting = Change(
@@ -157,10 +158,10 @@ async def test_a_key_is_claimed_once_and_then_completed(app: App) -> None:
     second = Change(audit=(), record=a_record("k1", fingerprint="other"))
     assert await app.store.commit(second) is Conflict.KEY_TAKEN
     assert await app.store.record(claim.scope) == claim
-    outcome = replace(claim, payment=payment)
-    done = Change(audit=(), record=outcome, record_use=KeyUse.COMPLETE)
+    completed = replace(claim, payment=payment)
+    done = Change(audit=(), record=completed, record_use=KeyUse.COMPLETE)
     assert await app.store.commit(done) is None
-    assert await app.store.record(claim.scope) == outcome
+    assert await app.store.record(claim.scope) == completed
     third = Change(audit=(an_entry(app),), record=a_record("k1"))
     assert await app.store.commit(third) is Conflict.KEY_TAKEN
 
@@ -187,7 +188,7 @@ async def test_keys_of_other_merchants_modes_and_operations_are_others(app: App)
         assert await app.store.commit(Change(audit=(), record=record)) is None
 
 
-async def test_of_several_conflicts_the_keys_is_told(app: App) -> None:
+async def test_of_several_conflicts_the_keys_is_returned(app: App) -> None:
     taken = new(app, payment=a_payment(app, reference="r"), record=a_record("k1"))
     assert await app.store.commit(taken) is None
     again = new(app, payment=a_payment(app, reference="r"), record=a_record("k1"))
@@ -215,7 +216,7 @@ async def test_of_claims_at_once_on_one_key_one_wins(app: App) -> None:
     assert len(await app.audit.log.unarchived(100)) == 1
 
 
-async def test_those_that_lose_do_not_hold_back_the_others(app: App) -> None:
+async def test_changes_that_conflict_do_not_delay_the_others(app: App) -> None:
     known = [a_payment(app, reference=f"r{n}") for n in range(10)]
     for payment in known:
         await app.store.commit(new(app, payment=payment))
@@ -241,8 +242,8 @@ async def test_the_largest_amount_is_kept_exactly(app: App) -> None:
     largest = 2**63 - 1
     payment = a_payment(app, amount_minor=largest)
     await app.store.commit(new(app, payment=payment, postings=postings_of(app, payment, largest)))
-    [examined] = [found async for found in app.database.books.booked_payments()]
-    assert (examined.payment.amount_minor, examined.booked_minor) == (largest, largest)
+    [booked] = [booked async for booked in app.database.books.booked_payments()]
+    assert (booked.payment.amount_minor, booked.booked_minor) == (largest, largest)
 
 
 def test_a_change_whose_postings_do_not_balance_cannot_be_made(in_memory: App) -> None:
@@ -252,17 +253,20 @@ def test_a_change_whose_postings_do_not_balance_cannot_be_made(in_memory: App) -
         Change(audit=(), postings=(one,))
 
 
-async def test_messages_leave_in_the_order_of_their_ids_and_once(app: App) -> None:
+async def test_messages_are_sent_once_in_the_order_of_their_ids(app: App) -> None:
     messages = [a_message(app) for _ in range(5)]
     for message in reversed(messages):
         await app.store.commit(Change(audit=(), messages=(message,)))
     assert await app.delivery.outbox.pending(3) == messages[:3]
-    assert await app.delivery.outbox.oldest() == AT
-    await app.delivery.outbox.sent([message.id for message in messages[:2]])
-    await app.delivery.outbox.sent([messages[0].id, app.new_id()])
+    assert await app.delivery.outbox.oldest_created_at() == AT
+    await app.delivery.outbox.mark_sent([message.id for message in messages[:2]])
+    await app.delivery.outbox.mark_sent([messages[0].id, app.new_id()])
     assert await app.delivery.outbox.pending(10) == messages[2:]
     assert await relay(app) == messages[2:]
-    assert (await app.delivery.outbox.pending(10), await app.delivery.outbox.oldest()) == ([], None)
+    assert (
+        await app.delivery.outbox.pending(10),
+        await app.delivery.outbox.oldest_created_at(),
+    ) == ([], None)
 
 
 async def test_entries_are_archived_once_and_stay_in_the_history(app: App) -> None:

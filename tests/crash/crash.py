@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.service import Answered, Service, wait_until
+from tests.service import Service, ServiceResponse, wait_until
 
 CLIENTS = 8
 ROUND_SECONDS = (0.3, 1.5)
@@ -69,7 +69,7 @@ class Client:
             processed = await self._until_answered("/process", step, f"p-{reference}")
             self._report.acknowledged[reference] = processed.body
 
-    async def _until_answered(self, path: str, body: dict[str, Any], key: str) -> Answered:
+    async def _until_answered(self, path: str, body: dict[str, Any], key: str) -> ServiceResponse:
         while True:
             try:
                 answer = await asyncio.to_thread(self._service.call, "POST", path, body, key=key)

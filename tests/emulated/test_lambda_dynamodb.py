@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from remit.domain.change import Message
-from remit.oversight.audit import Verified, verify
+from remit.oversight.audit import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from tests.emulated.conftest import DOWN, Deployed, eventually
 
@@ -116,7 +116,7 @@ def test_the_audit_trail_is_sealed_and_the_books_agree(deployed: Deployed) -> No
 
     eventually(is_sealed)
     verified = asyncio.run(verify(app.audit.bucket))
-    assert isinstance(verified, Verified)
+    assert isinstance(verified, VerifiedTrail)
     assert verified.entries >= 3
 
     async def discrepancies() -> list[Any]:

@@ -9,9 +9,9 @@ import pytest
 from remit.ports.app import App
 from remit_infra.emulated.emulator import Emulator
 from tests.builders import dynamodb_app
-from tests.contracts.test_reading import *  # noqa: F403  their tests are run by this module's `app`
+from tests.contracts.test_health_states import *  # noqa: F403
+from tests.contracts.test_ports import *  # noqa: F403  their tests are run by this module's `app`
 from tests.contracts.test_store import *  # noqa: F403
-from tests.contracts.test_verdicts import *  # noqa: F403
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
 

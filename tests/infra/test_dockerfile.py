@@ -32,7 +32,7 @@ BOUND_BY_MODES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.get
 """Root, too, may then write only where a file's mode lets it."""
 
 ONLY_ELSEWHERE = (
-    "remit.adapters.postgres.embedded",
+    "remit.adapters.postgres.embedded_server",
     "remit.entrypoints.cli.local",
     "remit.entrypoints.cli.migrate_data",
 )

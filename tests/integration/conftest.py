@@ -10,12 +10,12 @@ import pytest
 from remit.adapters.processors.simulated.processor import SimulatedProcessor
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.settings import Settings
-from tests.builders import memory_app, postgres_app, rewired
+from tests.builders import memory_app, postgres_app, replace_parts
 from tests.integration.example_answers import Client
-from tests.integration.served import Served
+from tests.integration.http_server import HttpServer
 from tests.service import free_port
 
-Serve = Callable[..., Served]
+Serve = Callable[..., HttpServer]
 
 
 @pytest.fixture
@@ -23,20 +23,20 @@ def serve_memory(tmp_path: Path) -> Iterator[Serve]:
     """Serves a service over memory with settings of the test's own."""
     with ExitStack() as stack:
 
-        def start(**settings: Any) -> Served:
+        def start(**settings: Any) -> HttpServer:
             chosen = Settings(port=free_port(), **settings)
-            return stack.enter_context(Served(memory_app(tmp_path, settings=chosen)))
+            return stack.enter_context(HttpServer(memory_app(tmp_path, settings=chosen)))
 
         yield start
 
 
 @pytest.fixture
-def served(serve_memory: Serve) -> Served:
+def server(serve_memory: Serve) -> HttpServer:
     return serve_memory()
 
 
 @pytest.fixture(params=["memory", "postgres"])
-def on_both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+def each_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HttpServer]:
     """The service on a port, once over each store."""
     settings = Settings(port=free_port())
     if request.param == "memory":
@@ -44,8 +44,8 @@ def on_both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     else:
         url: str = request.getfixturevalue("database_url")
         app = postgres_app(tmp_path, url, settings=settings)
-    with Served(app) as served:
-        yield served
+    with HttpServer(app) as server:
+        yield server
 
 
 @pytest.fixture
@@ -55,5 +55,5 @@ def simulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Client
     store = SqliteSimulatorStore(tmp_path / "simulator.db")
     processor = SimulatedProcessor(store, settings)
     app = memory_app(tmp_path, settings=settings)
-    yield Client(rewired(app, processor=processor))
+    yield Client(replace_parts(app, processor=processor))
     store.close()

@@ -21,7 +21,7 @@ from remit.oversight.api_keys import create_key
 from remit.oversight.health import Monitor
 from remit.ports.app import App
 from remit.settings import Settings
-from tests.builders import ScriptedProcessor, clock_of, rewired
+from tests.builders import ScriptedProcessor, clock_of, replace_parts
 from tests.integration.sent import Sent
 
 OTHERS = {"validate": PAYMENT_REQUEST | {"payment_id": "order-1003"}}
@@ -75,7 +75,7 @@ class Client:
 
     def over(self, **parts: Any) -> "Client":
         """The same service with other parts in the place of some."""
-        return Client(rewired(self.app, **parts), self.routes)
+        return Client(replace_parts(self.app, **parts), self.routes)
 
     async def key(self, mode: Mode = "test") -> str:
         made = await create_key(
@@ -95,7 +95,7 @@ class Client:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         text = body.replace(PAYMENT_ID, self.transaction_id).encode()
         request = Sent(method, path, named, text, query, request_id=REQUEST_ID)
-        response = await Api(self.app, self.routes).answer(request)
+        response = await Api(self.app, self.routes).respond(request)
         return response.status, json.loads(response.body)
 
     async def call(self, name: str, **headers: str) -> Answered:
@@ -154,7 +154,7 @@ async def listed(client: Client) -> Answered:
 
 
 async def watched(client: Client) -> Answered:
-    await Monitor(client.app).watch()
+    await Monitor(client.app).check()
     clock_of(client.app).advance(3)
     return await client.call("health")
 

@@ -55,7 +55,7 @@ async def test_the_route_of_the_page_answers_as_it_is_documented(
 
 
 async def test_the_route_of_the_page_is_in_the_document(in_memory: App) -> None:
-    response = await Api(in_memory, TABLE).answer(Sent("GET", "/openapi.json"))
+    response = await Api(in_memory, TABLE).respond(Sent("GET", "/openapi.json"))
     described = json.loads(response.body)
     operation = described["paths"]["/card_checks"]["post"]
     assert (operation["operationId"], operation["tags"]) == ("check_card", ["Cards"])
@@ -71,7 +71,7 @@ async def test_a_repeat_gets_the_first_response(simulator: Client) -> None:
         "idempotency-key": "k",
     }
     request = Sent("POST", "/card_checks", headers, json.dumps(SHOWN.body).encode())
-    first, again = [await Api(app, TABLE).answer(request) for _ in range(2)]
+    first, again = [await Api(app, TABLE).respond(request) for _ in range(2)]
     assert (again.status, again.body) == (first.status, first.body)
     assert dict(again.headers) == {"idempotent-replayed": "true"}
 

@@ -19,7 +19,7 @@ from remit.domain.errors import Unavailable
 from remit.domain.payment import State
 from remit.entrypoints.worker import run_worker
 from remit.idle import IdlePolicy
-from remit.oversight.audit import Verified, verify
+from remit.oversight.audit import VerifiedTrail, verify
 from remit.oversight.health import health
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue
@@ -30,7 +30,7 @@ from remit_infra.model.service_env import AURORA_SETTINGS
 from tests.builders import caller
 from tests.contracts.test_aws import settings_in_aws
 from tests.integration.test_rds import Rotated, login_of, make_database
-from tests.unit.arranged import a_validated, current
+from tests.unit.steps import a_validated_payment, current
 
 
 @pytest.fixture(scope="module")
@@ -73,34 +73,34 @@ async def deployed(
         await connection.close()
 
 
-async def test_two_workers_take_what_the_api_queued(deployed: Settings) -> None:
+async def test_two_workers_process_what_the_api_queued(deployed: Settings) -> None:
     api, *workers = [assemble(deployed) for _ in range(3)]
     assert isinstance(api.delivery.queue, SqsQueue)
     stop = asyncio.Event()
     running = [asyncio.create_task(run_worker(app, stop)) for app in workers]
-    payments = [await a_validated(api) for _ in range(5)]
+    payments = [await a_validated_payment(api) for _ in range(5)]
     for payment in payments:
         await enqueue(api, caller(), ProcessRequest(payment.id))
     async with asyncio.timeout(90):
         for payment in payments:
             while (await current(api, payment)).state is not State.CAPTURED:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        while await api.audit.log.unarchived(1) or await api.delivery.outbox.oldest():  # noqa: ASYNC110
+        while await api.audit.log.unarchived(1) or await api.delivery.outbox.oldest_created_at():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         stop.set()
         await asyncio.gather(*running)
     assert [found async for found in reconcile(api)] == []
-    assert isinstance(await verify(api.audit.bucket), Verified)
+    assert isinstance(await verify(api.audit.bucket), VerifiedTrail)
     for app in (api, *workers):
         await app.close()
     counted = {m["MetricName"] for m in boto3.client("cloudwatch").list_metrics()["Metrics"]}
     assert {"payment_intent.succeeded", "OutboxAge"} <= counted
 
 
-IDLE = "not asked: this process is idle, and the database may have paused"
+IDLE = "not checked: this process is idle, and the database may have paused"
 
 
-async def test_an_idle_service_leaves_its_database_alone_until_the_next_payment(
+async def test_an_idle_service_does_not_use_its_database_until_the_next_payment(
     deployed: Settings,
 ) -> None:
     quick = structs.replace(
@@ -112,13 +112,13 @@ async def test_an_idle_service_leaves_its_database_alone_until_the_next_payment(
         sweep_interval_seconds=0.05,
     )
     asking = assemble(deployed)
-    assert await asking.delivery.outbox.oldest() is None
+    assert await asking.delivery.outbox.oldest_created_at() is None
     ours = await connections(asking)
     api, worker = assemble(quick), assemble(quick)
     stop = asyncio.Event()
     running = asyncio.create_task(run_worker(worker, stop))
     async with asyncio.timeout(90):
-        await a_validated(api)
+        await a_validated_payment(api)
         for _ in range(2):
             while not (api.idle.is_idle and worker.idle.is_idle):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -126,8 +126,8 @@ async def test_an_idle_service_leaves_its_database_alone_until_the_next_payment(
                 await asyncio.sleep(0.05)
             assert (await health(api)).checks["database"].detail == IDLE
             assert await connections(asking) == ours
-            await a_validated(api)  # which the worker is told of
-            while await asking.delivery.outbox.oldest():  # noqa: ASYNC110
+            await a_validated_payment(api)  # which the worker is told of
+            while await asking.delivery.outbox.oldest_created_at():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         stop.set()
         await running
@@ -150,7 +150,7 @@ async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) ->
             assemble(structs.replace(deployed, **{name: None}))
 
 
-async def test_queries_that_are_no_work_do_not_keep_a_connection_open(database_url: str) -> None:
+async def test_queries_that_are_not_work_do_not_keep_a_connection_open(database_url: str) -> None:
     connection = Connection(UrlLogin(database_url), idle=IdlePolicy(0.1))
     assert await connection.value("SELECT 1") == 1
     async with asyncio.timeout(30):
@@ -161,11 +161,11 @@ async def test_queries_that_are_no_work_do_not_keep_a_connection_open(database_u
     await connection.close()
 
 
-async def test_who_waits_for_a_database_that_is_away_waits_for_one_attempt() -> None:
+async def test_calls_that_wait_for_a_database_share_one_attempt_to_connect() -> None:
     class Away(UrlLogin):
         attempts = 0
 
-        async def arguments(self) -> dict[str, Any]:
+        async def connect_arguments(self) -> dict[str, Any]:
             self.attempts += 1
             await asyncio.sleep(0)
             raise OSError("away")
@@ -182,7 +182,7 @@ async def test_who_waits_for_a_database_that_is_away_waits_for_one_attempt() -> 
     assert login.attempts == 2
 
 
-async def test_a_writer_that_became_a_reader_is_left_for_the_new_one(
+async def test_a_connection_to_a_writer_that_became_a_reader_is_replaced(
     database_url: str,
 ) -> None:
     connection = Connection(UrlLogin(database_url))

@@ -32,9 +32,9 @@ from tests.builders import (
     redis_connection,
     redis_settings,
 )
-from tests.integration.served import Served
+from tests.integration.http_server import HttpServer
 from tests.service import free_port
-from tests.unit.arranged import a_processed, a_refund, a_validated, current
+from tests.unit.steps import a_processed_payment, a_refund, a_validated_payment, current
 
 ORDER = {
     "amount": "12.34",
@@ -53,10 +53,10 @@ async def app(cache: EmulatedCache, tmp_path: Path) -> AsyncIterator[App]:
 
 
 @pytest.fixture
-def served(cache: EmulatedCache, tmp_path: Path) -> Iterator[Served]:
+def server(cache: EmulatedCache, tmp_path: Path) -> Iterator[HttpServer]:
     """The service on a port, over memory and Redis."""
     settings = redis_settings(cache, port=free_port(), cache_seconds=600.0)
-    with Served(memory_app(tmp_path, settings=settings)) as running:
+    with HttpServer(memory_app(tmp_path, settings=settings)) as running:
         yield running
 
 
@@ -66,60 +66,60 @@ def stored(app: App) -> dict[str, Payment]:
     return app.database.reader.payments
 
 
-def a_made(served: Served) -> str:
-    made = served.post("/validate", ORDER)
+def a_made(server: HttpServer) -> str:
+    made = server.post("/validate", ORDER)
     assert made.status == 200
     payment_id: str = made.body["transaction_id"]
     return payment_id
 
 
 def test_a_payment_is_shown_from_the_cache_and_else_from_the_store(
-    served: Served, cache: EmulatedCache
+    server: HttpServer, cache: EmulatedCache
 ) -> None:
-    payment_id = a_made(served)
+    payment_id = a_made(server)
     path = f"/payments/{payment_id}"
-    before = served.get(path)
+    before = server.get(path)
     assert (before.status, before.body["status"]) == (200, "validated")
-    payments = stored(served.app)
+    payments = stored(server.app)
     payments[payment_id] = replace(payments[payment_id], customer_id="c-2")
-    assert served.get(path).body == before.body
+    assert server.get(path).body == before.body
     with cache.owner() as owner:
         owner.flushall()
-    assert served.get(path).body == before.body | {"customer_id": "c-2"}
+    assert server.get(path).body == before.body | {"customer_id": "c-2"}
     payments[payment_id] = replace(payments[payment_id], customer_id="c-3")
-    assert served.get(path).body["customer_id"] == "c-2"
+    assert server.get(path).body["customer_id"] == "c-2"
 
 
-def test_what_the_cache_shows_is_what_the_store_would_show(served: Served) -> None:
-    payment_id = a_made(served)
-    served.post("/process", {"transaction_id": payment_id})
-    payment = stored(served.app)[payment_id]
-    known = served.run(served.app.process_state.cache.payment(payment_id))
+def test_a_cached_payment_is_shown_as_the_stored_one(server: HttpServer) -> None:
+    payment_id = a_made(server)
+    server.post("/process", {"transaction_id": payment_id})
+    payment = stored(server.app)[payment_id]
+    known = server.run(server.app.process_state.cache.payment(payment_id))
     assert known is not None
     assert payment_view(known) == payment_view(payment)
     assert known.state is State.CAPTURED
 
 
-def test_nobody_is_shown_a_payment_of_another_merchant_or_mode(served: Served) -> None:
-    path = f"/payments/{a_made(served)}"
-    assert served.get(path).status == 200
-    unknown = served.get(f"/payments/{'0' * 8}-0000-7000-8000-{'f' * 12}").body["error"]
-    for key in (served.new_key("other"), served.new_key("acme", "live")):
+def test_a_cached_payment_is_not_shown_to_another_merchant_or_mode(server: HttpServer) -> None:
+    path = f"/payments/{a_made(server)}"
+    assert server.get(path).status == 200
+    unknown = server.get(f"/payments/{'0' * 8}-0000-7000-8000-{'f' * 12}").body["error"]
+    for key in (server.new_key("other"), server.new_key("acme", "live")):
         for _ in range(2):
-            answer = served.get(path, key)
-            assert (answer.status, answer.body["error"]) == (404, unknown)
-    assert served.get(path).status == 200
+            response = server.get(path, key)
+            assert (response.status, response.body["error"]) == (404, unknown)
+    assert server.get(path).status == 200
 
 
-async def test_every_commit_is_in_the_cache_before_it_is_answered(app: App) -> None:
-    payment = await a_validated(app)
+async def test_every_commit_is_cached_before_its_response(app: App) -> None:
+    payment = await a_validated_payment(app)
     assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
     for _ in range(2):
         payment = await current(app, payment)
         renewed = replace(payment, version=payment.version + 1, attempt=payment.attempt + 1)
         assert await app.store.commit(Change(payment=renewed, audit=())) is None
         assert await app.process_state.cache.payment(payment.id) == payment_summary(renewed)
-    captured = await a_processed(app)
+    captured = await a_processed_payment(app)
     assert await app.process_state.cache.payment(captured.id) == payment_summary(captured)
     await a_refund(app, captured, 40)
     known = await app.process_state.cache.payment(captured.id)
@@ -128,16 +128,16 @@ async def test_every_commit_is_in_the_cache_before_it_is_answered(app: App) -> N
     assert known.refunded_minor == 40
 
 
-async def test_a_change_that_was_not_committed_is_not_shown(app: App) -> None:
-    payment = await a_validated(app)
+async def test_a_change_that_was_not_committed_is_not_cached(app: App) -> None:
+    payment = await a_validated_payment(app)
     late = replace(payment, version=9, state=State.CAPTURED)
     assert await app.store.commit(Change(payment=late, audit=())) is Conflict.STALE
     assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
 
 
-async def test_a_late_reader_cannot_overwrite_what_is_newer(app: App) -> None:
-    first = await a_validated(app)
-    last = await current(app, await a_processed(app))
+async def test_a_late_reader_cannot_overwrite_a_newer_version(app: App) -> None:
+    first = await a_validated_payment(app)
+    last = await current(app, await a_processed_payment(app))
     await asyncio.gather(
         *(app.process_state.cache.put(replace(last, version=n)) for n in range(9, 0, -1))
     )
@@ -147,10 +147,10 @@ async def test_a_late_reader_cannot_overwrite_what_is_newer(app: App) -> None:
     assert await app.process_state.cache.payment(first.id) == payment_summary(first)
 
 
-async def test_a_late_reader_cannot_bring_back_what_is_old_when_the_newer_is_gone(
+async def test_a_late_reader_cannot_cache_an_old_version_after_a_newer_one_expired(
     app: App, cache: EmulatedCache
 ) -> None:
-    payment = await a_validated(app)
+    payment = await a_validated_payment(app)
     connection = redis_connection(cache, StoppedClock())
     brief = RedisCache(connection, seconds=0.001)
     await brief.put(replace(payment, version=2))
@@ -165,8 +165,8 @@ async def test_a_late_reader_cannot_bring_back_what_is_old_when_the_newer_is_gon
     await connection.close()
 
 
-async def test_nothing_is_shown_for_longer_than_its_time(app: App, cache: EmulatedCache) -> None:
-    payment = await a_validated(app)
+async def test_no_summary_is_cached_longer_than_its_time(app: App, cache: EmulatedCache) -> None:
+    payment = await a_validated_payment(app)
     with cache.owner() as owner:
         assert 0 < owner.pttl(f"payment:{{{payment.id}}}") <= 5_000
         lives_ms = [owner.pttl(key) for key in owner.scan_iter()]
@@ -174,9 +174,9 @@ async def test_nothing_is_shown_for_longer_than_its_time(app: App, cache: Emulat
 
 
 async def test_no_card_and_no_secret_is_in_redis(app: App, cache: EmulatedCache) -> None:
-    waiting = await a_validated(app)
-    captured = await a_processed(app)
-    declined = await a_processed(app, card=DECLINED_CARD)
+    waiting = await a_validated_payment(app)
+    captured = await a_processed_payment(app)
+    declined = await a_processed_payment(app, card=DECLINED_CARD)
     await a_refund(app, captured, 10)
     await app.process_state.limiter.take("00000000-0000-7000-8000-000000000001")
     kept = await current(app, waiting)
@@ -189,7 +189,7 @@ async def test_no_card_and_no_secret_is_in_redis(app: App, cache: EmulatedCache)
     assert captured.processor_reference not in everything
 
 
-def test_only_what_an_answer_shows_is_cached() -> None:
+def test_only_the_fields_of_a_response_are_cached() -> None:
     answered = {
         "id",
         "amount_minor",
@@ -211,20 +211,22 @@ def test_only_what_an_answer_shows_is_cached() -> None:
         assert field.type == kinds[field.name].type
 
 
-async def test_decisions_do_not_know_the_cache(app: App, cache: EmulatedCache) -> None:
-    payment = await a_validated(app)
+async def test_use_cases_do_not_read_the_cache(app: App, cache: EmulatedCache) -> None:
+    payment = await a_validated_payment(app)
     lie = replace(payment, version=99, state=State.CAPTURED, amount_minor=1, captured_minor=1)
     await app.process_state.cache.put(lie)
-    outcome = await process(app, caller(), ProcessRequest(payment.id))
-    assert isinstance(outcome, Accepted)
-    assert (outcome.payment.state, outcome.payment.captured_minor) == (State.CAPTURED, 10_000)
+    result = await process(app, caller(), ProcessRequest(payment.id))
+    assert isinstance(result, Accepted)
+    assert (result.payment.state, result.payment.captured_minor) == (State.CAPTURED, 10_000)
     assert await app.process_state.cache.payment(payment.id) == payment_summary(lie)
     refunded = await a_refund(app, payment, 9_000)
     assert refunded.amount_minor == 9_000
 
 
-async def test_what_cannot_be_read_is_read_from_the_store(app: App, cache: EmulatedCache) -> None:
-    payment = await a_validated(app)
+async def test_a_summary_that_cannot_be_decoded_counts_as_missing(
+    app: App, cache: EmulatedCache
+) -> None:
+    payment = await a_validated_payment(app)
     with cache.owner() as owner:
         for nonsense in ("", "nonsense", "{}", '{"id": 1}'):
             owner.set(f"payment:{{{payment.id}}}", nonsense)
@@ -233,11 +235,11 @@ async def test_what_cannot_be_read_is_read_from_the_store(app: App, cache: Emula
     assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
 
 
-async def test_without_redis_nothing_is_known_and_nothing_fails(
+async def test_the_cache_is_empty_and_payments_go_on_while_redis_is_down(
     app: App, cache: EmulatedCache
 ) -> None:
     cache.stop()
-    payment = await a_processed(app)
+    payment = await a_processed_payment(app)
     assert payment.state is State.CAPTURED
     assert await app.process_state.cache.payment(payment.id) is None
     cache.start()
@@ -252,7 +254,7 @@ async def test_the_service_is_assembled_with_redis_where_the_settings_name_one(
 ) -> None:
     settings = redis_settings(cache, database_url=Secret(database_url), data_dir=tmp_path)
     app = assemble(settings)
-    payment = await a_processed(app)
+    payment = await a_processed_payment(app)
     assert await app.process_state.limiter.take("k1") is None
     await app.process_state.sessions.create("Ann", seconds=60)
     kinds = {key.partition(":")[0] for key in cache.contents()}
@@ -267,20 +269,20 @@ async def test_the_service_is_assembled_with_redis_where_the_settings_name_one(
     await alone.close()
 
 
-def test_a_payment_is_taken_while_redis_dies(
+def test_a_payment_is_processed_while_redis_goes_down(
     cache: EmulatedCache, database_url: str, tmp_path: Path
 ) -> None:
     settings = redis_settings(cache, port=free_port())
-    with Served(postgres_app(tmp_path, database_url, settings=settings)) as served:
-        payment_id = a_made(served)
+    with HttpServer(postgres_app(tmp_path, database_url, settings=settings)) as server:
+        payment_id = a_made(server)
         path = f"/payments/{payment_id}"
-        assert served.get(path).body["status"] == "validated"
+        assert server.get(path).body["status"] == "validated"
         assert cache.contents().keys() >= {f"payment:{{{payment_id}}}"}
         cache.stop()
-        processed = served.post("/process", {"transaction_id": payment_id})
+        processed = server.post("/process", {"transaction_id": payment_id})
         assert (processed.status, processed.body["status"]) == (200, "processed")
-        assert served.get(path).body == processed.body
-        checks = served.send("GET", "/health", None, {}).body
+        assert server.get(path).body == processed.body
+        checks = server.send("GET", "/health", None, {}).body
         assert (checks["status"], checks["checks"]["cache"]["ok"]) == ("healthy", False)
-        again = served.post("/process", {"transaction_id": a_made(served)})
+        again = server.post("/process", {"transaction_id": a_made(server)})
         assert again.body["status"] == "processed"

@@ -16,7 +16,9 @@ import structlog
 from stdnum import luhn
 
 from remit.adapters.files.storage import FileTopic
-from remit.delivery.relay import consume_batch, relay, sweep
+from remit.delivery.relay import relay
+from remit.delivery.sweep import sweep
+from remit.delivery.work_messages import handle_batch
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.payment import Approved, Declined, Mode, ProcessorResult
 from remit.entrypoints.logs import configure_logs
@@ -24,8 +26,8 @@ from remit.oversight.audit import AuditArchiver
 from remit.ports.app import App
 from remit.ports.processor import Instruction
 from remit.settings import Settings
-from tests.builders import clock_of, postgres_app, rewired
-from tests.integration.served import JSON, Served
+from tests.builders import clock_of, postgres_app, replace_parts
+from tests.integration.http_server import JSON, HttpServer
 from tests.service import free_port
 
 _STEM = "424242731944608"
@@ -83,22 +85,22 @@ def test_a_marked_card_is_found_nowhere_but_in_the_vault(
 ) -> None:
     processor = Leaky()
     settings = Settings(port=free_port(), work_max_receives=2)
-    app = rewired(
+    app = replace_parts(
         postgres_app(tmp_path, database_url, settings=settings),
         processor=processor,
         notifications=FileTopic(tmp_path / "notifications.jsonl"),
         alerts=FileTopic(tmp_path / "alerts.jsonl"),
     )
-    with Served(app) as served:
-        answers = [*misplaced(served), *fail_in_every_way(served, processor)]
-        waiting = served.post("/validate", {"amount": 5, "card": CARD}).body["transaction_id"]
-        sealed = served.run(app.store.payment(waiting))
-        assert sealed is not None
-        assert sealed.encrypted_card is not None
-        assert served.run(app.vault.decrypt(sealed.encrypted_card, waiting)).number == NUMBER
-        served.run(deliver_everything(app))
+    with HttpServer(app) as server:
+        responses = [*misplaced(server), *fail_in_every_way(server, processor)]
+        waiting = server.post("/validate", {"amount": 5, "card": CARD}).body["transaction_id"]
+        stored = server.run(app.store.payment(waiting))
+        assert stored is not None
+        assert stored.encrypted_card is not None
+        assert server.run(app.vault.decrypt(stored.encrypted_card, waiting)).number == NUMBER
+        server.run(deliver_everything(app))
     places = {
-        "answers": "\n".join(answers),
+        "answers": "\n".join(responses),
         "logs": logged.read_text(),
         "database": asyncio.run(everything_stored(database_url)),
         "files": everything_written(tmp_path),
@@ -126,7 +128,7 @@ def forms() -> list[str]:
     ]
 
 
-def misplaced(served: Served) -> list[str]:
+def misplaced(server: HttpServer) -> list[str]:
     """What is answered when the card is sent to every wrong place."""
     body: dict[str, Any] = {"amount": 5, "card": CARD}
     bodies: list[str] = [
@@ -151,36 +153,36 @@ def misplaced(served: Served) -> list[str]:
         )
     ]
     bodies += [f'{{"card": "{NUMBER}"', f'"{NUMBER}"', f'{{"amount": 1, "card": {NUMBER}}}']
-    headers = JSON | {"x-api-key": served.key}
-    answers = [served.send("POST", "/validate", text, headers) for text in bodies]
-    assert {answer.status for answer in answers} == {400}
-    answers += [
-        served.post("/process", {"transaction_id": NUMBER}),
-        served.post("/process", {"transaction_id": "x", "card": CARD | {"pin": NUMBER}}),
-        served.post("/validate", body, idempotency_key=NUMBER),
-        served.post("/validate", body, x_api_key=NUMBER),
-        served.post("/validate", body, x_request_id=NUMBER),
-        served.send("POST", "/validate", NUMBER * 5_000, headers),
-        served.send("POST", "/validate", f"card={NUMBER}", {"x-api-key": served.key}),
-        *(served.get(path) for path in (f"/payments/{NUMBER}", f"/{NUMBER}")),
-        *(served.get(f"/payments?{name}={NUMBER}") for name in ("cursor", "status", NUMBER)),
+    headers = JSON | {"x-api-key": server.key}
+    responses = [server.send("POST", "/validate", text, headers) for text in bodies]
+    assert {response.status for response in responses} == {400}
+    responses += [
+        server.post("/process", {"transaction_id": NUMBER}),
+        server.post("/process", {"transaction_id": "x", "card": CARD | {"pin": NUMBER}}),
+        server.post("/validate", body, idempotency_key=NUMBER),
+        server.post("/validate", body, x_api_key=NUMBER),
+        server.post("/validate", body, x_request_id=NUMBER),
+        server.send("POST", "/validate", NUMBER * 5_000, headers),
+        server.send("POST", "/validate", f"card={NUMBER}", {"x-api-key": server.key}),
+        *(server.get(path) for path in (f"/payments/{NUMBER}", f"/{NUMBER}")),
+        *(server.get(f"/payments?{name}={NUMBER}") for name in ("cursor", "status", NUMBER)),
     ]
-    return [f"{answer.headers} {json.dumps(answer.body)}" for answer in answers]
+    return [f"{response.headers} {json.dumps(response.body)}" for response in responses]
 
 
-def fail_in_every_way(served: Served, processor: Leaky) -> list[str]:
+def fail_in_every_way(server: HttpServer, processor: Leaky) -> list[str]:
     """What is answered when the card is where it belongs and everything else goes wrong."""
-    answers = []
+    responses = []
     for mood in ("declining", "silent", "down", "broken", "well"):
         processor.mood = mood
         for later in ("", "respond-async"):
-            made = served.post("/validate", {"amount": 5, "card": CARD})
+            made = server.post("/validate", {"amount": 5, "card": CARD})
             step = {"transaction_id": made.body["transaction_id"]}
-            answers += [made, served.post("/process", step, prefer=later)]
-            answers += [served.post("/process", step | {"card": CARD}, prefer=later)]
-        served.run(deliver_everything(served.app))
-    assert {answer.status for answer in answers} >= {200, 202, 402, 500, 503}
-    return [f"{answer.headers} {json.dumps(answer.body)}" for answer in answers]
+            responses += [made, server.post("/process", step, prefer=later)]
+            responses += [server.post("/process", step | {"card": CARD}, prefer=later)]
+        server.run(deliver_everything(server.app))
+    assert {response.status for response in responses} >= {200, 202, 402, 500, 503}
+    return [f"{response.headers} {json.dumps(response.body)}" for response in responses]
 
 
 async def deliver_everything(app: App) -> None:
@@ -189,7 +191,7 @@ async def deliver_everything(app: App) -> None:
         await sweep(app)
         while await relay(app):
             pass
-        await consume_batch(app)
+        await handle_batch(app)
     while await AuditArchiver(app).archive():
         pass
 

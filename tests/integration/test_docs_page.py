@@ -19,8 +19,8 @@ from remit.http import docs_page
 from remit.http.router import Api
 from remit.http.two_step.examples import PAYMENT_ID, TEST_CARDS
 from remit.ports.app import App
+from tests.integration.http_server import HttpServer
 from tests.integration.sent import Sent
-from tests.integration.served import Served
 from tests.service import Service
 
 CHROMIUM = next(
@@ -33,8 +33,8 @@ ELSEWHERE = "pay.example.com"
 SCRIPT = f"scalar-{importlib.metadata.version('flask-openapi-scalar')}.js"
 
 
-def test_the_page_takes_everything_from_the_service(served: Served) -> None:
-    page = httpx.get(f"{served.url}/docs")
+def test_the_page_takes_everything_from_the_service(server: HttpServer) -> None:
+    page = httpx.get(f"{server.url}/docs")
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert page.headers["cache-control"] == "no-store"
     assert page.headers["content-security-policy"].split("; ") == [
@@ -52,8 +52,8 @@ def test_the_page_takes_everything_from_the_service(served: Served) -> None:
     assert "https:" not in page.text
 
 
-def test_the_script_is_the_installed_one_and_is_kept_for_ever(served: Served) -> None:
-    response = httpx.get(f"{served.url}/docs/{SCRIPT}")
+def test_the_script_is_the_installed_one_and_is_kept_for_ever(server: HttpServer) -> None:
+    response = httpx.get(f"{server.url}/docs/{SCRIPT}")
     installed = docs_page.script()
     assert installed is not None
     assert hashlib.sha256(response.content).digest() == digest(Path(installed.file))
@@ -65,8 +65,8 @@ def test_the_script_is_the_installed_one_and_is_kept_for_ever(served: Served) ->
 @pytest.mark.parametrize(
     "name", ["scalar.js", "scalar-0.0.1.js", "%2e%2e%2fpages.py", f"{SCRIPT}.map"]
 )
-def test_nothing_else_is_there(served: Served, name: str) -> None:
-    response = httpx.get(f"{served.url}/docs/{name}")
+def test_nothing_else_is_there(server: HttpServer, name: str) -> None:
+    response = httpx.get(f"{server.url}/docs/{name}")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "route_unknown")
 
 
@@ -90,14 +90,14 @@ def not_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("not_installed")
 @pytest.mark.parametrize("path", ["/docs", f"/docs/{SCRIPT}"])
 async def test_without_the_package_there_is_no_page(in_memory: App, path: str) -> None:
-    response = await Api(in_memory).answer(Sent("GET", path))
+    response = await Api(in_memory).respond(Sent("GET", path))
     assert response.status == 404
     assert json.loads(response.body)["error"]["code"] == "route_unknown"
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", f"/docs/{SCRIPT}", "/openapi.json"])
 async def test_functions_do_not_serve_it(in_memory: App, path: str) -> None:
-    response = await Api(in_memory, FUNCTION_ROUTES).answer(Sent("GET", path))
+    response = await Api(in_memory, FUNCTION_ROUTES).respond(Sent("GET", path))
     assert (response.status, json.loads(response.body)["error"]["code"]) == (404, "route_unknown")
 
 

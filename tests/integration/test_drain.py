@@ -16,8 +16,8 @@ from remit.clock_and_ids import new_secret
 from remit.oversight.api_keys import create_key
 from tests.builders import GOOD_CARD, postgres_app
 from tests.integration.conftest import Serve
-from tests.integration.served import JSON, Served
-from tests.service import Answered, clean_environ, free_port, wait_until
+from tests.integration.http_server import JSON, HttpServer
+from tests.service import ServiceResponse, clean_environ, free_port, wait_until
 
 LATE = {"REMIT_SIMULATOR_LATE_AT": "666", "REMIT_SIMULATOR_LATE_SECONDS": "4"}
 """Longer than the server drains: its answer is waited for all the same."""
@@ -40,7 +40,7 @@ class Server:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
 
-    def ask(self, method: str, path: str, body: object = None) -> Answered:
+    def ask(self, method: str, path: str, body: object = None) -> ServiceResponse:
         connection = self.connect()
         try:
             return answered(connection, method, path, body, self._key)
@@ -62,12 +62,12 @@ class Server:
 
 def answered(
     connection: http.client.HTTPConnection, method: str, path: str, body: object, key: str
-) -> Answered:
+) -> ServiceResponse:
     sent = None if body is None else json.dumps(body)
     connection.request(method, path, sent, JSON | {"x-api-key": key})
     response = connection.getresponse()
     headers = {name.lower(): value for name, value in response.getheaders()}
-    return Answered(response.status, json.loads(response.read()), headers)
+    return ServiceResponse(response.status, json.loads(response.read()), headers)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def server(tmp_path: Path, database_url: str, key: str) -> Iterator[Server]:
         made.process.wait()
 
 
-def test_a_server_that_drains_says_so_and_finishes_what_is_under_way(
+def test_a_server_that_drains_fails_its_check_and_finishes_its_requests(
     server: Server, key: str
 ) -> None:
     order = {"amount": "6.66", "card": {"number": GOOD_CARD, "exp_month": 12, "exp_year": 2030}}
@@ -100,15 +100,15 @@ def test_a_server_that_drains_says_so_and_finishes_what_is_under_way(
     assert answered(idle, "GET", "/live", None, key).status == 200
     with ThreadPoolExecutor() as threads:
         step = {"transaction_id": validated.body["transaction_id"]}
-        slow: Future[Answered] = threads.submit(server.ask, "POST", "/process", step)
+        slow: Future[ServiceResponse] = threads.submit(server.ask, "POST", "/process", step)
         wait_until(lambda: is_asked(server), 10, "the payment to be under way")
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: server.ask("GET", "/live").status == 503, 10, "the server to drain")
         assert server.check() == 1
         told = server.ask("GET", "/live")
         assert (told.body, told.headers["connection"]) == ({"status": "draining"}, "close")
-        served = server.ask("GET", "/payments")
-        assert (served.status, served.headers["connection"]) == (200, "close")
+        listed = server.ask("GET", "/payments")
+        assert (listed.status, listed.headers["connection"]) == (200, "close")
         assert not slow.done()
         assert slow.result(30).status == 200
     assert server.process.wait(30) == 0
@@ -120,15 +120,17 @@ def is_asked(server: Server) -> bool:
     return bool(server.ask("GET", "/payments?status=processing").body["data"])
 
 
-def test_a_server_without_a_drain_ends_at_once(tmp_path: Path, database_url: str, key: str) -> None:
+def test_a_server_without_a_drain_time_ends_at_once(
+    tmp_path: Path, database_url: str, key: str
+) -> None:
     server = Server(tmp_path, database_url, key)
     wait_until(server.is_up, 60, "the server to be up")
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) == 0
 
 
-def test_a_process_lives_whatever_is_behind_it(serve_memory: Serve) -> None:
-    served: Served = serve_memory()
-    answer = served.send("GET", "/live", None, {})
-    assert (answer.status, answer.body) == (200, {"status": "live"})
-    assert "/live" not in served.get("/openapi.json").body["paths"]
+def test_a_process_is_live_whatever_its_dependencies_are(serve_memory: Serve) -> None:
+    listed: HttpServer = serve_memory()
+    response = listed.send("GET", "/live", None, {})
+    assert (response.status, response.body) == (200, {"status": "live"})
+    assert "/live" not in listed.get("/openapi.json").body["paths"]

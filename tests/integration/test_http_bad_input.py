@@ -7,8 +7,8 @@ import pytest
 
 from remit.ports.app import App
 from tests.builders import GOOD_CARD
-from tests.integration.served import JSON, Served
-from tests.unit.arranged import store_of
+from tests.integration.http_server import JSON, HttpServer
+from tests.unit.steps import store_of
 
 FINE: dict[str, Any] = {
     "amount": "99.99",
@@ -54,7 +54,7 @@ NO_CARD = wrong(
 )
 MISPLACED = "looks like it holds a card number, which may only be sent in card."
 
-REFUSED: dict[str, tuple[str | bytes, dict[str, str]]] = {
+REJECTED: dict[str, tuple[str | bytes, dict[str, str]]] = {
     "no body": ("", wrong("body_empty", "The body is empty.")),
     "blank body": (" \n", wrong("body_empty", "The body is empty.")),
     "null": ("null", wrong("body_invalid", "The body is not right: Expected object, got null.")),
@@ -224,22 +224,22 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_wrong_body_is_refused_with_its_exact_answer(served: Served, name: str) -> None:
-    body, error = REFUSED[name]
-    answer = served.send("POST", "/validate", body, JSON | {"x-api-key": served.key})
-    assert (answer.status, answer.body["error"]) == (400, error)
-    assert answer.body["request_id"] == answer.headers["x-request-id"]
-    assert GOOD_CARD not in json.dumps(answer.body)
-    refused_once(served, "validate", error["code"])
+@pytest.mark.parametrize("name", REJECTED)
+def test_a_wrong_body_is_rejected_with_its_exact_error(server: HttpServer, name: str) -> None:
+    body, error = REJECTED[name]
+    response = server.send("POST", "/validate", body, JSON | {"x-api-key": server.key})
+    assert (response.status, response.body["error"]) == (400, error)
+    assert response.body["request_id"] == response.headers["x-request-id"]
+    assert GOOD_CARD not in json.dumps(response.body)
+    rejected_once(server, "validate", error["code"])
 
 
-def refused_once(served: Served, action: str, code: str) -> None:
+def rejected_once(server: HttpServer, action: str, code: str) -> None:
     """Nothing is stored but one audit entry that says so."""
-    assert refusal_of(served.app) == (action, code)
+    assert rejection_of(server.app) == (action, code)
 
 
-def refusal_of(app: App) -> tuple[str, str | None]:
+def rejection_of(app: App) -> tuple[str, str | None]:
     """What was refused, and why: the only thing that the store holds."""
     store = store_of(app)
     assert (store.payments, store.records, store.messages) == ({}, {}, {})
@@ -263,12 +263,12 @@ def refusal_of(app: App) -> tuple[str, str | None]:
     ],
     ids=lambda body: body[:40] + body[-40:],
 )
-def test_an_unusual_body_that_is_right_is_taken(served: Served, body: str) -> None:
-    answer = served.send("POST", "/validate", body, JSON | {"x-api-key": served.key})
-    assert (answer.status, answer.body["status"]) == (200, "validated")
+def test_an_unusual_body_that_is_right_is_accepted(server: HttpServer, body: str) -> None:
+    response = server.send("POST", "/validate", body, JSON | {"x-api-key": server.key})
+    assert (response.status, response.body["status"]) == (200, "validated")
 
 
-PROCESS_REFUSED: dict[str, tuple[str, dict[str, str]]] = {
+PROCESS_REJECTED: dict[str, tuple[str, dict[str, str]]] = {
     "no body": ("", wrong("body_empty", "The body is empty.")),
     "no id": (
         "{}",
@@ -302,27 +302,27 @@ PROCESS_REFUSED: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PROCESS_REFUSED)
-def test_a_wrong_body_of_process_is_refused_with_its_exact_answer(
-    served: Served, name: str
+@pytest.mark.parametrize("name", PROCESS_REJECTED)
+def test_a_wrong_body_of_process_is_rejected_with_its_exact_error(
+    server: HttpServer, name: str
 ) -> None:
-    body, error = PROCESS_REFUSED[name]
-    answer = served.send("POST", "/process", body, JSON | {"x-api-key": served.key})
-    assert (answer.status, answer.body["error"]) == (400, error)
-    refused_once(served, "process", error["code"])
+    body, error = PROCESS_REJECTED[name]
+    response = server.send("POST", "/process", body, JSON | {"x-api-key": server.key})
+    assert (response.status, response.body["error"]) == (400, error)
+    rejected_once(server, "process", error["code"])
 
 
 @pytest.mark.parametrize(
     "transaction_id", ["x", "", "018f4e7c-1234-7abc-8def-0123456789ab", "' OR 1=1 --", "\0", "é"]
 )
-def test_an_unknown_id_is_not_found(served: Served, transaction_id: str) -> None:
+def test_an_unknown_id_is_not_found(server: HttpServer, transaction_id: str) -> None:
     error = wrong("not_found", "No such payment.", "transaction_id")
-    answer = served.post("/process", {"transaction_id": transaction_id})
-    assert (answer.status, answer.body["error"]) == (404, error)
-    refused_once(served, "process", "not_found")
+    response = server.post("/process", {"transaction_id": transaction_id})
+    assert (response.status, response.body["error"]) == (404, error)
+    rejected_once(server, "process", "not_found")
 
 
 @pytest.mark.parametrize("path", ["/payments/x", "/payments/%00", "/payments/"])
-def test_a_path_of_no_payment_is_not_found(served: Served, path: str) -> None:
+def test_a_path_without_a_payment_is_not_found(server: HttpServer, path: str) -> None:
     error = wrong("not_found", "No such payment.", "transaction_id")
-    assert (served.get(path).status, served.get(path).body["error"]) == (404, error)
+    assert (server.get(path).status, server.get(path).body["error"]) == (404, error)

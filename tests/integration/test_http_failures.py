@@ -17,57 +17,70 @@ from remit.oversight.health import health
 from remit.ports.app import App
 from remit.ports.processor import Instruction
 from remit.settings import Settings
-from tests.builders import DECLINED_CARD, clock_of, memory_app, postgres_app, processor_of, rewired
-from tests.integration.served import Served
+from tests.builders import (
+    DECLINED_CARD,
+    clock_of,
+    memory_app,
+    postgres_app,
+    processor_of,
+    replace_parts,
+)
+from tests.integration.http_server import HttpServer
 from tests.integration.test_http import ORDER, problem, process, validate
 from tests.service import free_port, wait_until
 
 
-def test_a_processor_that_is_down_costs_nothing(on_both: Served) -> None:
-    transaction_id = validate(on_both)
-    processor_of(on_both.app).down = True
-    answer = process(on_both, transaction_id, idempotency_key="k")
-    assert problem(answer) == (503, "api_error", "processor_unavailable")
-    processor_of(on_both.app).down = False
-    assert process(on_both, transaction_id, idempotency_key="k").status == 200
+def test_a_processor_that_is_down_is_a_503_that_can_be_retried(each_server: HttpServer) -> None:
+    transaction_id = validate(each_server)
+    processor_of(each_server.app).down = True
+    response = process(each_server, transaction_id, idempotency_key="k")
+    assert problem(response) == (503, "api_error", "processor_unavailable")
+    processor_of(each_server.app).down = False
+    assert process(each_server, transaction_id, idempotency_key="k").status == 200
 
 
 @pytest.mark.parametrize("fault", ["timeout", "lost"])
-def test_a_processor_that_does_not_answer_leaves_it_processing(on_both: Served, fault: Any) -> None:
-    transaction_id = validate(on_both)
-    processor_of(on_both.app).faults.append(fault)
-    answer = process(on_both, transaction_id, idempotency_key="k")
-    assert (answer.status, answer.body["status"]) == (202, "processing")
-    early = process(on_both, transaction_id, idempotency_key="k")
+def test_a_payment_whose_processor_does_not_answer_is_processing(
+    each_server: HttpServer, fault: Any
+) -> None:
+    transaction_id = validate(each_server)
+    processor_of(each_server.app).faults.append(fault)
+    response = process(each_server, transaction_id, idempotency_key="k")
+    assert (response.status, response.body["status"]) == (202, "processing")
+    early = process(each_server, transaction_id, idempotency_key="k")
     assert problem(early) == (409, "idempotency_error", "idempotency_key_in_use")
     assert early.headers["retry-after"] == "1"
-    other = process(on_both, transaction_id)
+    other = process(each_server, transaction_id)
     assert problem(other) == (409, "invalid_state_error", "payment_invalid_state")
-    clock_of(on_both.app).advance(60)
-    assert process(on_both, transaction_id, idempotency_key="k").body["status"] == "processed"
-    assert len(processor_of(on_both.app).answers) == 1
+    clock_of(each_server.app).advance(60)
+    assert process(each_server, transaction_id, idempotency_key="k").body["status"] == "processed"
+    assert len(processor_of(each_server.app).results) == 1
 
 
-def test_a_key_over_its_rate_is_told_when_to_come_back(tmp_path: Path) -> None:
+def test_a_key_over_its_rate_gets_a_429_with_a_retry_after(tmp_path: Path) -> None:
     settings = Settings(port=free_port(), rate_per_second=1, rate_burst=2)
     app = memory_app(tmp_path, settings=settings)
-    with Served(rewired(app, limiter=LocalLimiter(app.clock, per_second=1, burst=2))) as served:
-        assert [served.get("/payments").status for _ in range(2)] == [200, 200]
-        over = served.get("/payments")
-        assert problem(over) == (429, "rate_limit_error", "rate_limit")
-        assert over.headers["retry-after"] == "1"
-        assert served.get("/payments", served.new_key("other")).status == 200
-        clock_of(served.app).advance(1)
-        assert served.get("/payments").status == 200
+    with HttpServer(
+        replace_parts(app, limiter=LocalLimiter(app.clock, per_second=1, burst=2))
+    ) as server:
+        assert [server.get("/payments").status for _ in range(2)] == [200, 200]
+        app_over = server.get("/payments")
+        assert problem(app_over) == (429, "rate_limit_error", "rate_limit")
+        assert app_over.headers["retry-after"] == "1"
+        assert server.get("/payments", server.new_key("other")).status == 200
+        clock_of(server.app).advance(1)
+        assert server.get("/payments").status == 200
 
 
-def test_connections_that_the_database_cuts_go_unnoticed(database_url: str, tmp_path: Path) -> None:
+def test_a_payment_goes_on_after_the_database_cut_its_connections(
+    database_url: str, tmp_path: Path
+) -> None:
     app = postgres_app(tmp_path, database_url, settings=Settings(port=free_port()))
-    with Served(app) as served:
-        transaction_id = validate(served)
+    with HttpServer(app) as server:
+        transaction_id = validate(server)
         asyncio.run(_cut_connections(database_url))
-        wait_until(lambda: process(served, transaction_id).status == 200, 10, "the payment")
-        assert process(served, transaction_id).body["status"] == "processed"
+        wait_until(lambda: process(server, transaction_id).status == 200, 10, "the payment")
+        assert process(server, transaction_id).body["status"] == "processed"
 
 
 async def _cut_connections(url: str) -> None:
@@ -86,32 +99,32 @@ def test_a_database_that_cannot_be_reached_is_a_503(tmp_path: Path) -> None:
     settings = Settings(port=free_port())
     nowhere = f"postgresql://remit@127.0.0.1:{free_port()}/remit"
     app = postgres_app(tmp_path, nowhere, settings=settings)
-    with Served(rewired(app, api_keys=memory_app(tmp_path).database.api_keys)) as served:
-        for answer in (
-            served.post("/validate", ORDER),
-            served.post("/validate", {}),
-            process(served, served.app.new_id()),
-            served.get("/payments"),
+    with HttpServer(replace_parts(app, api_keys=memory_app(tmp_path).database.api_keys)) as server:
+        for response in (
+            server.post("/validate", ORDER),
+            server.post("/validate", {}),
+            process(server, server.app.new_id()),
+            server.get("/payments"),
         ):
-            assert problem(answer) == (503, "api_error", "service_unavailable")
-        health = served.get("/health")
+            assert problem(response) == (503, "api_error", "service_unavailable")
+        health = server.get("/health")
         assert (health.status, health.body["checks"]["database"]["ok"]) == (503, False)
 
 
-def test_health_says_what_is_wrong(tmp_path: Path) -> None:
+def test_health_names_the_failing_check(tmp_path: Path) -> None:
     down = False
 
     async def ping() -> None:
         if down:
             raise Unavailable("The database cannot be reached. Try again.")
 
-    app = rewired(memory_app(tmp_path, settings=Settings(port=free_port())), ping=ping)
-    with Served(app) as served:
-        well = served.send("GET", "/health", None, {})
+    app = replace_parts(memory_app(tmp_path, settings=Settings(port=free_port())), ping=ping)
+    with HttpServer(app) as server:
+        well = server.send("GET", "/health", None, {})
         assert (well.status, well.body["status"]) == (200, "healthy")
         assert set(well.body["checks"]) == {"database", "delivery", "dead_letters", "monitor"}
         down = True
-        ill = served.send("GET", "/health", None, {})
+        ill = server.send("GET", "/health", None, {})
         assert (ill.status, ill.body["status"]) == (503, "unhealthy")
         assert ill.body["checks"]["database"] == {
             "ok": False,
@@ -119,14 +132,14 @@ def test_health_says_what_is_wrong(tmp_path: Path) -> None:
         }
 
 
-def test_what_nobody_foresaw_is_a_500_that_says_nothing(tmp_path: Path) -> None:
+def test_an_unexpected_error_is_a_500_without_details(tmp_path: Path) -> None:
     app = memory_app(tmp_path, settings=Settings(port=free_port()))
-    with Served(replace(app, processor=_Broken())) as served:
-        transaction_id = validate(served)
-        answer = process(served, transaction_id)
-        assert problem(answer) == (500, "api_error", "internal")
-        assert answer.body["error"]["message"] == "Something went wrong on our side."
-        assert served.get("/health").status == 200
+    with HttpServer(replace(app, processor=_Broken())) as server:
+        transaction_id = validate(server)
+        response = process(server, transaction_id)
+        assert problem(response) == (500, "api_error", "internal")
+        assert response.body["error"]["message"] == "Something went wrong on our side."
+        assert server.get("/health").status == 200
 
 
 class _Broken:
@@ -149,16 +162,16 @@ def test_a_full_disk_is_503_and_nothing_is_done(
     database_url: str, tmp_path: Path, unused_tcp_port: int
 ) -> None:
     app = postgres_app(tmp_path, database_url, settings=Settings(port=unused_tcp_port))
-    with Served(app) as served:
-        transaction_id = validate(served)
+    with HttpServer(app) as server:
+        transaction_id = validate(server)
         asyncio.run(_execute(database_url, FULL_DISK))
-        refused = process(served, transaction_id, idempotency_key="k")
-        assert (refused.status, refused.body["error"]["message"]) == (
+        rejected = process(server, transaction_id, idempotency_key="k")
+        assert (rejected.status, rejected.body["error"]["message"]) == (
             503,
             "The database is out of disk space, memory or connections. Try again later.",
         )
         asyncio.run(_execute(database_url, "DROP TRIGGER full_disk ON payments"))
-        assert process(served, transaction_id, idempotency_key="k").status == 200
+        assert process(server, transaction_id, idempotency_key="k").status == 200
 
 
 FULL_DISK = """
@@ -179,19 +192,19 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-async def test_health_names_a_disk_that_is_full(in_memory: App, tmp_path: Path) -> None:
-    app = rewired(in_memory, disk=DiskSpace(tmp_path, min_free_bytes=2**62))
+async def test_health_names_a_full_disk(in_memory: App, tmp_path: Path) -> None:
+    app = replace_parts(in_memory, disk=DiskSpace(tmp_path, min_free_bytes=2**62))
     found = await health(app)
     assert found.status == "unhealthy"
     detail = found.checks["disk"].detail or ""
     assert detail.endswith(f"GB free: the disk of {tmp_path} is full")
-    assert (await health(rewired(in_memory, disk=DiskSpace(tmp_path)))).status == "healthy"
+    assert (await health(replace_parts(in_memory, disk=DiskSpace(tmp_path)))).status == "healthy"
 
 
 async def test_a_simulator_whose_disk_is_full_does_nothing(tmp_path: Path) -> None:
     store = SqliteSimulatorStore(tmp_path / "processor.sqlite")
-    pages = store._books.execute("PRAGMA page_count").fetchone()[0]
-    store._books.execute(f"PRAGMA max_page_count = {pages}")
+    pages = store._database.execute("PRAGMA page_count").fetchone()[0]
+    store._database.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(ProcessorUnavailable, match="database or disk is full"):
         await fill(store)
     store.close()

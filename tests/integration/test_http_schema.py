@@ -14,18 +14,18 @@ from remit.domain.errors import InvalidRequest
 from remit.http.errors import HTTP_ERRORS, STATUSES
 from remit.settings import Settings
 from tests.builders import memory_app
-from tests.integration.served import Served
+from tests.integration.http_server import HttpServer
 from tests.service import free_port
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     chosen = Settings(port=free_port(), rate_burst=10**9)
-    with Served(memory_app(tmp_path_factory.mktemp("described"), settings=chosen)) as served:
-        yield served
+    with HttpServer(memory_app(tmp_path_factory.mktemp("described"), settings=chosen)) as server:
+        yield server
 
 
-def test_every_call_is_answered_as_the_document_says(described: Served) -> None:
+def test_every_response_is_as_the_document_says(described: HttpServer) -> None:
     schema = schemathesis.openapi.from_url(f"{described.url}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     assert len(operations) == 5
@@ -47,14 +47,14 @@ def test_every_call_is_answered_as_the_document_says(described: Served) -> None:
         call()
 
 
-def test_the_document_is_right_wherever_the_service_is(described: Served) -> None:
+def test_the_document_is_right_wherever_the_service_is(described: HttpServer) -> None:
     """It names no host, no port and no scheme: behind a proxy all of them are others."""
     document = described.get("/openapi.json").body
     assert (document["openapi"], document["servers"]) == ("3.1.0", [{"url": "/"}])
     assert str(described.app.settings.port) not in json.dumps(document)
 
 
-def test_every_operation_stands_in_a_chapter(described: Served) -> None:
+def test_every_operation_stands_in_a_chapter(described: HttpServer) -> None:
     document = described.get("/openapi.json").body
     operations = [one for path in document["paths"].values() for one in path.values()]
     chapters = [tag["name"] for tag in document["tags"]]
@@ -62,7 +62,7 @@ def test_every_operation_stands_in_a_chapter(described: Served) -> None:
     assert [one["operationId"] for one in operations if one["tags"][0] not in chapters] == []
 
 
-def test_the_document_tells_every_status_and_code_of_an_error(described: Served) -> None:
+def test_the_document_tells_every_status_and_code_of_an_error(described: HttpServer) -> None:
     told = described.get("/openapi.json").body["info"]["description"]
     errors = told.partition("# Errors")[2]
     places = [*STATUSES.values(), *((error.status, error.type) for error in HTTP_ERRORS.values())]
@@ -71,7 +71,7 @@ def test_the_document_tells_every_status_and_code_of_an_error(described: Served)
     assert [code for code in sorted(codes) if f"`{code}`" not in errors] == []
 
 
-def test_the_document_tells_the_three_ways_to_send_a_key(described: Served) -> None:
+def test_the_document_tells_the_three_ways_to_send_a_key(described: HttpServer) -> None:
     document = described.get("/openapi.json").body
     assert document["security"] == [{"key": []}, {"bearer": []}, {"basic": []}]
     assert set(document["components"]["securitySchemes"]) == {"key", "bearer", "basic"}

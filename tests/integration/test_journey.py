@@ -2,7 +2,7 @@
 
 from remit.delivery.relay import relay
 from remit.domain.payment import State
-from remit.oversight.audit import AuditArchiver, Verified, verify
+from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, process
 from remit.payments.refund import refund
@@ -36,5 +36,5 @@ async def test_a_payment_is_validated_processed_and_refunded(app: App) -> None:
     archiver = AuditArchiver(app)
     while await archiver.archive():
         pass
-    assert isinstance(await verify(app.audit.bucket), Verified)
+    assert isinstance(await verify(app.audit.bucket), VerifiedTrail)
     assert [found async for found in reconcile(app)] == []

@@ -16,15 +16,15 @@ from remit.domain.payment import State
 from remit.entrypoints.lambdas import delivery, health, processing, validation
 from remit.entrypoints.lambdas.delivery import DeliveryFunction
 from remit.entrypoints.lambdas.processing import ProcessingFunction
-from remit.entrypoints.lambdas.proxy import Http
+from remit.entrypoints.lambdas.proxy import ProxyApi
 from remit.oversight.api_keys import create_key
-from remit.oversight.audit import Verified, verify
+from remit.oversight.audit import VerifiedTrail, verify
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
-from tests.builders import GOOD_CARD, caller, clock_of, processor_of, rewired
+from tests.builders import GOOD_CARD, caller, clock_of, processor_of, replace_parts
 from tests.contracts.test_aws import settings_of_a_deployment
-from tests.integration.test_http_bad_input import FINE, PROCESS_REFUSED, REFUSED, refusal_of
-from tests.unit.arranged import a_processed, a_validated, current, store_of, told
+from tests.integration.test_http_bad_input import FINE, PROCESS_REJECTED, REJECTED, rejection_of
+from tests.unit.steps import a_processed_payment, a_validated_payment, current, published, store_of
 
 CONTEXT: Any = SimpleNamespace(
     function_name="payment-validation-test",
@@ -76,15 +76,15 @@ async def ask(
     """Status, body and headers of one answer."""
     method = "GET" if body is None else "POST"
     sent = {"content-type": "application/json"} | headers
-    answer = await Http(app)(proxied(carrier, method, path, body, sent))
-    many = answer.get("multiValueHeaders")
-    found = {name: values[0] for name, values in many.items()} if many else answer["headers"]
+    response = await ProxyApi(app)(proxied(carrier, method, path, body, sent))
+    many = response.get("multiValueHeaders")
+    found = {name: values[0] for name, values in many.items()} if many else response["headers"]
     assert (many is not None) == carrier.endswith("many values")
-    return answer["statusCode"], json.loads(answer["body"]), found
+    return response["statusCode"], json.loads(response["body"]), found
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_payment_is_taken_whoever_carries_it(
+async def test_a_payment_is_processed_through_every_gateway(
     in_memory: App, key: str, carrier: str
 ) -> None:
     sent = {"x-api-key": key, "idempotency-key": "k1"}
@@ -105,26 +105,26 @@ async def test_a_payment_is_taken_whoever_carries_it(
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-@pytest.mark.parametrize("name", REFUSED)
-async def test_a_wrong_body_gets_the_same_answer_as_from_the_server(
+@pytest.mark.parametrize("name", REJECTED)
+async def test_a_wrong_body_gets_the_same_error_as_from_the_server(
     in_memory: App, key: str, carrier: str, name: str
 ) -> None:
-    body, error = REFUSED[name]
-    status, answer, _ = await ask(in_memory, carrier, "/validate", body, **{"x-api-key": key})
-    assert (status, answer["error"]) == (400, error)
-    assert refusal_of(in_memory) == ("validate", error["code"])
+    body, error = REJECTED[name]
+    status, response, _ = await ask(in_memory, carrier, "/validate", body, **{"x-api-key": key})
+    assert (status, response["error"]) == (400, error)
+    assert rejection_of(in_memory) == ("validate", error["code"])
 
 
-@pytest.mark.parametrize("name", PROCESS_REFUSED)
-async def test_a_wrong_step_gets_the_same_answer_as_from_the_server(
+@pytest.mark.parametrize("name", PROCESS_REJECTED)
+async def test_a_wrong_body_of_process_gets_the_same_error_as_from_the_server(
     in_memory: App, key: str, name: str
 ) -> None:
-    body, error = PROCESS_REFUSED[name]
-    status, answer, _ = await ask(in_memory, CARRIERS[0], "/process", body, **{"x-api-key": key})
-    assert (status, answer["error"]) == (400, error)
+    body, error = PROCESS_REJECTED[name]
+    status, response, _ = await ask(in_memory, CARRIERS[0], "/process", body, **{"x-api-key": key})
+    assert (status, response["error"]) == (400, error)
 
 
-async def test_what_has_no_key_or_no_body_or_too_much_of_it_is_refused(
+async def test_a_request_without_a_key_or_with_a_wrong_body_is_rejected(
     in_memory: App, key: str
 ) -> None:
     async def status(body: str | bytes | None, **headers: str) -> int:
@@ -135,7 +135,7 @@ async def test_what_has_no_key_or_no_body_or_too_much_of_it_is_refused(
     assert await status("a=b", **{"x-api-key": key, "content-type": "text/plain"}) == 415
     event = proxied(CARRIERS[0], "POST", "/validate", None, {"x-api-key": key})
     event |= {"headers": None, "queryStringParameters": None}
-    assert (await Http(in_memory)(event))["statusCode"] == 401
+    assert (await ProxyApi(in_memory)(event))["statusCode"] == 401
 
 
 def inserted(app: App) -> dict[str, Any]:
@@ -164,18 +164,20 @@ def _plain(message: Any) -> Any:
     return msgspec.to_builtins(message)
 
 
-async def test_the_stream_delivers_each_message_once(in_memory: App) -> None:
-    await a_processed(in_memory)
+async def test_each_message_of_the_stream_is_sent_once(in_memory: App) -> None:
+    await a_processed_payment(in_memory)
     event = inserted(in_memory)
     function = DeliveryFunction(in_memory)
     assert await function(event) == {"batchItemFailures": []}
-    kinds = [kind for kind, _ in told(in_memory.delivery.notifications)]
+    kinds = [kind for kind, _ in published(in_memory.delivery.notifications)]
     assert kinds == ["payment_intent.created", "payment_intent.succeeded"]
     assert store_of(in_memory).messages == {}
 
 
-async def test_the_stream_comes_again_from_the_first_that_failed(in_memory: App) -> None:
-    await a_processed(in_memory)
+async def test_the_stream_is_delivered_again_from_the_first_message_that_failed(
+    in_memory: App,
+) -> None:
+    await a_processed_payment(in_memory)
     event = inserted(in_memory)
     event["Records"][2]["dynamodb"]["NewImage"]["data"] = {
         "S": event["Records"][2]["dynamodb"]["NewImage"]["data"]["S"].replace(
@@ -187,14 +189,14 @@ async def test_the_stream_comes_again_from_the_first_that_failed(in_memory: App)
         async def publish(self, messages: object) -> None:
             raise OSError("down")
 
-    function = DeliveryFunction(rewired(in_memory, alerts=Down()))
+    function = DeliveryFunction(replace_parts(in_memory, alerts=Down()))
     failed = event["Records"][2]["dynamodb"]["SequenceNumber"]
     assert await function(event) == {"batchItemFailures": [{"itemIdentifier": failed}]}
     assert len(store_of(in_memory).messages) == 1
 
 
-async def test_failed_work_stays_in_its_queue_and_is_done_in_the_end(in_memory: App) -> None:
-    good, bad = await a_validated(in_memory), await a_validated(in_memory)
+async def test_a_failed_message_stays_in_its_queue_and_is_handled_later(in_memory: App) -> None:
+    good, bad = await a_validated_payment(in_memory), await a_validated_payment(in_memory)
     for payment in (good, bad):
         await enqueue(in_memory, caller(), ProcessRequest(payment.id))
     work = [m for m in store_of(in_memory).messages.values() if m.topic == "work"]
@@ -211,26 +213,26 @@ async def test_failed_work_stays_in_its_queue_and_is_done_in_the_end(in_memory: 
     assert (await current(in_memory, bad)).state is State.CAPTURED
 
 
-async def test_a_body_nobody_can_read_stays_and_stops_no_other(in_memory: App) -> None:
-    payment = await a_validated(in_memory)
+async def test_an_unreadable_body_stays_in_its_queue_and_stops_no_other(in_memory: App) -> None:
+    payment = await a_validated_payment(in_memory)
     await enqueue(in_memory, caller(), ProcessRequest(payment.id))
     [work] = [m for m in store_of(in_memory).messages.values() if m.topic == "work"]
     records = [
         {"messageId": "m0", "body": "{"},
         {"messageId": "m1", "body": json.dumps(_plain(work))},
     ]
-    answer = await ProcessingFunction(in_memory)({"Records": records})
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    response = await ProcessingFunction(in_memory)({"Records": records})
+    assert response == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert (await current(in_memory, payment)).state is State.CAPTURED
 
 
-async def test_the_clock_sweeps_relays_and_seals(in_memory: App) -> None:
+async def test_a_tick_sweeps_relays_and_archives(in_memory: App) -> None:
     processor_of(in_memory).faults.append("lost")
-    await a_processed(in_memory)
+    await a_processed_payment(in_memory)
     clock_of(in_memory).advance(60)
     found = await DeliveryFunction(in_memory)({"job": "tick"})
     assert found == {"swept": 1, "relayed": 3, "archived": 3, "expired": 0}
-    assert isinstance(await verify(in_memory.audit.bucket), Verified)
+    assert isinstance(await verify(in_memory.audit.bucket), VerifiedTrail)
 
 
 def metrics(capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
@@ -245,10 +247,10 @@ def metrics(capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
     return counted
 
 
-async def test_a_failure_that_is_caught_is_counted(
+async def test_a_failed_message_is_counted_in_a_metric(
     in_memory: App, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    payment = await a_validated(in_memory)
+    payment = await a_validated_payment(in_memory)
     await enqueue(in_memory, caller(), ProcessRequest(payment.id))
     [work] = [m for m in store_of(in_memory).messages.values() if m.topic == "work"]
     event = {"Records": [{"messageId": "m0", "body": json.dumps(_plain(work))}]}
@@ -257,14 +259,14 @@ async def test_a_failure_that_is_caught_is_counted(
     assert metrics(capsys) == {"MessagesFailed": [1.0]}
 
 
-async def test_the_business_is_counted_as_it_is_delivered(
+async def test_notifications_are_counted_as_they_are_sent(
     in_memory: App, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await a_processed(in_memory)
+    await a_processed_payment(in_memory)
     function = DeliveryFunction(in_memory)
     await function(inserted(in_memory))
     assert metrics(capsys) == {"payment_intent.created": [1.0], "payment_intent.succeeded": [1.0]}
-    await a_validated(in_memory)
+    await a_validated_payment(in_memory)
     clock_of(in_memory).advance(90)
     await function({"job": "tick"})
     assert metrics(capsys) == {"OutboxAge": [90.0], "payment_intent.created": [1.0]}
@@ -290,10 +292,10 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_every_function_assembles_itself_from_its_environment(deployed: None) -> None:
+def test_every_function_is_assembled_from_its_environment(deployed: None) -> None:
     event = proxied(CARRIERS[0], "GET", "/health", None, {})
-    answer = health.handler(event, CONTEXT)
-    assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (200, "healthy")
+    response = health.handler(event, CONTEXT)
+    assert (response["statusCode"], json.loads(response["body"])["status"]) == (200, "healthy")
     assert health.handler({"source": "aws.events"}, CONTEXT)["status"] == "healthy"
     body = json.dumps({"amount": 1, "card": GOOD_CARD})
     event = proxied(CARRIERS[0], "POST", "/validate", body, {"content-type": "application/json"})

@@ -25,7 +25,7 @@ from remit.delivery.relay import relay
 from remit.domain.errors import Unavailable
 from remit.domain.payment import State
 from remit.entrypoints.lambdas.delivery import DeliveryFunction
-from remit.oversight.audit import AuditArchiver, Verified, verify
+from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue, process
 from remit.payments.results import Replayed
@@ -36,7 +36,7 @@ from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.model.service_env import RDS_SETTINGS
 from tests.builders import DECLINED_CARD, caller
 from tests.contracts.test_aws import settings_in_aws
-from tests.unit.arranged import a_processed, a_validated, current
+from tests.unit.steps import a_processed_payment, a_validated_payment, current
 
 
 def make_database(folder: Path, certificate: Path) -> EmulatedDatabase:
@@ -144,10 +144,10 @@ async def deployed(
     await connection.close()
 
 
-async def test_a_payment_is_taken_and_proven_on_rds(deployed: Settings) -> None:
+async def test_a_payment_is_processed_and_reconciled_on_rds(deployed: Settings) -> None:
     app = assemble(deployed)
-    payment = await a_processed(app)
-    declined = await a_processed(app, card=DECLINED_CARD)
+    payment = await a_processed_payment(app)
+    declined = await a_processed_payment(app, card=DECLINED_CARD)
     assert (payment.state, declined.state) == (State.CAPTURED, State.DECLINED)
     processing = ProcessRequest(payment.id)
     assert isinstance(await process(app, caller(), processing), Replayed)
@@ -155,7 +155,7 @@ async def test_a_payment_is_taken_and_proven_on_rds(deployed: Settings) -> None:
     while await relay(app) or await AuditArchiver(app).archive():
         pass
     assert [found async for found in reconcile(app)] == []
-    assert isinstance(await verify(app.audit.bucket), Verified)
+    assert isinstance(await verify(app.audit.bucket), VerifiedTrail)
     await app.close()
 
 
@@ -165,11 +165,11 @@ async def test_a_deployment_that_lacks_a_setting_names_it(deployed: Settings) ->
             assemble(structs.replace(deployed, **{name: None}))
 
 
-async def test_the_clock_does_what_waits_in_the_queue_and_counts_what_is_dead(
+async def test_a_scheduled_run_handles_the_queue_and_keeps_dead_letters(
     deployed: Settings,
 ) -> None:
     app = assemble(structs.replace(deployed, simulator_down_at=667, work_max_receives=1))
-    good, bad = await a_validated(app), await a_validated(app, amount="6.67")
+    good, bad = await a_validated_payment(app), await a_validated_payment(app, amount="6.67")
     for payment in (good, bad):
         await enqueue(app, caller(), ProcessRequest(payment.id))
     function = DeliveryFunction(app)
@@ -183,10 +183,10 @@ async def test_the_clock_does_what_waits_in_the_queue_and_counts_what_is_dead(
     await app.close()
 
 
-async def test_each_run_of_the_clock_may_find_another_container(deployed: Settings) -> None:
+async def test_each_scheduled_run_may_be_in_another_container(deployed: Settings) -> None:
     containers = [assemble(deployed) for _ in range(2)]
     for app in containers:
-        payment = await a_validated(app)
+        payment = await a_validated_payment(app)
         await enqueue(app, caller(), ProcessRequest(payment.id))
         done = await DeliveryFunction(app)({"job": "work"})
         assert (done["worked"], (await current(app, payment)).state) == (1, State.CAPTURED)
@@ -195,7 +195,7 @@ async def test_each_run_of_the_clock_may_find_another_container(deployed: Settin
         await app.close()
 
 
-async def test_a_server_without_the_right_certificate_is_not_believed(
+async def test_a_server_without_the_right_certificate_is_rejected(
     database: EmulatedDatabase, secret: Rotated, certificate: Path
 ) -> None:
     unknown = Connection(login_of(database, secret, None))
@@ -218,12 +218,12 @@ async def test_each_statement_is_a_span_without_its_values(login: SecretLogin) -
     assert found.attributes == {"db.system": "postgresql", "db.statement": "SELECT $1::text"}
 
 
-async def test_nobody_is_served_without_tls(database: EmulatedDatabase) -> None:
+async def test_a_connection_without_tls_is_rejected(database: EmulatedDatabase) -> None:
     with pytest.raises((OSError, asyncpg.PostgresError)):
         await asyncpg.connect(host="127.0.0.1", port=database.port, user=ADMIN_USER, ssl=False)
 
 
-async def test_a_rotation_goes_unnoticed(
+async def test_a_connection_goes_on_through_a_rotation(
     database: EmulatedDatabase, secret: Rotated, login: SecretLogin
 ) -> None:
     before = Connection(login)
@@ -237,7 +237,7 @@ async def test_a_rotation_goes_unnoticed(
     await before.close()
 
 
-async def test_a_connection_that_ended_while_nobody_looked_is_opened_anew(
+async def test_a_connection_closed_by_the_server_is_opened_again(
     database: EmulatedDatabase, login: SecretLogin
 ) -> None:
     """As after a failover, in a container that was frozen meanwhile."""
@@ -251,7 +251,7 @@ async def test_a_connection_that_ended_while_nobody_looked_is_opened_anew(
     await connection.close()
 
 
-async def test_a_password_that_is_wrong_everywhere_is_a_database_that_cannot_be_reached(
+async def test_a_database_that_rejects_every_password_is_unavailable(
     database: EmulatedDatabase, login: SecretLogin
 ) -> None:
     database.change_password("nobody knows")

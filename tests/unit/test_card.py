@@ -1,4 +1,4 @@
-"""Cards: which numbers are accepted, what is wrong with the others, and what is never shown."""
+"""Cards: which numbers are accepted, why others are rejected, and what is never shown."""
 
 import uuid
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def numbered(prefix: str, length: int) -> str:
-    """A number of this length that begins so and passes the Luhn check."""
+    """A number with this prefix and length that passes the Luhn check."""
     payload = prefix.ljust(length - 1, "0")
     return payload + luhn.calc_check_digit(payload)
 
@@ -39,17 +39,17 @@ def read(
     return read_card(number, exp_month, exp_year, cvc, now=now)
 
 
-def refusal(
+def rejection(
     number: str = GOOD_CARD,
     exp_month: int | None = 12,
     exp_year: int | None = 2030,
     cvc: str | None = "123",
     now: datetime = NOW,
 ) -> tuple[str | None, str]:
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequest) as rejected:
         read(number, exp_month, exp_year, cvc, now)
-    assert not number or number not in str(refused.value)
-    return refused.value.param, refused.value.reason
+    assert not number or number not in str(rejected.value)
+    return rejected.value.param, rejected.value.reason
 
 
 BRANDS = [
@@ -78,7 +78,7 @@ def test_a_number_of_a_brand_is_accepted(
     number = numbered(prefix, length)
     assert read(number, cvc="1" * cvc_digits) == Card(number, brand, 12, 2030)
     for wrong in {3, 4} - {cvc_digits}:
-        assert refusal(number, cvc="1" * wrong) == ("card.cvc", "card_cvc_invalid")
+        assert rejection(number, cvc="1" * wrong) == ("card.cvc", "card_cvc_invalid")
 
 
 @pytest.mark.parametrize(
@@ -90,18 +90,18 @@ def test_a_number_of_a_brand_is_accepted(
         for length in {12, 13, 14, 15, 16, 17, 18, 19, 20} - set(lengths)
     ],
 )
-def test_a_number_of_a_length_its_brand_does_not_have_is_refused(prefix: str, length: int) -> None:
-    assert refusal(numbered(prefix, length)) == ("card.number", "card_number_invalid")
+def test_a_number_of_a_length_its_brand_does_not_have_is_rejected(prefix: str, length: int) -> None:
+    assert rejection(numbered(prefix, length)) == ("card.number", "card_number_invalid")
 
 
 @pytest.mark.parametrize("prefix", ["0", "1", "2220", "2721", "50", "56", "306", "3527", "3590"])
-def test_a_number_of_no_brand_is_refused(prefix: str) -> None:
-    assert refusal(numbered(prefix, 16)) == ("card.number", "card_number_invalid")
+def test_a_number_of_no_brand_is_rejected(prefix: str) -> None:
+    assert rejection(numbered(prefix, 16)) == ("card.number", "card_number_invalid")
 
 
 @pytest.mark.parametrize("number", ["4242424242424241", "4242424242424224"])
-def test_a_wrong_check_digit_is_refused(number: str) -> None:
-    assert refusal(number) == ("card.number", "card_number_incorrect")
+def test_a_wrong_check_digit_is_rejected(number: str) -> None:
+    assert rejection(number) == ("card.number", "card_number_incorrect")
 
 
 @pytest.mark.parametrize(
@@ -126,19 +126,19 @@ def test_spaces_and_dashes_are_accepted_and_left_out(written: str) -> None:
     ],
     ids=repr,
 )
-def test_anything_but_ascii_digits_is_refused(number: str) -> None:
-    assert refusal(number) == ("card.number", "card_number_invalid")
+def test_anything_but_ascii_digits_is_rejected(number: str) -> None:
+    assert rejection(number) == ("card.number", "card_number_invalid")
 
 
-def test_a_card_is_good_until_the_last_second_of_its_month() -> None:
+def test_a_card_is_valid_until_the_last_second_of_its_month() -> None:
     last = datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC)
     assert read(exp_month=11, exp_year=2026, now=last) == Card(GOOD_CARD, "visa", 11, 2026)
     first = datetime(2026, 12, 1, tzinfo=UTC)
-    assert refusal(exp_month=11, exp_year=2026, now=first) == ("card.exp_month", "card_expired")
+    assert rejection(exp_month=11, exp_year=2026, now=first) == ("card.exp_month", "card_expired")
     december = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert read(exp_month=12, exp_year=2026, now=december).exp_month == 12
     january = datetime(2027, 1, 1, tzinfo=UTC)
-    assert refusal(exp_month=12, exp_year=2026, now=january) == ("card.exp_month", "card_expired")
+    assert rejection(exp_month=12, exp_year=2026, now=january) == ("card.exp_month", "card_expired")
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_a_card_is_good_until_the_last_second_of_its_month() -> None:
         (12, 2077, "card.exp_year"),
     ],
 )
-def test_an_expiry_that_is_no_month_is_refused(
+def test_an_expiry_that_is_no_month_is_rejected(
     exp_month: int | None, exp_year: int | None, param: str
 ) -> None:
-    assert refusal(exp_month=exp_month, exp_year=exp_year) == (param, "card_expiry_invalid")
+    assert rejection(exp_month=exp_month, exp_year=exp_year) == (param, "card_expiry_invalid")
 
 
 def test_a_number_alone_is_a_card_without_expiry() -> None:
@@ -167,15 +167,15 @@ def test_a_number_alone_is_a_card_without_expiry() -> None:
 @pytest.mark.parametrize(
     "cvc", ["", "12", "12a", "\uff11\uff12\uff13", "12\u00b2", "1 3", "12345"], ids=repr
 )
-def test_a_cvc_that_is_not_the_brands_digits_is_refused(cvc: str) -> None:
-    assert refusal(cvc=cvc) == ("card.cvc", "card_cvc_invalid")
+def test_a_cvc_of_another_length_than_the_brands_is_rejected(cvc: str) -> None:
+    assert rejection(cvc=cvc) == ("card.cvc", "card_cvc_invalid")
 
 
-def test_only_brand_and_last_four_digits_are_summed_up() -> None:
+def test_a_summary_has_the_brand_the_last_four_digits_and_the_expiry() -> None:
     assert read().summary() == CardSummary("visa", "4242", 12, 2030)
 
 
-def test_nothing_that_holds_a_card_shows_it() -> None:
+def test_no_representation_shows_a_card_number_or_cvc() -> None:
     given = CardInput(GOOD_CARD, 12, 2030, "987")
     shown = [
         repr(Card(GOOD_CARD, "visa", 12, 2030)),
@@ -210,7 +210,7 @@ def test_nothing_that_holds_a_card_shows_it() -> None:
         numbered("62", 19),
     ],
 )
-def test_a_card_number_is_noticed_in_text(text: str) -> None:
+def test_a_card_number_is_found_in_text(text: str) -> None:
     assert holds_card_number(text)
 
 

@@ -1,4 +1,4 @@
-"""An idle process leaves its database alone, and is woken by the next commit."""
+"""Idle processes: they do not read their database, and the next commit wakes them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from remit.oversight.health import health
 from remit.ports.app import App
 from remit.ports.delivery import Queue
 from remit.settings import Secret, Settings, SettingsError
-from tests.builders import rewired
-from tests.unit.arranged import a_validated, queue_of
+from tests.builders import replace_parts
+from tests.unit.steps import a_validated_payment, queue_of
 
 CHANGE = Change(audit=())
 
@@ -38,7 +38,7 @@ async def test_commits_in_a_row_wake_the_workers_once(in_memory: App) -> None:
     assert wakes(in_memory) == ["wake"]
 
 
-async def test_a_commit_after_a_pause_wakes_them_again(in_memory: App) -> None:
+async def test_a_commit_after_a_pause_wakes_the_workers_again(in_memory: App) -> None:
     wake = signal_of(in_memory, in_memory.delivery.queue, every_seconds=0.0)
     for _ in range(3):
         await wake(CHANGE)
@@ -46,7 +46,9 @@ async def test_a_commit_after_a_pause_wakes_them_again(in_memory: App) -> None:
     assert wakes(in_memory) == ["wake"] * 3
 
 
-async def test_a_wake_that_was_not_sent_is_sent_after_the_next_commit(in_memory: App) -> None:
+async def test_a_wake_message_that_was_not_sent_is_sent_after_the_next_commit(
+    in_memory: App,
+) -> None:
     class DownOnce:
         def __init__(self, queue: Queue) -> None:
             self.queue = queue
@@ -68,14 +70,14 @@ async def test_a_wake_that_was_not_sent_is_sent_after_the_next_commit(in_memory:
     assert wakes(in_memory) == ["wake"]
 
 
-async def test_every_store_calls_the_hook_for_what_it_wrote_and_for_nothing_else(app: App) -> None:
+async def test_every_store_calls_its_hooks_for_committed_changes_alone(app: App) -> None:
     committed: list[Payment | None] = []
 
     async def hook(change: Change) -> None:
         committed.append(change.payment)
 
     app.store._on_commit = (hook,)  # type: ignore[attr-defined]
-    payment = await a_validated(app)
+    payment = await a_validated_payment(app)
     stale = replace(payment, version=payment.version + 2)
     assert await app.store.commit(Change(payment=stale, audit=())) is not None
     assert await app.store.payment(payment.id) == payment
@@ -84,42 +86,42 @@ async def test_every_store_calls_the_hook_for_what_it_wrote_and_for_nothing_else
 
 @pytest.fixture
 async def idle(in_memory: App) -> App:
-    """A service whose process has been idle since its first look, and a database that fails."""
+    """A service in an idle process. Its database must not be read."""
 
     async def ping() -> None:
-        raise AssertionError("the database was asked")
+        raise AssertionError("the database was read")
 
     policy = IdlePolicy(0.01)
     assert not policy.is_idle
     await asyncio.sleep(0.02)
-    return rewired(in_memory, ping=ping, idle=policy)
+    return replace_parts(in_memory, ping=ping, idle=policy)
 
 
-async def test_health_does_not_ask_the_database_of_an_idle_process(idle: App) -> None:
-    found = await health(idle)
-    assert found.status == "healthy"
-    detail = "not asked: this process is idle, and the database may have paused"
-    assert found.checks["database"].detail == detail
-    assert found.checks["dead_letters"].detail == "0 dead letters"
+async def test_health_does_not_check_the_database_of_an_idle_process(idle: App) -> None:
+    report = await health(idle)
+    assert report.status == "healthy"
+    detail = "not checked: this process is idle, and the database may have paused"
+    assert report.checks["database"].detail == detail
+    assert report.checks["dead_letters"].detail == "0 dead letters"
 
 
-async def test_a_health_check_is_no_work(idle: App) -> None:
+async def test_a_health_check_does_not_count_as_work(idle: App) -> None:
     before = [idle.idle.is_idle]
     await health(idle)
     before.append(idle.idle.is_idle)
-    idle.idle.worked()
+    idle.idle.record_work()
     assert [*before, idle.idle.is_idle] == [True, True, False]
 
 
-async def test_without_a_limit_a_process_is_never_idle() -> None:
+async def test_a_process_without_a_limit_is_never_idle() -> None:
     policy = IdlePolicy()
-    policy.worked()
+    policy.record_work()
     assert (policy.is_idle, policy.seconds_left()) == (False, float("inf"))
 
 
-async def test_work_ends_the_wait_and_so_does_stop() -> None:
+async def test_work_or_a_stop_ends_the_wait() -> None:
     policy, stop = IdlePolicy(3_600.0), asyncio.Event()
-    for end in (policy.worked, stop.set):
+    for end in (policy.record_work, stop.set):
         waiting = asyncio.create_task(policy.wait_for_work(stop))
         await asyncio.sleep(0)
         assert not waiting.done()

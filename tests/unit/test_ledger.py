@@ -1,4 +1,4 @@
-"""The books: what a transfer posts, and that nothing unbalanced gets into a change."""
+"""The ledger: the postings of a transfer, and the balance of every transaction."""
 
 from datetime import UTC, datetime
 
@@ -38,7 +38,7 @@ def test_a_transfer_debits_one_account_and_credits_the_other() -> None:
 
 
 @pytest.mark.parametrize("amount_minor", [0, -1])
-def test_a_transfer_of_nothing_is_refused(amount_minor: int) -> None:
+def test_a_transfer_of_nothing_is_rejected(amount_minor: int) -> None:
     with pytest.raises(Unbalanced):
         moved(amount_minor)
 
@@ -64,7 +64,7 @@ def test_postings_are_balanced_in_each_transaction_and_each_currency() -> None:
             check_balanced(postings)
 
 
-def test_a_change_refuses_postings_that_do_not_balance() -> None:
+def test_a_change_rejects_postings_that_do_not_balance() -> None:
     debit, credit = moved()
     assert Change(audit=(), postings=(debit, credit)).postings == (debit, credit)
     with pytest.raises(Unbalanced):

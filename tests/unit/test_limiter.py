@@ -1,4 +1,4 @@
-"""The token bucket: a burst at once, a rate over time, and how long to wait."""
+"""The rate limits of one process: a burst at once, a rate over time, and the wait."""
 
 import pytest
 
@@ -7,47 +7,47 @@ from remit.adapters.memory.limiter import LocalLimiter
 from tests.builders import StoppedClock
 
 
-async def taken(limiter: LocalLimiter, count: int, key: str = "k1") -> list[int | None]:
+async def take(limiter: LocalLimiter, count: int, key: str = "k1") -> list[int | None]:
     return [await limiter.take(key) for _ in range(count)]
 
 
-async def test_a_burst_is_allowed_and_then_the_wait_is_told() -> None:
+async def test_a_burst_is_allowed_and_then_a_wait_is_returned() -> None:
     limiter = LocalLimiter(StoppedClock(), per_second=2, burst=3)
-    assert await taken(limiter, 5) == [None, None, None, 1, 1]
+    assert await take(limiter, 5) == [None, None, None, 1, 1]
 
 
 async def test_the_rate_refills_the_bucket_up_to_the_burst() -> None:
     clock = StoppedClock()
     limiter = LocalLimiter(clock, per_second=2, burst=3)
-    await taken(limiter, 3)
+    await take(limiter, 3)
     clock.advance(0.4)
-    assert await taken(limiter, 1) == [1]
+    assert await take(limiter, 1) == [1]
     clock.advance(0.1)
-    assert await taken(limiter, 2) == [None, 1]
+    assert await take(limiter, 2) == [None, 1]
     clock.advance(3_600)
-    assert await taken(limiter, 4) == [None, None, None, 1]
+    assert await take(limiter, 4) == [None, None, None, 1]
 
 
-async def test_waiting_as_told_is_enough() -> None:
+async def test_a_request_after_the_returned_wait_is_allowed() -> None:
     clock = StoppedClock()
     limiter = LocalLimiter(clock, per_second=1, burst=1)
-    await taken(limiter, 1)
+    await take(limiter, 1)
     clock.advance(0.25)
-    [wait_seconds] = await taken(limiter, 1)
+    [wait_seconds] = await take(limiter, 1)
     assert wait_seconds == 1
     clock.advance(wait_seconds)
-    assert await taken(limiter, 1) == [None]
+    assert await take(limiter, 1) == [None]
 
 
-async def test_what_was_refused_costs_nothing() -> None:
+async def test_a_rejected_request_does_not_count() -> None:
     clock = StoppedClock()
     limiter = LocalLimiter(clock, per_second=1, burst=1)
-    await taken(limiter, 50)
+    await take(limiter, 50)
     clock.advance(1)
-    assert await taken(limiter, 1) == [None]
+    assert await take(limiter, 1) == [None]
 
 
-async def test_over_time_no_more_than_the_rate_gets_through() -> None:
+async def test_no_more_than_the_rate_is_allowed_over_time() -> None:
     clock = StoppedClock()
     limiter = LocalLimiter(clock, per_second=10, burst=5)
     allowed = 0
@@ -57,18 +57,18 @@ async def test_over_time_no_more_than_the_rate_gets_through() -> None:
     assert 100 <= allowed <= 105
 
 
-async def test_a_clock_that_steps_back_gives_nothing_away() -> None:
+async def test_a_clock_that_steps_back_allows_no_extra_request() -> None:
     clock = StoppedClock()
     limiter = LocalLimiter(clock, per_second=1, burst=2)
-    await taken(limiter, 1)
+    await take(limiter, 1)
     clock.advance(-3_600)
-    assert await taken(limiter, 2) == [None, 1]
+    assert await take(limiter, 2) == [None, 1]
 
 
 async def test_keys_do_not_share_a_bucket() -> None:
     limiter = LocalLimiter(StoppedClock(), per_second=1, burst=1)
-    assert await taken(limiter, 2, "k1") == [None, 1]
-    assert await taken(limiter, 2, "k2") == [None, 1]
+    assert await take(limiter, 2, "k1") == [None, 1]
+    assert await take(limiter, 2, "k2") == [None, 1]
 
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Money: which amounts are read, exactly, and how they are written."""
+"""Money: amounts are read exactly, and written with the decimals of their currency."""
 
 from decimal import Decimal
 
@@ -10,11 +10,11 @@ from remit.domain.money import Money, exponent, major_units, read_amount
 MAXIMUM_MINOR = 99_999_999
 
 
-def refusal(amount: object, currency: str = "USD", maximum_minor: int = MAXIMUM_MINOR) -> str:
-    with pytest.raises(InvalidRequest) as refused:
+def rejection(amount: object, currency: str = "USD", maximum_minor: int = MAXIMUM_MINOR) -> str:
+    with pytest.raises(InvalidRequest) as rejected:
         read_amount(amount, currency, maximum_minor=maximum_minor)
-    assert refused.value.param == "amount"
-    return refused.value.reason
+    assert rejected.value.param == "amount"
+    return rejected.value.reason
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,10 @@ def test_a_currency_has_the_decimals_of_iso_4217(currency: str, digits: int) -> 
     ["XAU", "XTS", "XBA", "ZZZ", "usd", "US", "", "USDX", "840", "\uff35SD", "U\x00D"],
     ids=repr,
 )
-def test_a_code_that_cannot_be_charged_is_refused(code: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
+def test_a_currency_that_cannot_be_charged_is_rejected(code: str) -> None:
+    with pytest.raises(InvalidRequest) as rejected:
         exponent(code)
-    assert (refused.value.param, refused.value.reason) == ("currency", "currency_unknown")
+    assert (rejected.value.param, rejected.value.reason) == ("currency", "currency_unknown")
 
 
 @pytest.mark.parametrize(
@@ -103,15 +103,15 @@ def test_an_amount_is_read_exactly(written: object, currency: str, amount_minor:
     ],
     ids=repr,
 )
-def test_what_is_no_amount_is_refused(written: object) -> None:
-    assert refusal(written) == "amount_invalid"
+def test_a_value_that_is_no_amount_is_rejected(written: object) -> None:
+    assert rejection(written) == "amount_invalid"
 
 
 @pytest.mark.parametrize(
     "written", [0, -1, "0", "0.00", "-0.01", "-5", Decimal("-0"), "-0"], ids=repr
 )
-def test_an_amount_must_be_more_than_nothing(written: object) -> None:
-    assert refusal(written) == "amount_too_small"
+def test_an_amount_of_zero_or_less_is_rejected(written: object) -> None:
+    assert rejection(written) == "amount_too_small"
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_an_amount_must_be_more_than_nothing(written: object) -> None:
         (Decimal("10.00" + "9" * 60), "JPY"),
     ],
 )
-def test_more_decimals_than_the_currency_has_are_refused_and_never_rounded(
+def test_more_decimals_than_the_currency_has_are_rejected_and_never_rounded(
     written: object, currency: str
 ) -> None:
-    assert refusal(written, currency) == "amount_too_precise"
+    assert rejection(written, currency) == "amount_too_precise"
 
 
 @pytest.mark.parametrize(
@@ -140,18 +140,18 @@ def test_more_decimals_than_the_currency_has_are_refused_and_never_rounded(
     ["1000000.00", "1000000", 10**400, Decimal("1E+9999999"), "9" * 40],
     ids=["text", "whole", "int", "exponent", "long"],
 )
-def test_an_amount_over_the_maximum_is_refused(written: object) -> None:
-    assert refusal(written) == "amount_too_large"
+def test_an_amount_over_the_maximum_is_rejected(written: object) -> None:
+    assert rejection(written) == "amount_too_large"
 
 
 def test_the_maximum_itself_is_accepted_and_one_more_is_not() -> None:
     assert read_amount("5.00", "USD", maximum_minor=500) == Money(500, "USD")
     with pytest.raises(InvalidRequest, match=r"amount must be at most 5\.00 USD\."):
         read_amount("5.01", "USD", maximum_minor=500)
-    assert refusal("501", "JPY", 500) == "amount_too_large"
+    assert rejection("501", "JPY", 500) == "amount_too_large"
 
 
-def test_the_refusal_says_how_many_decimals_there_may_be() -> None:
+def test_the_error_says_how_many_decimals_there_may_be() -> None:
     with pytest.raises(InvalidRequest, match="JPY has no decimals"):
         read_amount("1.5", "JPY", maximum_minor=MAXIMUM_MINOR)
     with pytest.raises(InvalidRequest, match="BHD has at most 3 decimals"):

@@ -1,4 +1,4 @@
-"""The payment's state table, held against one written by hand, and every step's arithmetic."""
+"""The payment's state table, compared with the contract's, and the arithmetic of each operation."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -16,17 +16,16 @@ from remit.domain.payment import (
     Operation,
     Payment,
     PendingOperation,
-    Refund,
-    RefundState,
     State,
 )
+from remit.domain.refund import Refund, RefundState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=3)
 LEASE = timedelta(seconds=15)
 UNTIL = NOW + LEASE
-YES = Approved("ref-1")
-NO = Declined("card_declined", "The card was declined.", "generic_decline")
+APPROVED = Approved("ref-1")
+DECLINED = Declined("card_declined", "The card was declined.", "generic_decline")
 
 NEXT = {
     "validated": {"authorized", "captured", "declined", "unknown", "canceled"},
@@ -36,7 +35,7 @@ NEXT = {
     "unknown": {"validated", "authorized", "captured", "declined", "unknown", "canceled"},
     "canceled": set(),
 }
-"""Which state may follow which, as the contract with callers says it."""
+"""The states that may follow each state, by the contract."""
 
 ALLOWED = {
     ("validated", "charge"),
@@ -46,16 +45,16 @@ ALLOWED = {
     ("authorized", "capture"),
     ("authorized", "void"),
 }
-"""Which state a payment can be in to take which step."""
+"""The operations that each state allows."""
 
-MONEY_HELD = {
+AMOUNTS = {
     "authorized": {"authorized_minor": 10_000},
     "captured": {"authorized_minor": 10_000, "captured_minor": 10_000},
 }
 
 
 def payment(state: str = "validated", **fields: object) -> Payment:
-    made = Payment(
+    base = Payment(
         id="p1",
         merchant_id="acme",
         mode="test",
@@ -67,13 +66,13 @@ def payment(state: str = "validated", **fields: object) -> Payment:
         version=7,
         attempt=2,
         card=CardSummary("visa", "4242"),
-        encrypted_card="sealed",
+        encrypted_card="ciphertext",
     )
-    return replace(made, **{**MONEY_HELD.get(state, {}), **fields})
+    return replace(base, **{**AMOUNTS.get(state, {}), **fields})
 
 
-def claimed(operation: Operation, state: str, **given: int | bool) -> Payment:
-    return payment(state).claim(operation, now=NOW, lease=LEASE, **given)  # type: ignore[arg-type]
+def claimed(operation: Operation, state: str, **options: int | bool) -> Payment:
+    return payment(state).claim(operation, now=NOW, lease=LEASE, **options)  # type: ignore[arg-type]
 
 
 def test_the_transitions_are_those_of_the_contract() -> None:
@@ -84,7 +83,7 @@ def test_the_transitions_are_those_of_the_contract() -> None:
     ("state", "operation"),
     [pair for pair in product(NEXT, ["charge", "authorize", "capture", "void"]) if pair in ALLOWED],
 )
-def test_a_step_that_the_state_allows_is_put_on_record(state: str, operation: str) -> None:
+def test_an_operation_that_the_state_allows_becomes_pending(state: str, operation: str) -> None:
     before = payment(state)
     after = before.claim(Operation(operation), now=NOW, lease=LEASE)
     assert after == replace(
@@ -104,13 +103,13 @@ def test_a_step_that_the_state_allows_is_put_on_record(state: str, operation: st
         if pair not in ALLOWED
     ],
 )
-def test_a_step_that_the_state_forbids_is_refused(state: str, operation: str) -> None:
+def test_an_operation_that_the_state_forbids_is_rejected(state: str, operation: str) -> None:
     with pytest.raises(InvalidState, match=f"{state} cannot take the step: {operation}"):
         payment(state).claim(Operation(operation), now=NOW, lease=LEASE)
 
 
 @pytest.mark.parametrize("state", NEXT)
-def test_only_a_captured_payment_can_promise_a_refund(state: str) -> None:
+def test_only_a_captured_payment_can_reserve_a_refund(state: str) -> None:
     before = payment(state, captured_minor=10_000)
     if state == "captured":
         after = before.reserve_refund(4_000)
@@ -121,7 +120,9 @@ def test_only_a_captured_payment_can_promise_a_refund(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", NEXT)
-def test_only_a_payment_that_was_not_taken_can_be_canceled_unasked(state: str) -> None:
+def test_only_a_payment_without_money_at_the_processor_is_canceled_without_a_call(
+    state: str,
+) -> None:
     before = payment(state)
     if state in ("validated", "declined"):
         assert before.cancel() == replace(
@@ -133,22 +134,22 @@ def test_only_a_payment_that_was_not_taken_can_be_canceled_unasked(state: str) -
 
 
 @pytest.mark.parametrize("state", NEXT)
-def test_only_a_payment_that_was_not_taken_takes_another_card(state: str) -> None:
+def test_only_a_payment_that_can_be_charged_takes_another_card(state: str) -> None:
     before, other = payment(state), CardSummary("amex", "0005")
     if state in ("validated", "declined"):
-        after = before.with_card(other, "sealed again")
-        assert after == replace(before, card=other, encrypted_card="sealed again")
+        after = before.with_card(other, "other ciphertext")
+        assert after == replace(before, card=other, encrypted_card="other ciphertext")
         return
     with pytest.raises(InvalidState, match=f"{state} cannot take another card"):
-        before.with_card(other, "sealed again")
+        before.with_card(other, "other ciphertext")
 
 
-SETTLED = {"version": 9, "attempt": 3, "pending": None, "encrypted_card": None, "due_at": None}
+RECORDED = {"version": 9, "attempt": 3, "pending": None, "encrypted_card": None, "due_at": None}
 
 
 @pytest.mark.parametrize("state", ["validated", "declined"])
 @pytest.mark.parametrize(
-    ("operation", "result"),
+    ("operation", "fields"),
     [
         (
             Operation.CHARGE,
@@ -170,87 +171,93 @@ SETTLED = {"version": 9, "attempt": 3, "pending": None, "encrypted_card": None, 
         ),
     ],
 )
-def test_an_approved_payment_holds_its_money(
-    state: str, operation: Operation, result: dict[str, object]
+def test_an_approved_charge_or_authorization_records_its_amounts(
+    state: str, operation: Operation, fields: dict[str, object]
 ) -> None:
-    asked = claimed(operation, state)
-    assert asked.apply_result(YES, now=LATER) == replace(asked, **SETTLED, **result)
+    unknown = claimed(operation, state)
+    assert unknown.apply_result(APPROVED, now=LATER) == replace(unknown, **RECORDED, **fields)
 
 
 @pytest.mark.parametrize("operation", [Operation.CHARGE, Operation.AUTHORIZE])
-def test_a_declined_payment_says_why(operation: Operation) -> None:
-    asked = claimed(operation, "validated")
-    assert asked.apply_result(NO, now=LATER) == replace(
-        asked, **SETTLED, state=State.DECLINED, failure=NO, processed_at=LATER
+def test_a_declined_payment_records_the_failure(operation: Operation) -> None:
+    unknown = claimed(operation, "validated")
+    assert unknown.apply_result(DECLINED, now=LATER) == replace(
+        unknown, **RECORDED, state=State.DECLINED, failure=DECLINED, processed_at=LATER
     )
 
 
 def test_an_approved_capture_takes_all_that_is_left() -> None:
-    asked = claimed(Operation.CAPTURE, "authorized")
-    assert asked.apply_result(YES, now=LATER) == replace(
-        asked, **SETTLED, state=State.CAPTURED, captured_minor=10_000, processed_at=LATER
+    unknown = claimed(Operation.CAPTURE, "authorized")
+    assert unknown.apply_result(APPROVED, now=LATER) == replace(
+        unknown, **RECORDED, state=State.CAPTURED, captured_minor=10_000, processed_at=LATER
     )
 
 
 def test_an_approved_void_cancels() -> None:
-    asked = claimed(Operation.VOID, "authorized")
-    assert asked.apply_result(YES, now=LATER) == replace(asked, **SETTLED, state=State.CANCELED)
+    unknown = claimed(Operation.VOID, "authorized")
+    assert unknown.apply_result(APPROVED, now=LATER) == replace(
+        unknown, **RECORDED, state=State.CANCELED
+    )
 
 
 @pytest.mark.parametrize("operation", [Operation.CAPTURE, Operation.VOID])
 def test_a_declined_capture_or_void_leaves_the_authorization(operation: Operation) -> None:
-    asked = claimed(operation, "authorized")
-    assert asked.apply_result(NO, now=LATER) == replace(
-        asked, **SETTLED, state=State.AUTHORIZED, failure=NO
+    unknown = claimed(operation, "authorized")
+    assert unknown.apply_result(DECLINED, now=LATER) == replace(
+        unknown, **RECORDED, state=State.AUTHORIZED, failure=DECLINED
     )
 
 
-def test_the_next_success_forgets_the_failure_before() -> None:
-    asked = payment("declined", failure=NO).claim(Operation.CHARGE, now=NOW, lease=LEASE)
-    assert asked.apply_result(YES, now=LATER).failure is None
+def test_a_later_success_clears_the_failure() -> None:
+    unknown = payment("declined", failure=DECLINED).claim(Operation.CHARGE, now=NOW, lease=LEASE)
+    assert unknown.apply_result(APPROVED, now=LATER).failure is None
 
 
-def test_each_definite_answer_gives_the_next_question_a_new_key() -> None:
-    asked = claimed(Operation.CHARGE, "validated")
-    again = asked.apply_result(NO, now=LATER).claim(Operation.CHARGE, now=LATER, lease=LEASE)
-    assert (asked.pending and asked.pending.key, again.pending and again.pending.key) == (
+def test_each_definite_result_gives_the_next_operation_a_new_key() -> None:
+    unknown = claimed(Operation.CHARGE, "validated")
+    again = unknown.apply_result(DECLINED, now=LATER).claim(
+        Operation.CHARGE, now=LATER, lease=LEASE
+    )
+    assert (unknown.pending and unknown.pending.key, again.pending and again.pending.key) == (
         "p1-2",
         "p1-3",
     )
 
 
-def test_a_question_nobody_heard_is_taken_back_and_keeps_its_key() -> None:
+def test_an_operation_that_was_not_done_is_released_and_keeps_its_key() -> None:
     before = payment()
-    asked = before.claim(Operation.CHARGE, now=NOW, lease=LEASE)
-    resumed = asked.return_to_previous_state(due_at=LATER)
+    unknown = before.claim(Operation.CHARGE, now=NOW, lease=LEASE)
+    resumed = unknown.return_to_previous_state(due_at=LATER)
     assert resumed == replace(before, version=9, due_at=LATER)
-    assert resumed.claim(Operation.CHARGE, now=NOW, lease=LEASE).pending == asked.pending
+    assert resumed.claim(Operation.CHARGE, now=NOW, lease=LEASE).pending == unknown.pending
 
 
-def test_a_renewed_question_stays_the_same_but_for_its_owner() -> None:
-    asked = claimed(Operation.CHARGE, "validated")
-    assert asked.pending is not None
-    assert asked.extend_lease(until=LATER) == replace(
-        asked, version=9, due_at=LATER, pending=replace(asked.pending, until=LATER)
+def test_an_extended_lease_changes_nothing_else_of_the_operation() -> None:
+    unknown = claimed(Operation.CHARGE, "validated")
+    assert unknown.pending is not None
+    assert unknown.extend_lease(until=LATER) == replace(
+        unknown, version=9, due_at=LATER, pending=replace(unknown.pending, until=LATER)
     )
 
 
-def test_without_an_open_question_there_is_nothing_to_settle() -> None:
+def test_a_payment_without_a_pending_operation_takes_no_result() -> None:
     for step in (
-        lambda: payment().apply_result(YES, now=NOW),
+        lambda: payment().apply_result(APPROVED, now=NOW),
         lambda: payment().return_to_previous_state(due_at=None),
         lambda: payment().extend_lease(until=NOW),
-        lambda: payment().postings_of_result(YES, processor="sim", transaction_id="t", now=NOW),
+        lambda: payment().postings_of_result(
+            APPROVED, processor="sim", transaction_id="t", now=NOW
+        ),
     ):
-        with pytest.raises(InvalidState, match="validated has no question open"):
+        with pytest.raises(InvalidState, match="validated has no pending operation"):
             step()
 
 
 def captured_in_part(amount_minor: int, *, final: bool = False) -> Payment:
-    asked = payment("authorized").claim(
+    unknown = payment("authorized").claim(
         Operation.CAPTURE, now=NOW, lease=LEASE, amount_minor=amount_minor, final=final
     )
-    return asked.apply_result(YES, now=LATER)
+    return unknown.apply_result(APPROVED, now=LATER)
 
 
 def test_an_authorization_is_captured_in_parts_until_none_is_left() -> None:
@@ -259,11 +266,11 @@ def test_an_authorization_is_captured_in_parts_until_none_is_left() -> None:
     rest = part.claim(Operation.CAPTURE, now=NOW, lease=LEASE, final=False)
     assert rest.pending is not None
     assert rest.pending.amount_minor == 6_000
-    whole = rest.apply_result(YES, now=LATER)
+    whole = rest.apply_result(APPROVED, now=LATER)
     assert (whole.state, whole.captured_minor) == (State.CAPTURED, 10_000)
 
 
-def test_a_final_part_closes_the_payment_and_the_rest_is_let_go() -> None:
+def test_a_final_capture_closes_the_payment_and_releases_the_rest() -> None:
     part = captured_in_part(4_000, final=True)
     assert (part.state, part.captured_minor, part.refundable_minor) == (
         State.CAPTURED,
@@ -282,13 +289,13 @@ def test_no_more_is_captured_than_is_left(amount_minor: int) -> None:
         )
 
 
-def test_a_void_after_a_part_was_captured_is_refused() -> None:
+def test_a_void_after_a_part_was_captured_is_rejected() -> None:
     with pytest.raises(InvalidState, match="can be refunded, not canceled"):
         captured_in_part(4_000).claim(Operation.VOID, now=NOW, lease=LEASE)
 
 
 @pytest.mark.parametrize(
-    ("operation", "state", "books_it"),
+    ("operation", "state", "is_posted"),
     [
         (Operation.CHARGE, "validated", True),
         (Operation.CAPTURE, "authorized", True),
@@ -296,34 +303,38 @@ def test_a_void_after_a_part_was_captured_is_refused() -> None:
         (Operation.VOID, "authorized", False),
     ],
 )
-def test_only_money_that_moved_is_posted(operation: Operation, state: str, books_it: bool) -> None:
-    asked = claimed(operation, state)
-    postings = asked.postings_of_result(YES, processor="sim", transaction_id="t1", now=LATER)
-    owed = Posting("t1", 0, "p1", "test/processor/sim", "USD", 10_000, LATER)
-    owing = Posting("t1", 1, "p1", "test/merchant/acme", "USD", -10_000, LATER)
-    assert postings == ((owed, owing) if books_it else ())
-    assert asked.postings_of_result(NO, processor="sim", transaction_id="t1", now=LATER) == ()
+def test_only_a_captured_amount_is_posted(
+    operation: Operation, state: str, is_posted: bool
+) -> None:
+    unknown = claimed(operation, state)
+    postings = unknown.postings_of_result(APPROVED, processor="sim", transaction_id="t1", now=LATER)
+    debit = Posting("t1", 0, "p1", "test/processor/sim", "USD", 10_000, LATER)
+    credit = Posting("t1", 1, "p1", "test/merchant/acme", "USD", -10_000, LATER)
+    assert postings == ((debit, credit) if is_posted else ())
+    assert (
+        unknown.postings_of_result(DECLINED, processor="sim", transaction_id="t1", now=LATER) == ()
+    )
 
 
 def test_a_part_is_posted_with_its_own_amount() -> None:
-    asked = claimed(Operation.CAPTURE, "authorized", amount_minor=2_500)
-    postings = asked.postings_of_result(YES, processor="sim", transaction_id="t1", now=LATER)
+    unknown = claimed(Operation.CAPTURE, "authorized", amount_minor=2_500)
+    postings = unknown.postings_of_result(APPROVED, processor="sim", transaction_id="t1", now=LATER)
     assert [posting.amount_minor for posting in postings] == [2_500, -2_500]
 
 
-def test_refunds_never_promise_more_than_was_captured() -> None:
-    taken = payment("captured").reserve_refund(4_000).reserve_refund(6_000)
-    assert (taken.refunded_minor, taken.refundable_minor) == (10_000, 0)
+def test_refunds_never_reserve_more_than_was_captured() -> None:
+    reserved = payment("captured").reserve_refund(4_000).reserve_refund(6_000)
+    assert (reserved.refunded_minor, reserved.refundable_minor) == (10_000, 0)
     with pytest.raises(InvalidState, match=r"At most 0\.00 USD"):
-        taken.reserve_refund(1)
-    freed = taken.release_refund(6_000)
-    assert (freed.refunded_minor, freed.version) == (4_000, 10)
+        reserved.reserve_refund(1)
+    released = reserved.release_refund(6_000)
+    assert (released.refunded_minor, released.version) == (4_000, 10)
     with pytest.raises(InvalidState, match=r"At most 60\.00 USD"):
-        freed.reserve_refund(6_001)
+        released.reserve_refund(6_001)
 
 
 @pytest.mark.parametrize("amount_minor", [0, -1])
-def test_a_refund_of_nothing_is_refused(amount_minor: int) -> None:
+def test_a_refund_of_zero_or_less_is_rejected(amount_minor: int) -> None:
     with pytest.raises(InvalidState):
         payment("captured").reserve_refund(amount_minor)
 
@@ -341,22 +352,22 @@ def a_refund() -> Refund:
     )
 
 
-def test_a_refund_ends_as_the_processor_says() -> None:
-    asked = a_refund()
-    assert asked.apply_result(YES) == replace(
-        asked, state=RefundState.SUCCEEDED, version=2, due_at=None
+def test_a_refund_ends_by_the_processors_result() -> None:
+    pending = a_refund()
+    assert pending.apply_result(APPROVED) == replace(
+        pending, state=RefundState.SUCCEEDED, version=2, due_at=None
     )
-    assert asked.apply_result(NO) == replace(
-        asked, state=RefundState.FAILED, version=2, due_at=None, failure=NO
+    assert pending.apply_result(DECLINED) == replace(
+        pending, state=RefundState.FAILED, version=2, due_at=None, failure=DECLINED
     )
-    assert asked.extend_lease(until=LATER) == replace(asked, version=2, due_at=LATER)
+    assert pending.extend_lease(until=LATER) == replace(pending, version=2, due_at=LATER)
 
 
-@pytest.mark.parametrize("answer", [YES, NO])
-def test_an_ended_refund_never_changes(answer: Approved | Declined) -> None:
-    ended = a_refund().apply_result(answer)
+@pytest.mark.parametrize("result", [APPROVED, DECLINED])
+def test_an_ended_refund_never_changes(result: Approved | Declined) -> None:
+    ended = a_refund().apply_result(result)
     with pytest.raises(InvalidState, match=f"{ended.state} cannot change"):
-        ended.apply_result(YES)
+        ended.apply_result(APPROVED)
     with pytest.raises(InvalidState, match=f"{ended.state} cannot change"):
         ended.extend_lease(until=LATER)
 

@@ -1,4 +1,4 @@
-"""Settings: what the environment may say, what it may not, and what is never shown."""
+"""Settings: which variables are read, which values are rejected, and which are never shown."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -7,16 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from remit.assembly.service import assemble
 from remit.settings import Secret, Settings, SettingsError, read_settings
 
 WORD = "hunter2"
 URL = f"postgresql://remit:{WORD}@db.internal/payments"
 
 
-def refusal(environ: dict[str, str]) -> str:
-    with pytest.raises(SettingsError) as refused:
+def rejection(environ: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as rejected:
         read_settings(environ)
-    return str(refused.value)
+    return str(rejected.value)
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -65,21 +66,21 @@ def test_times_are_derived_from_seconds() -> None:
     assert settings.claim_lease == timedelta(seconds=3)
 
 
-def test_a_claim_outlasts_every_answer_still_waited_for() -> None:
+def test_a_claim_lasts_longer_than_the_wait_for_the_processor() -> None:
     for environ in ({}, {"REMIT_CLAIM_MARGIN_SECONDS": "0.001"}):
         settings = read_settings(environ)
         assert settings.claim_lease > timedelta(seconds=settings.processor_timeout_seconds)
 
 
-def test_variables_of_others_are_left_alone() -> None:
+def test_variables_without_the_prefix_are_ignored() -> None:
     assert read_settings({"PATH": "/bin", "DATABASE_URL": URL, "HOST": "x"}) == Settings()
 
 
-def test_an_unknown_variable_is_refused_by_name() -> None:
-    assert refusal({"REMIT_DATABSE_URL": URL}) == (
+def test_an_unknown_variable_is_rejected_by_name() -> None:
+    assert rejection({"REMIT_DATABSE_URL": URL}) == (
         "REMIT_DATABSE_URL is not a setting. See `remit settings`."
     )
-    assert refusal({"REMIT_": "x"}).startswith("REMIT_ is not a setting.")
+    assert rejection({"REMIT_": "x"}).startswith("REMIT_ is not a setting.")
 
 
 PORTS = "a whole number from 0 to 65535"
@@ -108,38 +109,38 @@ SECONDS = "a number above 0 and at most 86400"
         ("REMIT_LOG_LEVEL", "foo", "one of debug, info, warning, error, critical"),
     ],
 )
-def test_a_bad_value_is_refused_with_what_it_may_be(
+def test_a_wrong_value_is_rejected_with_the_allowed_values(
     variable: str, value: str, allowed: str
 ) -> None:
-    assert refusal({variable: value}) == f"{variable} is {value!r} and must be {allowed}."
+    assert rejection({variable: value}) == f"{variable} is {value!r} and must be {allowed}."
 
 
-def test_every_setting_can_say_what_it_may_be() -> None:
-    refused = 0
+def test_every_setting_can_name_its_allowed_values() -> None:
+    rejected = 0
     for name in Settings.__struct_fields__:
         with suppress(SettingsError):
             read_settings({f"REMIT_{name.upper()}": "\0"})
             continue
-        refused += 1
-    assert refused > 30
+        rejected += 1
+    assert rejected > 30
 
 
 def test_a_log_level_may_be_written_in_capitals() -> None:
     assert read_settings({"REMIT_LOG_LEVEL": "WARNING"}).log_level == "warning"
 
 
-def test_a_shell_that_did_not_get_the_settings_of_a_deployment_is_refused() -> None:
-    assert refusal({"REMIT_OUTPUTS_FAILED": "outputs lambda-dynamodb --shell"}) == (
+def test_a_shell_without_the_settings_of_its_deployment_is_rejected() -> None:
+    assert rejection({"REMIT_OUTPUTS_FAILED": "outputs lambda-dynamodb --shell"}) == (
         "This shell was to have the settings of a deployment, and `remit outputs lambda-dynamodb "
         "--shell` failed. Run it again, or `unset REMIT_OUTPUTS_FAILED` to work without them."
     )
 
 
-def test_port_is_what_a_platform_sets_and_ours_comes_first() -> None:
+def test_the_variable_port_is_read_and_remit_port_comes_first() -> None:
     assert read_settings({"PORT": "9000"}).port == 9000
     assert read_settings({"PORT": "9000", "REMIT_PORT": "9001"}).port == 9001
     assert read_settings({"PORT": ""}).port == 8000
-    assert refusal({"PORT": "http"}).startswith("PORT is 'http' and must be ")
+    assert rejection({"PORT": "http"}).startswith("PORT is 'http' and must be ")
 
 
 def test_the_database_url_is_a_secret_that_no_representation_shows() -> None:
@@ -151,13 +152,19 @@ def test_the_database_url_is_a_secret_that_no_representation_shows() -> None:
 
 
 def test_every_setting_that_names_a_secret_is_typed_as_one() -> None:
-    telling = ("url", "secret", "password", "token", "key")
+    suspicious = ("url", "secret", "password", "token", "key")
     kinds = {field.name: field.type for field in msgspec.structs.fields(Settings)}
-    suspects = {name for name in kinds if name.rsplit("_", 1)[-1] in telling}
-    # A queue's address opens nothing without the permission to use it.
+    suspects = {name for name in kinds if name.rsplit("_", 1)[-1] in suspicious}
+    # The URL of a queue is no secret: to use it takes a permission.
     suspects -= {"work_queue_url", "work_dead_letter_url"}
     assert suspects == {"database_url"}
     assert {kinds[name] for name in suspects} == {Secret | None}
+
+
+def test_a_service_without_a_database_is_not_assembled(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="REMIT_DATABASE_URL is not set"):
+        assemble(Settings(data_dir=tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_cannot_be_altered() -> None:

@@ -1,4 +1,4 @@
-"""Validation: what is stored of an accepted payment, and that a refused one leaves a trace only."""
+"""Validation: what is stored of an accepted payment. A rejected one leaves an audit entry."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from remit.payments.validate import MAX_METADATA_ENTRIES, CardInput, PaymentRequ
 from remit.ports.app import App
 from remit.settings import Settings
 from tests.builders import GOOD_CARD, AppFactory, caller, clock_of, key_of, order, plain_card
-from tests.unit.arranged import accepted, history, invalid, refused, replayed, store_of
+from tests.unit.steps import accepted, history, invalid_field, rejected, replayed, store_of
 
 
 async def test_a_valid_payment_is_stored_whole(in_memory: App) -> None:
@@ -44,7 +44,7 @@ async def test_a_valid_payment_is_stored_whole(in_memory: App) -> None:
     )
 
 
-async def test_the_card_waits_sealed_under_the_payments_name(in_memory: App) -> None:
+async def test_the_card_is_stored_encrypted_for_its_payment(in_memory: App) -> None:
     payment = accepted(await validate(in_memory, caller(), order(), None))
     assert payment.encrypted_card is not None
     assert await in_memory.vault.decrypt(payment.encrypted_card, payment.id) == plain_card()
@@ -80,16 +80,16 @@ async def test_the_currency_defaults_to_the_settings(new_app: AppFactory) -> Non
     app = new_app(settings=Settings(default_currency="JPY"))
     payment = accepted(await validate(app, caller(), order("500", None), None))
     assert (payment.amount_minor, payment.currency) == (500, "JPY")
-    assert invalid(await validate(app, caller(), order("500.5", None), None)) == (
+    assert invalid_field(await validate(app, caller(), order("500.5", None), None)) == (
         "amount",
         "amount_too_precise",
     )
 
 
-async def test_the_maximum_is_the_settings(new_app: AppFactory) -> None:
+async def test_the_largest_amount_is_a_setting(new_app: AppFactory) -> None:
     app = new_app(settings=Settings(max_amount_minor=500))
     accepted(await validate(app, caller(), order("5.00"), None))
-    assert invalid(await validate(app, caller(), order("5.01"), None)) == (
+    assert invalid_field(await validate(app, caller(), order("5.01"), None)) == (
         "amount",
         "amount_too_large",
     )
@@ -103,7 +103,7 @@ async def test_metadata_has_a_limit(in_memory: App) -> None:
     most = order(metadata=entries(MAX_METADATA_ENTRIES))
     accepted(await validate(in_memory, caller(), most, None))
     too_many = order(metadata=entries(MAX_METADATA_ENTRIES + 1))
-    assert invalid(await validate(in_memory, caller(), too_many, None)) == (
+    assert invalid_field(await validate(in_memory, caller(), too_many, None)) == (
         "metadata",
         "metadata_too_large",
     )
@@ -119,24 +119,29 @@ async def test_metadata_has_a_limit(in_memory: App) -> None:
     ],
     ids=["customer", "reference", "metadata value", "metadata name"],
 )
-async def test_a_card_number_outside_the_card_is_refused_and_not_stored(
+async def test_a_card_number_outside_the_card_is_rejected_and_not_stored(
     in_memory: App, request_: PaymentRequest, param: str
 ) -> None:
-    assert invalid(await validate(in_memory, caller(), request_, None)) == (
+    assert invalid_field(await validate(in_memory, caller(), request_, None)) == (
         param,
         "card_number_misplaced",
     )
     assert b"4242" not in msgspec.json.encode(store_of(in_memory).audit)
 
 
-async def test_a_nul_character_is_refused(in_memory: App) -> None:
+async def test_a_nul_character_is_rejected(in_memory: App) -> None:
     request = order(customer_id="cus\x001")
-    assert invalid(await validate(in_memory, caller(), request, None)) == ("customer_id", "invalid")
+    assert invalid_field(await validate(in_memory, caller(), request, None)) == (
+        "customer_id",
+        "invalid",
+    )
 
 
-async def test_a_refused_payment_leaves_an_audit_entry_and_nothing_else(in_memory: App) -> None:
+async def test_a_rejected_payment_leaves_an_audit_entry_and_nothing_else(in_memory: App) -> None:
     request = order("-1", reference="order-1")
-    assert invalid(await validate(in_memory, caller(), request, key_of("validate", "key-1"))) == (
+    assert invalid_field(
+        await validate(in_memory, caller(), request, key_of("validate", "key-1"))
+    ) == (
         "amount",
         "amount_too_small",
     )
@@ -171,10 +176,12 @@ async def test_a_replayed_key_returns_the_first_payment(in_memory: App) -> None:
     ],
     ids=["amount", "currency", "card", "no card", "customer", "metadata"],
 )
-async def test_a_key_with_another_request_is_refused(in_memory: App, other: PaymentRequest) -> None:
+async def test_a_key_with_another_request_is_rejected(
+    in_memory: App, other: PaymentRequest
+) -> None:
     accepted(await validate(in_memory, caller(), order(), key_of("validate", "key-1")))
     assert isinstance(
-        refused(await validate(in_memory, caller(), other, key_of("validate", "key-1"))), KeyReused
+        rejected(await validate(in_memory, caller(), other, key_of("validate", "key-1"))), KeyReused
     )
     assert len(store_of(in_memory).payments) == 1
 
@@ -184,7 +191,7 @@ async def test_a_reference_names_one_payment(in_memory: App) -> None:
     again = await validate(in_memory, caller(), order("100", reference="order-1"), None)
     assert replayed(again) == first
     other = await validate(in_memory, caller(), order("2.00", reference="order-1"), None)
-    assert isinstance(refused(other), ReferenceTaken)
+    assert isinstance(rejected(other), ReferenceTaken)
     assert len(store_of(in_memory).payments) == 1
 
 

@@ -1,4 +1,4 @@
-"""The vault: what is sealed opens only whole, under its own name and with its own key."""
+"""The vault: a card is decrypted only unaltered, for its own payment and with its own key."""
 
 import base64
 import multiprocessing
@@ -24,61 +24,67 @@ def vault(tmp_path: Path) -> FileVault:
     return FileVault(tmp_path / "vault.key")
 
 
-async def test_a_sealed_card_opens_again(vault: FileVault) -> None:
+async def test_an_encrypted_card_is_decrypted(vault: FileVault) -> None:
     assert await vault.decrypt(await vault.encrypt(CARD, "p1"), "p1") == CARD
 
 
-async def test_what_is_sealed_shows_nothing_of_the_card(vault: FileVault) -> None:
-    sealed = await vault.encrypt(CARD, "p1")
-    for shown in (sealed.encode(), base64.b64decode(sealed)):
-        assert GOOD_CARD.encode() not in shown
-        assert b"visa" not in shown
+async def test_the_ciphertext_shows_no_part_of_the_card(vault: FileVault) -> None:
+    encrypted = await vault.encrypt(CARD, "p1")
+    for ciphertext in (encrypted.encode(), base64.b64decode(encrypted)):
+        assert GOOD_CARD.encode() not in ciphertext
+        assert b"visa" not in ciphertext
 
 
-async def test_the_same_card_is_sealed_differently_each_time(vault: FileVault) -> None:
+async def test_the_same_card_has_another_ciphertext_each_time(vault: FileVault) -> None:
     assert len({await vault.encrypt(CARD, "p1") for _ in range(50)}) == 50
 
 
-async def test_a_card_does_not_open_under_another_payment(vault: FileVault) -> None:
-    sealed = await vault.encrypt(CARD, "p1")
+async def test_a_card_is_not_decrypted_for_another_payment(vault: FileVault) -> None:
+    encrypted = await vault.encrypt(CARD, "p1")
     for context in ("p2", "", "p11", "P1"):
-        with pytest.raises(CardUnreadable) as refused:
-            await vault.decrypt(sealed, context)
-        assert GOOD_CARD not in refused.value.message
+        with pytest.raises(CardUnreadable) as rejected:
+            await vault.decrypt(encrypted, context)
+        assert GOOD_CARD not in rejected.value.message
 
 
-async def test_another_key_file_does_not_open_it(vault: FileVault, tmp_path: Path) -> None:
-    sealed = await vault.encrypt(CARD, "p1")
+async def test_another_key_file_does_not_decrypt_a_card(vault: FileVault, tmp_path: Path) -> None:
+    encrypted = await vault.encrypt(CARD, "p1")
     with pytest.raises(CardUnreadable):
-        await FileVault(tmp_path / "other.key").decrypt(sealed, "p1")
+        await FileVault(tmp_path / "other.key").decrypt(encrypted, "p1")
 
 
-async def test_the_same_key_file_opens_it_in_another_process_and_later(
-    vault: FileVault, tmp_path: Path
-) -> None:
-    sealed = await vault.encrypt(CARD, "p1")
+async def test_the_same_key_file_decrypts_a_card_later(vault: FileVault, tmp_path: Path) -> None:
+    encrypted = await vault.encrypt(CARD, "p1")
     later = FileVault(tmp_path / "vault.key")
-    assert await later.decrypt(sealed, "p1") == CARD
+    assert await later.decrypt(encrypted, "p1") == CARD
     assert await vault.decrypt(await later.encrypt(CARD, "p2"), "p2") == CARD
 
 
 async def test_every_altered_byte_is_noticed(vault: FileVault) -> None:
-    sealed = base64.b64decode(await vault.encrypt(CARD, "p1"))
-    for position in range(len(sealed)):
-        altered = bytearray(sealed)
+    encrypted = base64.b64decode(await vault.encrypt(CARD, "p1"))
+    for position in range(len(encrypted)):
+        altered = bytearray(encrypted)
         altered[position] ^= 1
         with pytest.raises(CardUnreadable):
             await vault.decrypt(base64.b64encode(altered).decode(), "p1")
 
 
-async def test_what_is_cut_short_or_no_sealed_card_at_all_is_refused(vault: FileVault) -> None:
-    sealed = await vault.encrypt(CARD, "p1")
-    for broken in ("", "x", "not base64!", "é", sealed[:-8], sealed[4:], sealed + sealed):
+async def test_text_that_is_no_whole_ciphertext_is_rejected(vault: FileVault) -> None:
+    encrypted = await vault.encrypt(CARD, "p1")
+    for broken in (
+        "",
+        "x",
+        "not base64!",
+        "é",
+        encrypted[:-8],
+        encrypted[4:],
+        encrypted + encrypted,
+    ):
         with pytest.raises(CardUnreadable):
             await vault.decrypt(broken, "p1")
 
 
-async def test_a_card_forged_under_a_key_of_zeros_does_not_open(vault: FileVault) -> None:
+async def test_a_card_forged_under_a_key_of_zeros_is_not_decrypted(vault: FileVault) -> None:
     nonce = bytes(12)
     ciphertext = AESGCM(bytes(32)).encrypt(nonce, msgspec.json.encode(CARD), b"p1")
     for wrapped_key in (b"", bytes(12), bytes(60)):
@@ -87,22 +93,22 @@ async def test_a_card_forged_under_a_key_of_zeros_does_not_open(vault: FileVault
             await vault.decrypt(base64.b64encode(msgspec.msgpack.encode(forged)).decode(), "p1")
 
 
-def data_key_of(sealed: str) -> bytes:
-    decoded: dict[str, bytes] = msgspec.msgpack.decode(base64.b64decode(sealed))
+def data_key_of(encrypted: str) -> bytes:
+    decoded: dict[str, bytes] = msgspec.msgpack.decode(base64.b64decode(encrypted))
     return decoded["wrapped_key"]
 
 
-async def test_the_data_key_is_changed_before_it_is_used_too_often(
+async def test_a_data_key_is_replaced_before_it_is_used_too_often(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(vault_module, "CARDS_PER_DATA_KEY", 3)
     vault = FileVault(tmp_path / "vault.key")
-    sealed = [await vault.encrypt(CARD, f"p{number}") for number in range(7)]
-    used = [data_key_of(one) for one in sealed]
-    assert used == [used[0]] * 3 + [used[3]] * 3 + [used[6]]
-    assert len(set(used)) == 3
-    for number, one in enumerate(sealed):
-        assert await vault.decrypt(one, f"p{number}") == CARD
+    encrypted = [await vault.encrypt(CARD, f"p{number}") for number in range(7)]
+    data_keys = [data_key_of(ciphertext) for ciphertext in encrypted]
+    assert data_keys == [data_keys[0]] * 3 + [data_keys[3]] * 3 + [data_keys[6]]
+    assert len(set(data_keys)) == 3
+    for number, ciphertext in enumerate(encrypted):
+        assert await vault.decrypt(ciphertext, f"p{number}") == CARD
 
 
 async def test_vaults_of_one_key_file_use_data_keys_of_their_own(tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_the_key_file_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666, 0o620, 0o601])
-def test_a_key_file_that_others_can_touch_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_key_file_that_others_can_read_or_change_is_rejected(tmp_path: Path, mode: int) -> None:
     FileVault(tmp_path / "vault.key")
     (tmp_path / "vault.key").chmod(mode)
     with pytest.raises(VaultError, match=r"chmod 600 .*vault\.key"):
@@ -138,7 +144,7 @@ def test_a_key_file_that_others_can_touch_is_refused(tmp_path: Path, mode: int) 
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(33)], ids=["empty", "short", "long"])
-def test_a_key_file_of_another_size_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_key_file_of_another_size_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "vault.key"
     path.touch(0o600)
     path.write_bytes(content)
@@ -151,11 +157,11 @@ def fingerprint_of(path: Path) -> str:
     return FileVault(path).fingerprint(b"same")
 
 
-def test_who_makes_the_key_second_uses_the_first_ones(
+def test_a_process_that_makes_the_key_second_uses_the_first_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = fingerprint_of(tmp_path / "vault.key")
-    # Both saw no key file before either made one.
+    # Neither process found a key file before the other made one.
     monkeypatch.setattr(Path, "exists", lambda path: False)
     assert fingerprint_of(tmp_path / "vault.key") == first
 

@@ -1,4 +1,4 @@
-"""The worker as a process: its jobs, what it counts, whether it lives, and when it is idle."""
+"""The worker as a process: its jobs, its metrics, its liveness, and when it is idle."""
 
 import asyncio
 import http.client
@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from remit.delivery.relay import handle_message
+from remit.delivery.work_messages import handle_message
 from remit.domain.change import Message
 from remit.domain.errors import Unavailable
 from remit.domain.health_state import Check
@@ -23,8 +23,15 @@ from remit.oversight.health import Monitor
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings
-from tests.builders import AppFactory, caller, clock_of, rewired
-from tests.unit.arranged import a_processed, a_validated, current, queue_of, store_of, tamper
+from tests.builders import AppFactory, caller, clock_of, replace_parts
+from tests.unit.steps import (
+    a_processed_payment,
+    a_validated_payment,
+    current,
+    queue_of,
+    store_of,
+    tamper,
+)
 
 QUICK = Settings(
     relay_interval_seconds=0.001,
@@ -34,31 +41,31 @@ QUICK = Settings(
 )
 
 
-class Tallied:
-    """Metrics that a test can read: what was counted, and what of it was handed on."""
+class RecordedMetrics:
+    """Metrics that a test can read: the values so far, and those that were published."""
 
     def __init__(self) -> None:
-        self.counted: dict[str, float] = {}
-        self.written: dict[str, float] = {}
+        self.values: dict[str, float] = {}
+        self.published: dict[str, float] = {}
 
     def count(self, name: str, value: float = 1.0) -> None:
-        self.counted[name] = self.counted.get(name, 0.0) + value
+        self.values[name] = self.values.get(name, 0.0) + value
 
     def seconds(self, name: str, value: float) -> None:
-        self.counted[name] = value
+        self.values[name] = value
 
     async def write(self) -> None:
-        self.written |= self.counted
+        self.published |= self.values
 
 
 async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not is_so():  # noqa: ASYNC110 - looks as anybody can, from outside
+        while not is_so():  # noqa: ASYNC110 - the worker sets no event for the test
             await asyncio.sleep(0.001)
 
 
 class Running:
-    """A worker for as long as the block lasts."""
+    """A worker that runs while the block does."""
 
     def __init__(self, app: App, progress: Progress | None = None) -> None:
         self._stop = asyncio.Event()
@@ -73,15 +80,15 @@ class Running:
             await self._task
 
 
-async def test_all_that_was_counted_is_handed_on_at_the_end(new_app: AppFactory) -> None:
-    metrics = Tallied()
-    app = rewired(new_app(settings=QUICK), metrics=metrics)
-    payment = await a_validated(app)
+async def test_all_metrics_are_published_at_the_end(new_app: AppFactory) -> None:
+    metrics = RecordedMetrics()
+    app = replace_parts(new_app(settings=QUICK), metrics=metrics)
+    payment = await a_validated_payment(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
     async with Running(app):
-        await until(lambda: "payment_intent.succeeded" in metrics.counted)
+        await until(lambda: "payment_intent.succeeded" in metrics.values)
     assert (await current(app, payment)).state is State.CAPTURED
-    assert metrics.written == {
+    assert metrics.published == {
         "OutboxAge": 0.0,
         "DeadLetters": 0.0,
         "payment_intent.created": 1.0,
@@ -89,12 +96,12 @@ async def test_all_that_was_counted_is_handed_on_at_the_end(new_app: AppFactory)
     }
 
 
-async def test_the_clock_has_the_books_proven_and_what_is_found_counted(
+async def test_a_scheduled_message_reconciles_the_books_and_counts_discrepancies(
     new_app: AppFactory,
 ) -> None:
-    metrics = Tallied()
-    app = rewired(new_app(settings=QUICK), metrics=metrics)
-    payment = await a_processed(app)
+    metrics = RecordedMetrics()
+    app = replace_parts(new_app(settings=QUICK), metrics=metrics)
+    payment = await a_processed_payment(app)
     tamper(app, payment, captured_minor=1)
     body = {
         "id": "6f1f6c9e-17f4-4a8d-8c7b-1f0e5b8f3a52",
@@ -104,86 +111,88 @@ async def test_the_clock_has_the_books_proven_and_what_is_found_counted(
     }
     scheduled = msgspec.json.decode(json.dumps(body).encode(), type=Message)
     assert await handle_message(app, scheduled) is None
-    assert metrics.counted["LedgerImbalances"] == 1.0
-    assert metrics.counted["AuditBreaks"] == 0.0
-    assert "Discrepancies" in metrics.counted
+    assert metrics.values["LedgerImbalances"] == 1.0
+    assert metrics.values["AuditBreaks"] == 0.0
+    assert "Discrepancies" in metrics.values
 
 
-async def test_what_was_counted_is_written_while_the_worker_is_idle(
+async def test_metrics_are_published_while_the_worker_is_idle(
     new_app: AppFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("remit.entrypoints.worker.METRICS_INTERVAL_SECONDS", 0.01)
-    metrics, idle = Tallied(), IdlePolicy(0.001)
-    app = rewired(new_app(settings=QUICK), metrics=metrics)
-    async with Running(rewired(app, idle=idle)):
+    metrics, idle = RecordedMetrics(), IdlePolicy(0.001)
+    app = replace_parts(new_app(settings=QUICK), metrics=metrics)
+    async with Running(replace_parts(app, idle=idle)):
         await until(lambda: idle.is_idle)
         metrics.count("payment_intent.succeeded")
-        await until(lambda: "payment_intent.succeeded" in metrics.written)
+        await until(lambda: "payment_intent.succeeded" in metrics.published)
 
 
-async def test_a_failed_step_is_counted(new_app: AppFactory) -> None:
-    metrics = Tallied()
-    app = rewired(new_app(settings=QUICK), metrics=metrics)
-    [message] = [a_wake(app)]
-    await app.delivery.queue.send([msgspec.structs.replace(message, kind="dance")])
+async def test_a_failed_message_is_counted(new_app: AppFactory) -> None:
+    metrics = RecordedMetrics()
+    app = replace_parts(new_app(settings=QUICK), metrics=metrics)
+    await app.delivery.queue.send([msgspec.structs.replace(a_wake_message(app), kind="dance")])
     async with Running(app):
-        await until(lambda: bool(queue_of(app).buried))
-    assert metrics.written["MessagesFailed"] == app.settings.work_max_receives
+        await until(lambda: bool(queue_of(app).dead))
+    assert metrics.published["MessagesFailed"] == app.settings.work_max_receives
 
 
-def a_wake(app: App) -> Message:
+def a_wake_message(app: App) -> Message:
     return msgspec.convert(
         {"id": app.new_id(), "kind": "wake", "topic": "work", "created_at": app.clock()}, Message
     )
 
 
-async def test_a_wake_is_done_when_it_is_received(in_memory: App) -> None:
-    assert await handle_message(in_memory, a_wake(in_memory)) is None
+async def test_a_wake_message_takes_no_step(in_memory: App) -> None:
+    assert await handle_message(in_memory, a_wake_message(in_memory)) is None
 
 
-async def test_measures_that_cost_money_are_taken_once_in_their_time(in_memory: App) -> None:
-    looks = 0
+async def test_metrics_are_read_once_in_their_maximum_age(in_memory: App) -> None:
+    reads = 0
 
     async def measures() -> Mapping[str, Check]:
-        nonlocal looks
-        looks += 1
-        if looks == 2:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
             raise Unavailable("AWS cannot be reached. Try again.")
         return {"api-errors": Check(ok=True)}
 
-    monitor = Monitor(rewired(in_memory, measures=measures), measures_hold=timedelta(minutes=1))
-    seen = []
+    monitor = Monitor(
+        replace_parts(in_memory, measures=measures), metrics_max_age=timedelta(minutes=1)
+    )
+    metrics = []
     for _ in range(26):
-        seen.append(set((await monitor.watch()).checks) - {"database", "delivery", "dead_letters"})
+        checks = set((await monitor.check()).checks)
+        metrics.append(checks - {"database", "delivery", "dead_letters"})
         clock_of(in_memory).advance(5)
-    assert looks == 3
-    assert (seen[11], seen[12], seen[24]) == ({"api-errors"}, {"metrics"}, {"api-errors"})
+    assert reads == 3
+    assert (metrics[11], metrics[12], metrics[24]) == ({"api-errors"}, {"metrics"}, {"api-errors"})
 
 
-async def asked(port: int | None, path: str = "/live") -> tuple[int, str]:
-    def ask() -> tuple[int, str]:
+async def get(port: int | None, path: str = "/live") -> tuple[int, str]:
+    def request() -> tuple[int, str]:
         assert port is not None
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
-    return await asyncio.to_thread(ask)
+    return await asyncio.to_thread(request)
 
 
-async def test_a_job_that_hangs_is_told_until_it_goes_on() -> None:
+async def test_liveness_names_a_job_that_hangs_until_it_goes_on() -> None:
     progress = Progress(hung_seconds=0.0)
     async with serve_liveness(progress, "127.0.0.1", 0) as port:
-        progress.moved("relay", 3_600)
-        assert await asked(port) == (200, "live")
-        progress.moved("archive", -1)
-        assert await asked(port) == (503, "hung: archive")
-        progress.moved("archive", 3_600)
-        assert await asked(port) == (200, "live")
-        assert (await asked(port, "/"))[0] == 404
+        progress.report("relay", 3_600)
+        assert await get(port) == (200, "live")
+        progress.report("archive", -1)
+        assert await get(port) == (503, "hung: archive")
+        progress.report("archive", 3_600)
+        assert await get(port) == (200, "live")
+        assert (await get(port, "/"))[0] == 404
 
 
-async def test_a_worker_whose_job_hangs_does_not_live(
+async def test_a_worker_whose_job_hangs_is_not_live(
     new_app: AppFactory, unused_tcp_port: int
 ) -> None:
     class Hanging:
@@ -201,12 +210,12 @@ async def test_a_worker_whose_job_hangs_does_not_live(
     app = new_app(settings=msgspec.structs.replace(QUICK, worker_port=unused_tcp_port))
     outbox = Hanging(app)
     progress = Progress(hung_seconds=1.0)
-    async with Running(rewired(app, outbox=outbox), progress=progress):
+    async with Running(replace_parts(app, outbox=outbox), progress=progress):
         async with asyncio.timeout(30):
             while not await asyncio.to_thread(is_live, unused_tcp_port):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            # On a machine that is busy others may be late too.
-            while "relay" not in (await asked(unused_tcp_port))[1]:  # noqa: ASYNC110
+            # On a busy machine other jobs may hang too.
+            while "relay" not in (await get(unused_tcp_port))[1]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             assert not await asyncio.to_thread(is_live, unused_tcp_port)
             outbox.go.set()
@@ -215,7 +224,7 @@ async def test_a_worker_whose_job_hangs_does_not_live(
     assert not await asyncio.to_thread(is_live, unused_tcp_port)
 
 
-async def test_what_is_no_request_is_no_harm(new_app: AppFactory) -> None:
+async def test_bytes_that_are_no_request_do_no_harm(new_app: AppFactory) -> None:
     async with serve_liveness(Progress(), "127.0.0.1", 0) as port:
         for sent in (b"\n", b"\x00" * 100_000, b"GET /live HTTP/1.1\r\n" + b"a: b\r\n" * 200):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -224,42 +233,42 @@ async def test_what_is_no_request_is_no_harm(new_app: AppFactory) -> None:
             with suppress(ConnectionError):
                 await reader.read()
             writer.close()
-        assert await asked(port) == (200, "live")
+        assert await get(port) == (200, "live")
 
 
-async def test_an_idle_worker_leaves_the_outbox_alone_until_a_message_wakes_it(
+async def test_an_idle_worker_does_not_read_the_outbox_until_a_message_wakes_it(
     new_app: AppFactory,
 ) -> None:
     app = new_app(settings=QUICK)
     idle = IdlePolicy(0.05)
-    async with Running(rewired(app, idle=idle)):
+    async with Running(replace_parts(app, idle=idle)):
         await until(lambda: idle.is_idle)
         await asyncio.sleep(0.05)
-        looks = count_looks(app)
-        await a_validated(app)
+        reads = count_reads(app)
+        await a_validated_payment(app)
         await asyncio.sleep(0.05)
-        assert looks == [0]
+        assert reads == [0]
         assert len(store_of(app).messages) == 1
-        await app.delivery.queue.send([a_wake(app)])
+        await app.delivery.queue.send([a_wake_message(app)])
         await until(lambda: not store_of(app).messages)
 
 
-def count_looks(app: App) -> list[int]:
-    """How often the store's outbox is looked at from now on."""
-    looks, pending = [0], store_of(app).pending
+def count_reads(app: App) -> list[int]:
+    """Counts the reads of the store's outbox from now on."""
+    reads, pending = [0], store_of(app).pending
 
-    async def counted(limit: int) -> list[Message]:
-        looks[0] += 1
+    async def count(limit: int) -> list[Message]:
+        reads[0] += 1
         return await pending(limit)
 
-    store_of(app).pending = counted  # type: ignore[method-assign]
-    return looks
+    store_of(app).pending = count  # type: ignore[method-assign]
+    return reads
 
 
-async def test_an_idle_worker_looks_for_work_now_and_then(new_app: AppFactory) -> None:
+async def test_an_idle_worker_checks_for_work_at_its_wake_up_interval(new_app: AppFactory) -> None:
     app = new_app(settings=QUICK)
     idle = IdlePolicy(0.01, wake_up_seconds=0.02)
-    async with Running(rewired(app, idle=idle)):
+    async with Running(replace_parts(app, idle=idle)):
         await until(lambda: idle.is_idle)
-        await a_validated(app)
+        await a_validated_payment(app)
         await until(lambda: not store_of(app).messages)

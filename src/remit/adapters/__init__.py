@@ -1,1 +1,1 @@
-"""What fills the ports: one module for each kind of dependency."""
+"""Adapters: the implementations of the ports, in one package for each kind of dependency."""

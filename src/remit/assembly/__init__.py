@@ -1,1 +1,1 @@
-"""The only package that knows which adapter fills which port."""
+"""Assembly: chooses the adapter for each port. No other package does."""

@@ -1,4 +1,4 @@
-"""The service in AWS: on RDS, Aurora or DynamoDB, with the services around it."""
+"""Assembles the service in AWS: on RDS, Aurora or DynamoDB, with AWS's other services."""
 
 from remit.adapters.aws.client import LazyClient, client
 from remit.adapters.aws.sqs import SqsQueue
@@ -18,7 +18,7 @@ from remit.settings import Settings
 
 
 def assemble_in_aws(settings: Settings) -> App:
-    """The service over what the settings name. Only what is used is imported."""
+    """The service on the database that the settings name. Only the adapters in use are imported."""
     process = this_process(settings)
     if settings.transactions_table is not None:
         return _on_dynamodb(process, settings.transactions_table)
@@ -26,7 +26,7 @@ def assemble_in_aws(settings: Settings) -> App:
 
 
 def cloud_services(settings: Settings) -> CloudServices:
-    """SNS, S3, KMS and CloudWatch, as the settings name them."""
+    """Adapters to SNS, S3, KMS and CloudWatch. Raises SettingsError if one is not named."""
     from remit.adapters.aws.cloudwatch import CloudWatchMeasures, CloudWatchMetrics
     from remit.adapters.aws.kms import kms_vault
     from remit.adapters.aws.s3 import S3Bucket
@@ -51,6 +51,7 @@ def cloud_services(settings: Settings) -> CloudServices:
 
 
 def sqs_queue(settings: Settings) -> SqsQueue:
+    """The work queue in SQS. Raises SettingsError if the settings do not name it."""
     return SqsQueue(
         LazyClient("sqs"),
         settings.require("work_queue_url"),
@@ -62,7 +63,7 @@ def sqs_queue(settings: Settings) -> SqsQueue:
 
 
 def in_usage_plan(api_keys: ApiKeys, settings: Settings) -> ApiKeys:
-    """The keys, registered in API Gateway's usage plan as well."""
+    """API keys that are registered in API Gateway's usage plan as well."""
     from remit.adapters.aws.gateway_keys import GatewayApiKeys
 
     plan = settings.require("usage_plan_id")
@@ -70,13 +71,16 @@ def in_usage_plan(api_keys: ApiKeys, settings: Settings) -> ApiKeys:
 
 
 def _on_rds(process: Process) -> App:
-    """PostgreSQL in RDS. A function's container answers one request at a time: one connection."""
+    """The service on PostgreSQL in RDS.
+
+    A function's container answers one request at a time, so one connection is enough.
+    """
     from remit.adapters.aws import rds
     from remit.adapters.processors.simulated.postgres_store import PostgresSimulatorStore
-    from remit.assembly.postgres import connections, on_postgres, postgres_queue
+    from remit.assembly.postgres import make_connections, postgres_adapters, postgres_queue
 
-    connected = connections(process, span=rds.span, shared=True)
-    database = on_postgres(process, connected)
+    connections = make_connections(process, span=rds.span, shared=True)
+    database = postgres_adapters(process, connections)
     if process.settings.usage_plan_id is not None:
         api_keys = in_usage_plan(database.api_keys, process.settings)
         database = database._replace(api_keys=api_keys)
@@ -84,37 +88,40 @@ def _on_rds(process: Process) -> App:
         process,
         database,
         cloud_services(process.settings),
-        postgres_queue(process, connected.delivery),
-        SimulatedProcessor(PostgresSimulatorStore(connected.delivery), process.settings),
+        postgres_queue(process, connections.delivery),
+        SimulatedProcessor(PostgresSimulatorStore(connections.delivery), process.settings),
     )
 
 
 def _on_aurora(process: Process) -> App:
-    """PostgreSQL in Aurora, and work in SQS, for tasks that stay. A commit wakes idle workers."""
+    """The service on PostgreSQL in Aurora, with its work queue in SQS, for tasks.
+
+    Where processes may be idle, a commit wakes the workers.
+    """
     from remit.adapters.aws import rds
     from remit.adapters.aws.wake import WakeSignal
     from remit.adapters.processors.simulated.postgres_store import PostgresSimulatorStore
-    from remit.assembly.postgres import connections, on_postgres
+    from remit.assembly.postgres import make_connections, postgres_adapters
 
     settings, idle = process.settings, process.idle
     queue = sqs_queue(settings)
-    connected = connections(process, span=rds.span)
+    connections = make_connections(process, span=rds.span)
     if idle.after_seconds is None:
-        database = on_postgres(process, connected)
+        database = postgres_adapters(process, connections)
     else:
         wake = WakeSignal(
             queue, process.clock, process.new_id, every_seconds=idle.after_seconds / 2
         )
 
-        async def count_as_work(change: Change) -> None:
-            idle.worked()
+        async def record_work(change: Change) -> None:
+            idle.record_work()
 
-        database = on_postgres(process, connected, count_as_work, wake)
-        leave = database.close
+        database = postgres_adapters(process, connections, record_work, wake)
+        close_database = database.close
 
         async def close() -> None:
             await wake.close()
-            await leave()
+            await close_database()
 
         database = database._replace(close=close)
     return build(
@@ -122,20 +129,20 @@ def _on_aurora(process: Process) -> App:
         database,
         cloud_services(settings),
         queue,
-        SimulatedProcessor(PostgresSimulatorStore(connected.delivery), settings),
+        SimulatedProcessor(PostgresSimulatorStore(connections.delivery), settings),
     )
 
 
 def _on_dynamodb(process: Process, table_name: str) -> App:
-    """DynamoDB and SQS."""
+    """The service on DynamoDB and SQS."""
     from remit.adapters.dynamodb.table import Table
     from remit.adapters.processors.simulated.dynamodb_store import DynamoSimulatorStore
-    from remit.assembly.dynamodb import on_dynamodb
+    from remit.assembly.dynamodb import dynamodb_adapters
 
     table = Table(client("dynamodb"), table_name)
     return build(
         process,
-        on_dynamodb(process, table),
+        dynamodb_adapters(process, table),
         cloud_services(process.settings),
         sqs_queue(process.settings),
         SimulatedProcessor(DynamoSimulatorStore(table), process.settings),

@@ -1,4 +1,4 @@
-"""Everything that is committed in DynamoDB."""
+"""The adapters to DynamoDB."""
 
 from datetime import timedelta
 
@@ -8,17 +8,17 @@ from remit.adapters.dynamodb.health_states import DynamoHealthStates
 from remit.adapters.dynamodb.outbox import DynamoOutbox
 from remit.adapters.dynamodb.store import DynamoStore
 from remit.adapters.dynamodb.table import Table
-from remit.assembly.parts import DatabaseAdapters, Process, nothing
+from remit.assembly.parts import DatabaseAdapters, Process, close_nothing
 
 
-def on_dynamodb(process: Process, table: Table) -> DatabaseAdapters:
-    """The ports that one table fills."""
-    kept = timedelta(seconds=process.settings.idempotency_retention_seconds)
+def dynamodb_adapters(process: Process, table: Table) -> DatabaseAdapters:
+    """The database ports on one DynamoDB table."""
+    retention = timedelta(seconds=process.settings.idempotency_retention_seconds)
     return DatabaseAdapters(
-        store=DynamoStore(table, kept=kept, on_commit=process.on_commit),
+        store=DynamoStore(table, retention=retention, on_commit=process.on_commit),
         books=DynamoBooks(table),
         api_keys=DynamoApiKeys(table),
         outbox=DynamoOutbox(table),
         health_states=DynamoHealthStates(table),
-        close=nothing,
+        close=close_nothing,
     )

@@ -1,4 +1,4 @@
-"""The service on a laptop: PostgreSQL by its URL, and files for everything else."""
+"""Assembles the service on a laptop: PostgreSQL by its URL, and files for everything else."""
 
 from remit.adapters.files.disk import DiskSpace
 from remit.adapters.files.storage import FileTopic, FolderBucket
@@ -6,18 +6,19 @@ from remit.adapters.files.vault import FileVault
 from remit.adapters.processors.simulated.processor import SimulatedProcessor
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.assembly.parts import CloudServices, build, no_measures, this_process
-from remit.assembly.postgres import connections, on_postgres, postgres_queue
+from remit.assembly.postgres import make_connections, postgres_adapters, postgres_queue
 from remit.oversight.metrics import NullMetrics
 from remit.ports.app import App
 from remit.settings import Settings
 
 
 def assemble_locally(settings: Settings) -> App:
+    """The service on the database at `database_url`, with its files in `data_dir`."""
     files = _files(settings)
     process = this_process(settings)
-    connected = connections(process)
+    connections = make_connections(process)
     simulator = SqliteSimulatorStore(settings.data_dir / "processor.sqlite")
-    database = on_postgres(process, connected)
+    database = postgres_adapters(process, connections)
 
     async def close() -> None:
         simulator.close()
@@ -27,7 +28,7 @@ def assemble_locally(settings: Settings) -> App:
         process,
         database._replace(close=close),
         files,
-        postgres_queue(process, connected.delivery),
+        postgres_queue(process, connections.delivery),
         SimulatedProcessor(simulator, settings),
     )
 

@@ -1,4 +1,4 @@
-"""The service in the memory of one process, for tests: they bring their own clock and processor."""
+"""Assembles the service in the memory of one process, for tests, with their clock and processor."""
 
 from remit.adapters.memory.queue import MemoryQueue
 from remit.adapters.memory.services import MemoryBucket, MemoryHealthStates, MemoryPublisher
@@ -8,9 +8,9 @@ from remit.assembly.parts import (
     DatabaseAdapters,
     Process,
     build,
+    close_nothing,
     no_disk,
     no_measures,
-    nothing,
 )
 from remit.oversight.metrics import NullMetrics
 from remit.ports.app import App
@@ -19,6 +19,7 @@ from remit.ports.vault import Vault
 
 
 def assemble_in_memory(process: Process, processor: Processor, vault: Vault) -> App:
+    """The service on a store, a queue, topics and a bucket in memory."""
     settings = process.settings
     store = MemoryStore(on_commit=process.on_commit)
     queue = MemoryQueue(settings.work_max_receives, process.clock, settings.work_visibility_seconds)
@@ -28,7 +29,7 @@ def assemble_in_memory(process: Process, processor: Processor, vault: Vault) -> 
         api_keys=store,
         outbox=store,
         health_states=MemoryHealthStates(),
-        close=nothing,
+        close=close_nothing,
     )
     services = CloudServices(
         notifications=MemoryPublisher(),

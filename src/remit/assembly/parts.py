@@ -1,4 +1,4 @@
-"""What an `App` is built of: groups that a topology chooses, and the one place that joins them."""
+"""The parts of an `App`: groups of adapters that a topology chooses. `build` joins them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -26,21 +26,21 @@ Close = Callable[[], Awaitable[None]]
 
 
 class StoreAdapter(Store, Reader, Protocol):
-    """What decides about payments, and reads them back."""
+    """The adapter to payments: commits, look-ups, lists."""
 
     async def ping(self) -> None: ...
 
 
 class OutboxAdapter(Outbox, AuditLog, Retention, Protocol):
-    """What a commit leaves to be done later."""
+    """The adapter to the work that commits leave: messages to send, entries to archive."""
 
 
 class WorkQueue(Queue, FailedQueue, Protocol):
-    """A queue with its dead letters."""
+    """The adapter to a queue and its dead letters."""
 
 
 class DatabaseAdapters(NamedTuple):
-    """The ports that one database fills, and how to leave it."""
+    """The adapters to one database, and how to close them."""
 
     store: StoreAdapter
     books: Books
@@ -51,7 +51,7 @@ class DatabaseAdapters(NamedTuple):
 
 
 class CloudServices(NamedTuple):
-    """What a topology has beside its database."""
+    """The adapters to the services beside the database, in the cloud or in their place."""
 
     notifications: Publisher
     alerts: Publisher
@@ -63,7 +63,7 @@ class CloudServices(NamedTuple):
 
 
 class Process(NamedTuple):
-    """What each process has for itself: its settings, its clock, its limits and cached reads."""
+    """The parts of an `App` that do not depend on its database."""
 
     settings: Settings
     clock: Clock
@@ -74,37 +74,38 @@ class Process(NamedTuple):
 
     @property
     def on_commit(self) -> Sequence[OnCommit]:
-        return (cached_by(self.state.cache),) if self.settings.cache_endpoint else ()
+        return (write_through(self.state.cache),) if self.settings.cache_endpoint else ()
 
 
 def this_process(settings: Settings, clock: Clock = now, new_id: NewId = new_id) -> Process:
-    """The state of this process: its own, or Redis' where the settings name one."""
+    """The process with its state in memory, or in Redis where the settings name one."""
     if settings.cache_endpoint is None:
-        state: ProcessState = _own_state(settings, clock)
-        close: Close = nothing
+        state: ProcessState = _memory_state(settings, clock)
+        close: Close = close_nothing
     else:
-        # Only tasks have the package for Redis.
+        # Only the container image has the package for Redis.
         from remit.assembly.redis import shared_state
 
         state, close = shared_state(settings, clock)
     return Process(settings, clock, new_id, state, IdlePolicy(settings.idle_after_seconds), close)
 
 
-def _own_state(settings: Settings, clock: Clock) -> ProcessState:
+def _memory_state(settings: Settings, clock: Clock) -> ProcessState:
     return ProcessState(
-        limiter=own_limiter(settings, clock),
+        limiter=local_limiter(settings, clock),
         cache=NoCache(),
         sessions=MemorySessions(clock, new_secret),
     )
 
 
-def own_limiter(settings: Settings, clock: Clock) -> LocalLimiter:
+def local_limiter(settings: Settings, clock: Clock) -> LocalLimiter:
+    """Rate limits of this process alone."""
     return LocalLimiter(clock, per_second=settings.rate_per_second, burst=settings.rate_burst)
 
 
-def cached_by(cache: Cache) -> OnCommit:
-    """Writes a payment through to the cache before its caller is answered, so that who changed a
-    payment reads the change.
+def write_through(cache: Cache) -> OnCommit:
+    """Caches each committed payment before its caller gets a response, so that the caller then
+    reads its own change.
     """
 
     async def put(change: Change) -> None:
@@ -121,7 +122,7 @@ def build(
     queue: WorkQueue,
     processor: Processor,
 ) -> App:
-    """The service. Nothing is opened yet; `App.close` closes what was opened since."""
+    """The service. Nothing is opened yet, and `App.close` closes what was opened later."""
 
     async def close() -> None:
         await process.close_state()
@@ -159,14 +160,14 @@ def build(
     )
 
 
-async def nothing() -> None:
-    """Closes what needs no closing."""
+async def close_nothing() -> None:
+    """For adapters without anything to close."""
 
 
 async def no_disk() -> None:
-    """Where the data is on no disk of this machine."""
+    """For a topology whose data is not on this machine's disk."""
 
 
 async def no_measures() -> dict[str, Check]:
-    """Where only dependencies are watched, as on a laptop."""
+    """For a topology without metrics, such as a laptop."""
     return {}

@@ -1,4 +1,4 @@
-"""Everything that is committed in PostgreSQL, wherever it runs."""
+"""The adapters to PostgreSQL, on a laptop and in AWS."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from remit.adapters.postgres.queue import PostgresQueue
 
 RECONCILE_TIMEOUT_SECONDS = 3_600.0
-"""For one query over the whole of the books."""
+"""The time limit of one query over all the books."""
 
 
 class Connections(NamedTuple):
-    """One for each kind of work. Where one request is answered at a time, one serves for all."""
+    """A connection for each kind of work. They may be the same one."""
 
     writing: "Connection"
     reading: "Connection"
@@ -25,7 +25,7 @@ class Connections(NamedTuple):
 
 
 def database_login(settings: Settings) -> "Login":
-    """How to reach the PostgreSQL that the settings name. Raises SettingsError if none is."""
+    """The login to the database that the settings name. Raises SettingsError if they name none."""
     from remit.adapters.postgres.connection import UrlLogin
 
     if settings.database_secret_arn is not None:
@@ -42,11 +42,13 @@ def database_login(settings: Settings) -> "Login":
     return UrlLogin(settings.require("database_url"))
 
 
-def connections(
+def make_connections(
     process: Process, *, span: "Span | None" = None, shared: bool = False
 ) -> Connections:
-    """Connections to the database that the settings name; `shared` is one for all but reconciling,
-    for a process that does one thing at a time.
+    """Connections to the database that the settings name. Each opens at its first query.
+
+    With `shared`, one serves for everything but reconciling. This is for a process that answers one
+    request at a time.
     """
     from contextlib import nullcontext
 
@@ -64,10 +66,10 @@ def connections(
     return Connections(first, make(), make(), reconciling)
 
 
-def on_postgres(
+def postgres_adapters(
     process: Process, connections: Connections, *on_commit: OnCommit
 ) -> DatabaseAdapters:
-    """The ports that PostgreSQL fills. `on_commit` is called beside the process's own."""
+    """The database ports on PostgreSQL. `on_commit` is called after the process's own hooks."""
     from remit.adapters.postgres.api_keys import PostgresApiKeys
     from remit.adapters.postgres.books import PostgresBooks
     from remit.adapters.postgres.health_states import PostgresHealthStates
@@ -96,7 +98,7 @@ def on_postgres(
 
 
 def postgres_queue(process: Process, connection: "Connection") -> "PostgresQueue":
-    """The work queue where there is no SQS."""
+    """The work queue in PostgreSQL, for a topology without SQS."""
     from remit.adapters.postgres.queue import PostgresQueue
 
     settings = process.settings

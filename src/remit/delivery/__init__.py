@@ -1,1 +1,1 @@
-"""What happens after a commit: messages are relayed, work is taken from the queue."""
+"""Everything after a commit: messages are relayed, work is handled, due records are swept up."""

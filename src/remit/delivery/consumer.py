@@ -1,7 +1,7 @@
-"""Keeps a bounded number of steps under way, for a worker that runs until it is told to stop.
+"""Keeps a bounded number of messages under way, in a worker that runs until it is stopped.
 
-One slow message holds up no other: what has finished makes room for what is received next. How a
-message is handled is in `deliver.py`, as for every other consumer.
+One slow message delays no other: each message that ends makes room for the next. How a message is
+handled is in `delivery/work_messages.py`.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import structlog
 
-from remit.delivery.relay import acknowledge, try_message
+from remit.delivery.work_messages import acknowledge, try_message
 from remit.ports.app import App
 from remit.ports.delivery import ReceivedMessage
 
@@ -20,42 +20,44 @@ log = structlog.get_logger("worker")
 
 
 class Consumer:
-    """Takes the messages of `app.queue`, `work_concurrency` at once.
+    """Handles the messages of the work queue, `work_concurrency` at once.
 
-    Calls `moved` whenever it gets anywhere, and `heard` when the queue had something.
+    Calls `report_progress` after each receive and each message, and `on_work` when the queue had
+    messages. `start_span` traces a message by its kind.
     """
 
     def __init__(
         self,
         app: App,
-        moved: Callable[[], None] = lambda: None,
-        heard: Callable[[], None] = lambda: None,
-        begin: Callable[[str], AbstractContextManager[object]] = nullcontext,
+        report_progress: Callable[[], None] = lambda: None,
+        on_work: Callable[[], None] = lambda: None,
+        start_span: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """`begin` records a step of this kind, for whoever traces it."""
         self._app = app
-        self._moved = moved
-        self._heard = heard
-        self._begin_step = begin
+        self._report_progress = report_progress
+        self._on_work = on_work
+        self._start_span = start_span
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`: then receives no more, and finishes within `stop_seconds` what is under
-        way. What is not finished by then is left, and comes back by itself.
+        """Receives messages until `stop` is set, then finishes those under way.
+
+        After `stop_seconds` it cancels the messages that are not finished. They return to the
+        queue when their visibility time ends.
         """
         stopping = asyncio.create_task(stop.wait())
         receiving = asyncio.create_task(self._receive_until(stopping))
         await stopping
         deadline = asyncio.get_running_loop().time() + self._app.settings.stop_seconds
-        # Not canceled: a receive that is abandoned would hide what it brings.
-        await _until(deadline, {receiving})
-        await _until(deadline, self._under_way)
-        left = [task for task in (receiving, *self._under_way) if not task.done()]
-        if left:
-            log.warning("work_left", messages=len(self._under_way))
-        for task in left:
+        # A receive is not canceled, because its messages would stay hidden in the queue.
+        await _wait_until(deadline, {receiving})
+        await _wait_until(deadline, self._under_way)
+        unfinished = [task for task in (receiving, *self._under_way) if not task.done()]
+        if unfinished:
+            log.warning("work_unfinished", messages=len(self._under_way))
+        for task in unfinished:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
     async def _receive_until(self, stopping: asyncio.Task[bool]) -> None:
         settings = self._app.settings
@@ -66,58 +68,58 @@ class Consumer:
                 continue
             pause = settings.relay_interval_seconds
             try:
-                deliveries = await self._app.delivery.queue.receive(free)
+                batch = await self._app.delivery.queue.receive(free)
             except Exception:
                 log.exception("job_failed", job="work")
-                deliveries, pause = [], max(pause, FAILURE_PAUSE_SECONDS)
-            self._moved()
+                batch, pause = [], max(pause, FAILURE_PAUSE_SECONDS)
+            self._report_progress()
             if stopping.done():
-                await asyncio.gather(*(self._hand_back(delivery) for delivery in deliveries))
+                await asyncio.gather(*(self._return_message(received) for received in batch))
                 return
-            if deliveries:
-                self._heard()
-                self._begin(deliveries)
+            if batch:
+                self._on_work()
+                self._start_handling(batch)
             else:
                 await asyncio.wait({stopping}, timeout=pause)
 
-    def _begin(self, deliveries: list[ReceivedMessage]) -> None:
-        for delivery in deliveries:
-            task = asyncio.create_task(self._take(delivery))
+    def _start_handling(self, batch: list[ReceivedMessage]) -> None:
+        for received in batch:
+            task = asyncio.create_task(self._handle(received))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
-    async def _take(self, delivery: ReceivedMessage) -> None:
+    async def _handle(self, received: ReceivedMessage) -> None:
         app = self._app
         try:
-            async with self._hidden(delivery):
-                with self._begin_step(delivery.message.kind):
-                    failure = await try_message(app, delivery.message, self._moved)
-            await acknowledge(app, delivery, failure)
+            async with self._extending_visibility(received):
+                with self._start_span(received.message.kind):
+                    failure = await try_message(app, received.message, self._report_progress)
+            await acknowledge(app, received, failure)
         except Exception:
-            # The step is safe to take again, and comes back by itself.
-            log.exception("message_left", message_id=delivery.message.id)
-        self._moved()
+            # The message returns to the queue by itself, and its step can be taken again.
+            log.exception("message_not_acknowledged", message_id=received.message.id)
+        self._report_progress()
 
-    async def _hand_back(self, delivery: ReceivedMessage) -> None:
+    async def _return_message(self, received: ReceivedMessage) -> None:
         try:
-            await self._app.delivery.queue.extend(delivery, 0)
+            await self._app.delivery.queue.extend(received, 0)
         except Exception:
-            log.exception("message_left", message_id=delivery.message.id)
+            log.exception("message_not_returned", message_id=received.message.id)
 
     @asynccontextmanager
-    async def _hidden(self, delivery: ReceivedMessage) -> AsyncIterator[None]:
-        """Keeps a message from coming back while it is worked on, however long that takes."""
+    async def _extending_visibility(self, received: ReceivedMessage) -> AsyncIterator[None]:
+        """Keeps the message hidden from other workers while the block runs."""
         done = asyncio.Event()
-        extending = asyncio.create_task(self._extend(delivery, done))
+        extension = asyncio.create_task(self._extend_until(received, done))
         try:
             yield
             done.set()
-            # An extension that is under way must not come after what the queue is told next.
-            await extending
+            # An extension under way must reach the queue before the acknowledgement does.
+            await extension
         finally:
-            extending.cancel()
+            extension.cancel()
 
-    async def _extend(self, delivery: ReceivedMessage, done: asyncio.Event) -> None:
+    async def _extend_until(self, received: ReceivedMessage, done: asyncio.Event) -> None:
         visibility_seconds = self._app.settings.work_visibility_seconds
         wait = visibility_seconds / 2
         while not done.is_set():
@@ -127,13 +129,13 @@ class Consumer:
             except TimeoutError:
                 wait = visibility_seconds / 2
                 try:
-                    await self._app.delivery.queue.extend(delivery, visibility_seconds)
+                    await self._app.delivery.queue.extend(received, visibility_seconds)
                 except Exception:
-                    log.exception("message_not_extended", message_id=delivery.message.id)
+                    log.exception("visibility_not_extended", message_id=received.message.id)
                     wait = min(wait, FAILURE_PAUSE_SECONDS)
 
 
-async def _until(deadline: float, tasks: set[asyncio.Task[None]]) -> None:
+async def _wait_until(deadline: float, tasks: set[asyncio.Task[None]]) -> None:
     left = deadline - asyncio.get_running_loop().time()
     if tasks:
         await asyncio.wait(tasks, timeout=max(0.0, left))

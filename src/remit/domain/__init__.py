@@ -1,1 +1,1 @@
-"""The nouns: money, cards, payments, the ledger, and what one step writes."""
+"""Money, cards, payments, refunds, the ledger, and the change that one step writes."""

@@ -1,7 +1,8 @@
-"""Cards: which numbers can exist, what may be shown of one, and what must never be.
+"""Cards: which numbers are possible, what may be shown of one, and how one is found in free text.
 
-Brands are decided by the issuer identification number (ISO/IEC 7812), lengths and CVC lengths by
-the brand's own rules. A full number lives in memory only, or sealed by the vault.
+The issuer identification number (ISO/IEC 7812) decides the brand. The brand's own rules decide the
+lengths of its numbers and of its CVC. A full number exists in memory only, or encrypted by the
+vault.
 """
 
 import re
@@ -17,7 +18,7 @@ MAX_NUMBER_DIGITS = 19
 
 
 class Brand(msgspec.Struct, frozen=True):
-    """One card brand: the number ranges it issues from, as (first, last) prefixes."""
+    """One card brand. `prefixes` are the ranges of its numbers, as first and last prefix."""
 
     name: str
     prefixes: tuple[tuple[int, int], ...]
@@ -37,7 +38,7 @@ BRANDS = (
 
 
 class Card(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A usable card. Its number never appears in its representation."""
+    """A card with a valid number. Its representation does not show the number."""
 
     number: str
     brand: str
@@ -56,7 +57,7 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CardSummary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What may be stored, logged and shown of a card (PCI DSS 4.0.1, requirement 3.4)."""
+    """The part of a card that may be stored, logged and shown (PCI DSS 4.0.1, requirement 3.4)."""
 
     brand: str
     last4: str
@@ -82,10 +83,10 @@ def brand_of(number: str) -> Brand | None:
 def read_card(
     number: str, exp_month: int | None, exp_year: int | None, cvc: str | None, *, now: datetime
 ) -> Card:
-    """A card whose number, expiry and CVC length are right; the CVC itself goes no further.
+    """The card, once its number, expiry and CVC length are checked. The CVC is then dropped.
 
-    Spaces and dashes between digits are accepted, as people type them. A card is good until the
-    end of its expiry month. Raises InvalidRequest, which never quotes the number.
+    Spaces and dashes between digits are accepted, because people type them. A card is valid until
+    the end of its expiry month. Raises InvalidRequest, whose message never quotes the number.
     """
     digits = number.replace(" ", "").replace("-", "")
     brand = None
@@ -142,38 +143,38 @@ _GROUPINGS = (
     r"[0-9]{4}(?P<gap>[ -])(?:[0-9]{4}(?P=gap)){3}[0-9]{3}",
     r"[0-9]{4}(?P<gap>[ -])[0-9]{6}(?P=gap)[0-9]{4,5}",
 )
-"""The ways that card numbers are written and printed. Digits in other groups are something else."""
+"""The groupings in which card numbers are written and printed. Other groupings are not cards."""
 
 _ENOUGH_DIGITS = re.compile(rf"(?:[0-9][^0-9]?){{{MIN_NUMBER_DIGITS}}}")
-_WRITTEN = tuple(
-    re.compile(rf"(?<![0-9])(?=({grouping})(?![0-9]))")  # looks ahead, to find overlapping ones
+_PATTERNS = tuple(
+    re.compile(rf"(?<![0-9])(?=({grouping})(?![0-9]))")  # a lookahead finds overlapping numbers
     for grouping in _GROUPINGS
 )
 _IDENTIFIER = re.compile(
     r"(?<![0-9a-z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,})(?![0-9a-z])",
     re.IGNORECASE,
 )
-"""A UUID or a digest, in which the digits of a card can occur by chance."""
+"""A UUID or a digest, whose digits can look like a card number by chance."""
 
 
 def holds_card_number(text: str) -> bool:
-    """Whether `text` holds a number that a card could bear: such text must not be stored."""
+    """Whether `text` contains a possible card number. Such text must not be stored."""
     if _ENOUGH_DIGITS.search(text) is None:
         return False
     text = _IDENTIFIER.sub("", text)
     return any(
-        _could_be_a_card(re.sub("[ -]", "", found[1]))
-        for written in _WRITTEN
-        for found in written.finditer(text)
+        _could_be_a_card(re.sub("[ -]", "", match[1]))
+        for pattern in _PATTERNS
+        for match in pattern.finditer(text)
     )
 
 
 def mask_card_numbers(text: str) -> str:
-    """`text` with every number that a card could bear replaced by its last four digits."""
+    """`text` with every possible card number replaced by its last four digits."""
 
-    def mask(found: re.Match[str]) -> str:
-        digits = re.sub("[ -]", "", found[0])
-        return f"…{digits[-4:]}" if _could_be_a_card(digits) else found[0]
+    def mask(match: re.Match[str]) -> str:
+        digits = re.sub("[ -]", "", match[0])
+        return f"…{digits[-4:]}" if _could_be_a_card(digits) else match[0]
 
     if _ENOUGH_DIGITS.search(text) is None:
         return text

@@ -1,7 +1,8 @@
-"""What one step writes, as one value: `store.commit(change)` writes all of it or nothing.
+"""A change: everything that one step writes, as one value.
 
-No payment without its audit entry, no message for an unsaved payment, no outcome without the
-idempotency record that replays it. Delivery of the messages is elsewhere (`deliver.py`).
+`store.commit(change)` writes all of it or nothing. So a payment never lacks its audit entry, a
+message never speaks of a payment that was not saved, and a result never lacks the idempotency
+record that replays it. `delivery/relay.py` sends the messages afterwards.
 """
 
 from datetime import datetime
@@ -10,11 +11,12 @@ from enum import StrEnum
 import msgspec
 
 from remit.domain.ledger import Posting, check_balanced
-from remit.domain.payment import Mode, Payment, Refund
+from remit.domain.payment import Mode, Payment
+from remit.domain.refund import Refund
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks: an API key of a merchant, or one of our own processes acting for it."""
+    """Who takes a step: a merchant's API key, or a process of ours that acts for the merchant."""
 
     merchant_id: str
     mode: Mode
@@ -23,7 +25,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was tried, by whom, and what came of it. Never holds card data."""
+    """One line of the audit trail: who took which action, and its outcome. Holds no card data."""
 
     id: str
     at: datetime
@@ -43,7 +45,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Topic(StrEnum):
-    """Where a message goes: to our own workers, to the merchant's side, or to the operators."""
+    """Where a message goes: to our workers, to the merchant, or to the operators."""
 
     WORK = "work"
     NOTIFICATIONS = "notifications"
@@ -51,7 +53,7 @@ class Topic(StrEnum):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something to deliver at least once. Consumers recognise a repeat by `id`.
+    """A message, delivered at least once. Consumers recognise a repeat by its `id`.
 
     In a notification, `kind` is the event and `status` the state, both by the names of `/v1`.
     """
@@ -71,11 +73,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 UNREADABLE = "unreadable"
-"""The kind that stands for a message whose body nobody can read."""
+"""The kind given to a message whose body cannot be decoded."""
 
 
 class KeyScope(msgspec.Struct, frozen=True):
-    """What an idempotency key is unique within: one merchant, one mode, one operation."""
+    """An idempotency key and what it is unique within: a merchant, a mode and an operation."""
 
     merchant_id: str
     mode: Mode
@@ -92,11 +94,12 @@ class KeyUse(StrEnum):
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The first request under a key and, once known, its outcome as it is to be replayed.
+    """The first request under an idempotency key and, once known, the result to replay.
 
-    A step on a payment is replayed from the payment and refund as they were then, and is in flight
-    while `payment` is None. `queued` says that it was accepted for later. Anything else is replayed
-    from `response`, which is opaque here and was committed with what it tells of.
+    A step on a payment is replayed from the payment and refund as they were after it. While
+    `payment` is None the step is in flight. `queued` means that a worker takes the step. A route
+    that stores its response is replayed from `response`, which is opaque here and is committed
+    together with the change that it describes.
     """
 
     scope: KeyScope
@@ -110,7 +113,7 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 class Conflict(StrEnum):
-    """Why a change was not written: somebody else was first."""
+    """Why a change was not written: another change was committed first."""
 
     STALE = "stale"
     REFERENCE_TAKEN = "reference_taken"
@@ -118,7 +121,11 @@ class Conflict(StrEnum):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything one step writes. A version of 1 is new; any other replaces the one before it."""
+    """Everything that one step writes.
+
+    A payment or refund of version 1 is inserted. Any other version replaces the one before it.
+    Raises Unbalanced for postings that do not sum to zero.
+    """
 
     audit: tuple[AuditEntry, ...]
     payment: Payment | None = None
@@ -133,14 +140,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             check_balanced(self.postings)
 
     def conflict_keys(self) -> list[object]:
-        """What this change wants to itself: two that share one cannot be written together."""
-        wanted: list[object] = []
+        """What this change needs for itself. Two changes that share a key conflict, so a store
+        does not write them in one batch.
+        """
+        keys: list[object] = []
         if self.payment is not None:
-            wanted.append(self.payment.id)
+            keys.append(self.payment.id)
             if self.payment.version == 1 and self.payment.reference is not None:
-                wanted.append((self.payment.merchant_id, self.payment.mode, self.payment.reference))
+                keys.append((self.payment.merchant_id, self.payment.mode, self.payment.reference))
         if self.refund is not None:
-            wanted.append(self.refund.id)
+            keys.append(self.refund.id)
         if self.record is not None:
-            wanted.append(self.record.scope)
-        return wanted
+            keys.append(self.record.scope)
+        return keys

@@ -1,30 +1,29 @@
-"""Why a request is refused or a step fails, in the words of payments and not of HTTP.
+"""Errors: why a request is rejected or a step fails. They know nothing of HTTP.
 
     RemitError
     ├── InvalidRequest     a field is wrong: `param` names it
-    ├── Unauthenticated    no key, or one that is unknown or revoked
-    ├── LiveModeUnavailable   a live key, and no processor that moves real money
-    ├── NotFound           no such object for this merchant
+    ├── Unauthenticated    there is no API key, or it is unknown or revoked
+    ├── LiveModeUnavailable   the key is live, and no processor moves real money
+    ├── NotFound           the merchant has no such object
     ├── InvalidState       the payment's state does not allow the step
-    ├── CardUnreadable     what was sealed does not open
+    ├── CardUnreadable     the encrypted card cannot be decrypted
     ├── ReferenceTaken     the merchant's own reference already names another payment
-    ├── KeyInFlight        the same idempotency key is still being worked on
-    ├── KeyReused          the same idempotency key came with a different request
+    ├── KeyInFlight        the first request under the idempotency key is still in progress
+    ├── KeyReused          the idempotency key was first used with a different request
     ├── RateLimited        the caller is over its rate
-    └── Unavailable        a dependency is down; nothing was done; safe to retry
-        └── ProcessorUnavailable   the processor refused before doing any work
+    ├── ProcessorTimeout   the processor did not answer: the operation is done or not done
+    └── Unavailable        a dependency is down, nothing was done, and a retry is safe
+        └── ProcessorUnavailable   the processor was not reached, or did nothing
 
-`ProcessorTimeout` stands apart: it does not say that nothing was done.
-
-Every error carries a stable `code` and a sentence for people. Neither holds card data.
-The one table that turns these into statuses is `http/errors.py`.
+Every error has a stable `code` and one sentence for people. Neither holds card data.
+`http/errors.py` is the table of their statuses.
 """
 
 from typing import ClassVar
 
 
 class RemitError(Exception):
-    """The root. `code` is stable and machine-readable; `message` is one sentence for people."""
+    """The root. `code` is stable, for programs. `message` is one sentence, for people."""
 
     code: ClassVar[str] = "error"
 
@@ -34,7 +33,7 @@ class RemitError(Exception):
 
 
 class InvalidRequest(RemitError):
-    """A field is wrong. `param` is its path (`card.number`), or None when the whole body is."""
+    """A field is wrong. `param` is its path (`card.number`), or None for the body as a whole."""
 
     def __init__(self, message: str, *, param: str | None, code: str = "invalid") -> None:
         super().__init__(message)
@@ -47,7 +46,7 @@ class Unauthenticated(RemitError):
 
 
 class LiveModeUnavailable(RemitError):
-    """A live key was used where only the simulated processor is configured."""
+    """A live key was used where no processor takes live payments."""
 
     code = "live_mode_unavailable"
 
@@ -59,7 +58,7 @@ class LiveModeUnavailable(RemitError):
 
 
 class NotFound(RemitError):
-    """No such object for this merchant. The message does not quote what was asked for."""
+    """The merchant has no such object. The message does not quote the id."""
 
     code = "not_found"
 
@@ -69,7 +68,9 @@ class NotFound(RemitError):
 
 
 class InvalidState(RemitError):
-    """The payment's state forbids the step. `retry_after_seconds` is set when it soon may not."""
+    """The payment's state does not allow the step. `retry_after_seconds` is set where the state is
+    about to change.
+    """
 
     code = "payment_invalid_state"
 
@@ -79,7 +80,7 @@ class InvalidState(RemitError):
 
 
 class CardUnreadable(RemitError):
-    """What was sealed does not open: another key, another payment, or altered bytes."""
+    """The ciphertext was made with another key or for another payment, or was altered."""
 
     code = "card_unreadable"
 
@@ -106,7 +107,7 @@ class RateLimited(RemitError):
 
 
 class Unavailable(RemitError):
-    """A dependency is down and nothing was done. Safe to retry with the same key."""
+    """A dependency is down and nothing was done. A retry with the same key is safe."""
 
     code = "service_unavailable"
 
@@ -116,6 +117,6 @@ class ProcessorUnavailable(Unavailable):
 
 
 class ProcessorTimeout(RemitError):
-    """No answer from the processor in time: the work may or may not have been done."""
+    """The processor did not answer in time. The operation may or may not have been done."""
 
     code = "processor_timeout"

@@ -1,4 +1,4 @@
-"""What a look at the service's health finds: of one dependency, and of all of them together."""
+"""The result of one health check, and the state that the health monitor records."""
 
 from datetime import datetime
 
@@ -8,18 +8,20 @@ from remit.domain.change import Message
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One dependency or measure: well or not, and what was seen."""
+    """One dependency or metric: whether it is well, and a detail for people."""
 
     ok: bool
     detail: str | None = None
 
 
 class HealthState(msgspec.Struct, frozen=True, kw_only=True):
-    """What the health monitor saw last: each failing check with its detail, and the alerts that
-    were decided on but perhaps not sent. `version` counts the looks.
+    """What the health monitor recorded last. `version` counts its runs.
+
+    `failing` has each failing check with its detail. `unsent_alerts` are recorded before they are
+    sent, so that another monitor sends them if this one dies in between.
     """
 
     version: int = 0
     at: datetime | None = None
     failing: dict[str, str] = {}
-    owed: tuple[Message, ...] = ()
+    unsent_alerts: tuple[Message, ...] = ()

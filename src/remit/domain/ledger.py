@@ -1,7 +1,7 @@
-"""The books: double-entry postings, and which ones each movement of money makes.
+"""The ledger: double-entry postings, and the accounts that each movement of money debits.
 
 A posting is immutable. Debits are positive and credits negative, so the postings of one ledger
-transaction sum to zero in each currency. Correcting a mistake is a new transaction.
+transaction sum to zero in each currency. A mistake is corrected by a new transaction.
 
     capture   processor owes us  +   merchant is owed  -
     refund    processor owes us  -   merchant is owed  +
@@ -29,7 +29,7 @@ class Posting(msgspec.Struct, frozen=True):
 
 
 class Unbalanced(Exception):
-    """Postings that do not sum to zero: a fault of ours, never of a caller."""
+    """Postings do not sum to zero. This is a fault of Remit, never of a caller."""
 
 
 def processor_account(processor: str, mode: str) -> str:
@@ -43,7 +43,10 @@ def merchant_account(merchant_id: str, mode: str) -> str:
 def transfer(
     *, transaction_id: str, payment_id: str, debit: str, credit: str, money: Money, at: datetime
 ) -> tuple[Posting, Posting]:
-    """Two balanced postings that move `money` from the account `credit` to the account `debit`."""
+    """The two postings that move `money` from the account `credit` to the account `debit`.
+
+    Raises Unbalanced for an amount that is not positive.
+    """
     if money.amount_minor <= 0:
         raise Unbalanced(f"a transfer must move a positive amount, not {money.amount_minor}")
     return (

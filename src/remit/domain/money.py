@@ -1,7 +1,7 @@
-"""Money: an integer of minor units and its currency, and how people write it.
+"""Money: an integer of minor units with its currency, and its form in major units.
 
-No float ever touches an amount, and nothing is computed across currencies. The number of decimals
-of a currency is ISO 4217's minor unit: https://www.six-group.com/en/products-services/financial-information/data-standards.html
+No amount is ever a float, and no arithmetic crosses currencies. The number of decimals of a
+currency is ISO 4217's minor unit: https://www.six-group.com/en/products-services/financial-information/data-standards.html
 """
 
 import re
@@ -15,7 +15,7 @@ from remit.domain.errors import InvalidRequest
 
 _DECIMAL_TEXT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 
-# The default context rounds to 28 digits, which would hide the decimals that must be refused.
+# The default context rounds to 28 digits, which would hide decimals that must be rejected.
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
@@ -31,10 +31,10 @@ class Money(msgspec.Struct, frozen=True):
 
 @cache
 def exponent(currency: str) -> int:
-    """How many decimals `currency` has.
+    """The number of decimals of `currency`.
 
-    Raises InvalidRequest for a code that ISO 4217 does not list, and for those that it lists
-    without a minor unit (gold, bond units, the testing code): they cannot be charged.
+    Raises InvalidRequest for a code that ISO 4217 does not list, and for a code that it lists
+    without a minor unit (gold, bond units, the testing code), because that cannot be charged.
     """
     try:
         digits = iso4217.Currency(currency).exponent
@@ -50,7 +50,7 @@ def exponent(currency: str) -> int:
 
 
 def major_units(amount_minor: int, currency: str) -> str:
-    """The amount as a decimal string with exactly the currency's decimals: `99.99`, `500`."""
+    """The amount as a decimal string with exactly the decimals of the currency: `99.99`, `500`."""
     digits = exponent(currency)
     if digits == 0:
         return str(amount_minor)
@@ -60,10 +60,10 @@ def major_units(amount_minor: int, currency: str) -> str:
 
 
 def read_amount(amount: object, currency: str, *, maximum_minor: int) -> Money:
-    """The exact `Money` that a caller wrote in major units, as a JSON number or a decimal string.
+    """Reads an amount in major units, from a JSON number or a decimal string.
 
-    Guarantees a positive amount of at most `maximum_minor`, with no more decimals than the currency
-    has. Nothing is rounded. Raises InvalidRequest otherwise.
+    The result is exact: positive, at most `maximum_minor`, and without rounding. Raises
+    InvalidRequest for anything else, and for more decimals than the currency has.
     """
     match amount:
         case bool():
@@ -75,16 +75,20 @@ def read_amount(amount: object, currency: str, *, maximum_minor: int) -> Money:
         case _:
             value = None
     if value is None or not value.is_finite():
-        raise _refused("amount must be a number, or a decimal string such as '99.99'.", "invalid")
+        raise _invalid_amount(
+            "amount must be a number, or a decimal string such as '99.99'.", "invalid"
+        )
     if value <= 0:
-        raise _refused("amount must be greater than zero.", "too_small")
+        raise _invalid_amount("amount must be greater than zero.", "too_small")
     digits = exponent(currency)
     if value.adjusted() + digits > len(str(maximum_minor)):
         raise _too_large(maximum_minor, currency)
     minor = value.scaleb(digits, _EXACT)
     if minor != minor.to_integral_value():
         decimals = "no decimals" if digits == 0 else f"at most {digits} decimals"
-        raise _refused(f"amount has too many decimals: {currency} has {decimals}.", "too_precise")
+        raise _invalid_amount(
+            f"amount has too many decimals: {currency} has {decimals}.", "too_precise"
+        )
     if minor > maximum_minor:
         raise _too_large(maximum_minor, currency)
     return Money(int(minor), currency)
@@ -92,8 +96,8 @@ def read_amount(amount: object, currency: str, *, maximum_minor: int) -> Money:
 
 def _too_large(maximum_minor: int, currency: str) -> InvalidRequest:
     limit = major_units(maximum_minor, currency)
-    return _refused(f"amount must be at most {limit} {currency}.", "too_large")
+    return _invalid_amount(f"amount must be at most {limit} {currency}.", "too_large")
 
 
-def _refused(message: str, reason: str) -> InvalidRequest:
+def _invalid_amount(message: str, reason: str) -> InvalidRequest:
     return InvalidRequest(message, param="amount", code=f"amount_{reason}")

@@ -1,9 +1,9 @@
-"""A payment, the states it can be in, and the only ways from one to the next.
+"""A payment: its states, the transitions between them, and what a processor's result changes.
 
-Every change is a new `Payment` value with the next version; the store refuses a version that was
-not made from what it holds. A step that asks the processor passes through `unknown` twice: the
-claim moves the payment there before the question is sent, and the answer moves it on. Whatever
-happens in between, what is stored says that we asked and do not know.
+Every change makes a new `Payment` value with the next version. The store rejects a version that
+was not made from the one it holds. An operation at a processor has two changes: the claim moves
+the payment to `unknown` before the processor is called, and the result moves it on. If the
+service dies in between, the stored payment says that its operation is pending.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ V1_STATUSES: Mapping[State, str] = {
     State.UNKNOWN: "processing",
     State.CANCELED: "canceled",
 }
-"""The name of each state in notifications: Stripe's, as everything under `/v1` has it."""
+"""The name of each state in notifications. It is Stripe's name, as under `/v1`."""
 
 EVENTS: Mapping[State, str] = {
     State.VALIDATED: "payment_intent.created",
@@ -75,7 +75,7 @@ EVENTS: Mapping[State, str] = {
     State.UNKNOWN: "payment_intent.processing",
     State.CANCELED: "payment_intent.canceled",
 }
-"""The event that tells of each state, by Stripe's name for it."""
+"""The event that announces each state, by Stripe's name."""
 
 for _names in (STATUS_NAMES, V1_STATUSES, EVENTS):
     if set(_names) != set(State):
@@ -83,7 +83,7 @@ for _names in (STATUS_NAMES, V1_STATUSES, EVENTS):
 
 
 class Operation(StrEnum):
-    """What a processor can be asked to do with a payment."""
+    """What a processor can do with a payment."""
 
     CHARGE = "charge"
     AUTHORIZE = "authorize"
@@ -104,13 +104,13 @@ if set(ALLOWED_FROM) != set(Operation):
 
 
 class Approved(msgspec.Struct, frozen=True, tag="approved"):
-    """The processor did the work. `reference` is its own name for it."""
+    """The processor did the operation. `reference` is the processor's own name for it."""
 
     reference: str
 
 
 class Declined(msgspec.Struct, frozen=True, tag="declined"):
-    """The processor refused the work. `decline_code` is the issuer's reason, where there is one."""
+    """The processor declined the operation. `decline_code` is the issuer's reason, if any."""
 
     code: str
     message: str
@@ -121,11 +121,12 @@ ProcessorResult = Approved | Declined
 
 
 class PendingOperation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A question that the processor has been, or is being, asked.
+    """An operation at the processor whose result is not recorded yet.
 
-    `key` is stable: asking again under it can never do the work twice. `resume` is the state to
-    return to if the processor never heard the question. Until `until`, whoever asked still owns it.
-    `promised` is a question whose caller was told that it will be asked: it is asked again then.
+    `key` is the processor's idempotency key: a second call under it does not do the operation
+    twice. `previous_state` is the state to return to if the processor never received the
+    instruction. `until` is the end of the lease of the process that called the processor. `queued`
+    means that a worker took the step for a caller who was answered 202: it is queued again then.
     """
 
     operation: Operation
@@ -140,9 +141,9 @@ class PendingOperation(msgspec.Struct, frozen=True, omit_defaults=True):
 class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One payment of one merchant. Amounts are minor units of `currency`.
 
-    `refunded_minor` includes refunds still under way, so what is left to refund is never promised
-    twice. `encrypted_card` is the vault's ciphertext, there only while the card is still needed.
-    `attempt` counts the processor's definite answers. `due_at` is when a worker must next look.
+    `refunded_minor` includes pending refunds, so that no amount is reserved twice.
+    `encrypted_card` is the vault's ciphertext. It is present only while the card is still needed.
+    `attempt` counts the processor's definite results. `due_at` is when the sweep takes it up.
     """
 
     id: str
@@ -183,13 +184,13 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         final: bool = True,
         queued: bool = False,
     ) -> "Payment":
-        """The payment with the question to the processor on record, before it is asked.
+        """The payment with `operation` pending, to be committed before the processor is called.
 
-        Raises InvalidState where the state, or what is left to capture, does not allow it.
+        Raises InvalidState if the state, or the amount left to capture, does not allow it.
         """
         if self.state not in ALLOWED_FROM[operation]:
             raise InvalidState(f"A payment that is {self.state} cannot take the step: {operation}.")
-        amount_minor = self._claimable(operation, amount_minor)
+        amount_minor = self._amount_to_claim(operation, amount_minor)
         pending = PendingOperation(
             operation=operation,
             amount_minor=amount_minor,
@@ -199,16 +200,16 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             final=final,
             queued=queued,
         )
-        return self._move(State.UNKNOWN, pending=pending, due_at=pending.until)
+        return self._transition(State.UNKNOWN, pending=pending, due_at=pending.until)
 
-    def _claimable(self, operation: Operation, amount_minor: int | None) -> int:
+    def _amount_to_claim(self, operation: Operation, amount_minor: int | None) -> int:
         if operation is Operation.CAPTURE:
-            left = self.authorized_minor - self.captured_minor
-            wanted = left if amount_minor is None else amount_minor
-            if not 0 < wanted <= left:
-                most = f"{major_units(left, self.currency)} {self.currency}"
-                raise InvalidState(f"At most {most} is left to capture.")
-            return wanted
+            left_minor = self.authorized_minor - self.captured_minor
+            capture_minor = left_minor if amount_minor is None else amount_minor
+            if not 0 < capture_minor <= left_minor:
+                left = f"{major_units(left_minor, self.currency)} {self.currency}"
+                raise InvalidState(f"At most {left} is left to capture.")
+            return capture_minor
         if operation is Operation.VOID and self.captured_minor:
             raise InvalidState(
                 "Part of this payment is captured: it can be refunded, not canceled."
@@ -216,53 +217,57 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.amount_minor
 
     def extend_lease(self, *, until: datetime) -> "Payment":
-        """The same question, owned until `until` by whoever now asks what became of it."""
-        pending = self._open_operation()
+        """The payment with the lease of its pending operation extended to `until`.
+
+        A process commits this before it looks the operation up at the processor, so that no other
+        process does the same at the same time.
+        """
+        pending = self._require_pending()
         return replace(
             self, version=self.version + 1, pending=replace(pending, until=until), due_at=until
         )
 
-    def apply_result(self, answer: ProcessorResult, *, now: datetime) -> "Payment":
-        """The payment once the processor's answer to the pending question is known."""
-        pending = self._open_operation()
-        if isinstance(answer, Declined):
+    def apply_result(self, result: ProcessorResult, *, now: datetime) -> "Payment":
+        """The payment after `result` of its pending operation. Raises InvalidState without one."""
+        pending = self._require_pending()
+        if isinstance(result, Declined):
             if pending.operation in (Operation.CHARGE, Operation.AUTHORIZE):
-                return self._finished(State.DECLINED, failure=answer, processed_at=now)
-            return self._finished(pending.previous_state, failure=answer)
+                return self._end_step(State.DECLINED, failure=result, processed_at=now)
+            return self._end_step(pending.previous_state, failure=result)
         match pending.operation:
             case Operation.CHARGE:
-                return self._finished(
+                return self._end_step(
                     State.CAPTURED,
                     authorized_minor=pending.amount_minor,
                     captured_minor=pending.amount_minor,
-                    processor_reference=answer.reference,
+                    processor_reference=result.reference,
                     processed_at=now,
                 )
             case Operation.AUTHORIZE:
-                return self._finished(
+                return self._end_step(
                     State.AUTHORIZED,
                     authorized_minor=pending.amount_minor,
-                    processor_reference=answer.reference,
+                    processor_reference=result.reference,
                 )
             case Operation.CAPTURE:
                 captured_minor = self.captured_minor + pending.amount_minor
-                done = pending.final or captured_minor == self.authorized_minor
-                return self._finished(
-                    State.CAPTURED if done else State.AUTHORIZED,
+                is_last = pending.final or captured_minor == self.authorized_minor
+                return self._end_step(
+                    State.CAPTURED if is_last else State.AUTHORIZED,
                     captured_minor=captured_minor,
                     processed_at=now,
                 )
             case Operation.VOID:
-                return self._finished(State.CANCELED)
+                return self._end_step(State.CANCELED)
             case Operation.REFUND:
-                raise AssertionError("refunds settle on the refund, not on the payment")
+                raise AssertionError("the result of a refund is applied to the refund")
 
     def postings_of_result(
-        self, answer: ProcessorResult, *, processor: str, transaction_id: str, now: datetime
+        self, result: ProcessorResult, *, processor: str, transaction_id: str, now: datetime
     ) -> tuple[Posting, ...]:
-        """What the answer to the pending question moves in the books: captures do, nothing else."""
-        pending = self._open_operation()
-        if isinstance(answer, Declined) or pending.operation not in (
+        """The postings of `result` of the pending operation. Only a capture or a charge has any."""
+        pending = self._require_pending()
+        if isinstance(result, Declined) or pending.operation not in (
             Operation.CHARGE,
             Operation.CAPTURE,
         ):
@@ -277,26 +282,35 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def return_to_previous_state(self, *, due_at: datetime | None) -> "Payment":
-        """The payment as before the question, once it is certain that nobody heard it."""
-        return self._move(self._open_operation().previous_state, pending=None, due_at=due_at)
+        """The payment as before its claim, once it is certain that the processor did nothing."""
+        return self._transition(self._require_pending().previous_state, pending=None, due_at=due_at)
 
     def with_card(self, card: CardSummary, encrypted_card: str) -> "Payment":
-        """A declined or not yet processed payment that will be tried with another card."""
+        """The payment with another card, if it is declined or not processed yet.
+
+        Raises InvalidState otherwise.
+        """
         if self.state not in ALLOWED_FROM[Operation.CHARGE]:
             raise InvalidState(f"A payment that is {self.state} cannot take another card.")
         return replace(self, card=card, encrypted_card=encrypted_card)
 
     def cancel(self) -> "Payment":
-        """Canceled without asking the processor, which has never been asked anything that holds."""
+        """The payment canceled without a call: the processor holds no money of it.
+
+        Raises InvalidState if it may hold some.
+        """
         if self.state not in ALLOWED_FROM[Operation.CHARGE]:
             raise InvalidState(f"A payment that is {self.state} cannot be canceled.")
-        return self._finished(State.CANCELED)
+        return self._end_step(State.CANCELED)
 
     def erase_card(self) -> "Payment":
         return replace(self, version=self.version + 1, encrypted_card=None, due_at=None)
 
     def reserve_refund(self, amount_minor: int) -> "Payment":
-        """The payment with `amount_minor` promised to a refund. Raises InvalidState."""
+        """The payment with `amount_minor` reserved for a refund.
+
+        Raises InvalidState if it is not captured, or if less than that is left to refund.
+        """
         if self.state is not State.CAPTURED:
             raise InvalidState(f"A payment that is {self.state} cannot be refunded.")
         if not 0 < amount_minor <= self.refundable_minor:
@@ -311,14 +325,14 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             self, version=self.version + 1, refunded_minor=self.refunded_minor - amount_minor
         )
 
-    def _open_operation(self) -> PendingOperation:
+    def _require_pending(self) -> PendingOperation:
         if self.pending is None:
-            raise InvalidState(f"A payment that is {self.state} has no question open.")
+            raise InvalidState(f"A payment that is {self.state} has no pending operation.")
         return self.pending
 
-    def _finished(self, to: State, **fields: object) -> "Payment":
-        """A definite end of a step: no card is needed and the next question gets a new key."""
-        return self._move(
+    def _end_step(self, to: State, **fields: object) -> "Payment":
+        """A definite end of a step erases the card, and gives the next operation a new key."""
+        return self._transition(
             to,
             **{
                 "attempt": self.attempt + 1,
@@ -330,70 +344,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             },
         )
 
-    def _move(self, to: State, **fields: object) -> "Payment":
+    def _transition(self, to: State, **fields: object) -> "Payment":
         if to not in TRANSITIONS[self.state]:
             raise InvalidState(f"A payment that is {self.state} cannot become {to}.")
         return replace(self, state=to, version=self.version + 1, **fields)
-
-
-class RefundState(StrEnum):
-    PENDING = "pending"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-REFUND_EVENTS: Mapping[RefundState, str] = {
-    RefundState.PENDING: "refund.created",
-    RefundState.SUCCEEDED: "refund.updated",
-    RefundState.FAILED: "refund.failed",
-}
-"""The event that tells of each state of a refund, by Stripe's name for it."""
-if set(REFUND_EVENTS) != set(RefundState):
-    raise AssertionError("every state of a refund needs its event")
-
-
-class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """Money on its way back. The processor knows it by `id`, which is also its stable key."""
-
-    id: str
-    payment_id: str
-    merchant_id: str
-    mode: Mode
-    amount_minor: int
-    currency: str
-    created_at: datetime
-    state: RefundState = RefundState.PENDING
-    version: int = 1
-    failure: Declined | None = None
-    due_at: datetime | None = None
-
-    def apply_result(self, answer: ProcessorResult) -> "Refund":
-        self._require_pending()
-        failure = answer if isinstance(answer, Declined) else None
-        return replace(
-            self,
-            state=RefundState.FAILED if failure else RefundState.SUCCEEDED,
-            version=self.version + 1,
-            failure=failure,
-            due_at=None,
-        )
-
-    def extend_lease(self, *, until: datetime) -> "Refund":
-        self._require_pending()
-        return replace(self, version=self.version + 1, due_at=until)
-
-    def postings(
-        self, *, processor: str, transaction_id: str, now: datetime
-    ) -> tuple[Posting, ...]:
-        return transfer(
-            transaction_id=transaction_id,
-            payment_id=self.payment_id,
-            debit=merchant_account(self.merchant_id, self.mode),
-            credit=processor_account(processor, self.mode),
-            money=Money(self.amount_minor, self.currency),
-            at=now,
-        )
-
-    def _require_pending(self) -> None:
-        if self.state is not RefundState.PENDING:
-            raise InvalidState(f"A refund that is {self.state} cannot change.")

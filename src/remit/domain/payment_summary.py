@@ -1,7 +1,7 @@
-"""What a merchant is shown of a payment: all that is ever cached of it.
+"""The part of a payment that a merchant is shown, which is also the part that is cached.
 
-A type of its own, so that nothing which decides can be handed what was cached: that takes a
-`Payment`, and this holds neither a sealed card nor a question to the processor.
+It is a type of its own because a cached payment must decide nothing. Every use case takes a
+`Payment`. A summary has neither the encrypted card nor the pending operation.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from remit.domain.payment import Declined, Mode, Payment, State
 
 
 class PaymentSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """As in `Payment`. Whose it is and its version are for whoever keeps it."""
+    """Fields of `Payment` under the same names. The version lets a cache keep the newest."""
 
     id: str
     merchant_id: str

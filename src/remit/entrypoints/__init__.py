@@ -1,1 +1,1 @@
-"""Where requests, messages and operators come in. Thin: shapes and statuses, no decisions."""
+"""Entry points: the server, the worker, the Lambda functions and the command line."""

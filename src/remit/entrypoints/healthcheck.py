@@ -1,7 +1,7 @@
-"""A container's own health check: `python -m remit.entrypoints.healthcheck`, exit status 0 or 1.
+"""A container's health check: `python -m remit.entrypoints.healthcheck`, with exit status 0 or 1.
 
-Asks the process beside it at /live on $PORT. Runs every few seconds, and so starts quickly: nothing
-but the standard library, and nothing of the service.
+It calls `GET /live` of the process in its container, on $PORT. It runs every few seconds, so it
+imports only the standard library and starts quickly.
 """
 
 import http.client

@@ -1,6 +1,6 @@
-"""Logs on standard error: an event and its fields, never a body or card.
+"""Logs on standard error: an event name and its fields, never a body or a card.
 
-In a terminal, where people read them, they are lines; elsewhere one JSON object a line.
+In a terminal a log is a line for people, and elsewhere a JSON object.
 """
 
 import json
@@ -35,14 +35,14 @@ def configure_logs(level: str, file: TextIO | None = None) -> None:
 
 
 def log_request(method: str, path: str, status: int, took: timedelta) -> None:
-    """A line for one request, for the person who tries the service in a terminal."""
+    """Logs one request, for a person who runs the service in a terminal."""
     milliseconds = round(took.total_seconds() * 1_000, 1)
-    say = log.info if status < 500 else log.error
-    say(f"{method} {path}", status=status, ms=milliseconds)
+    write = log.info if status < 500 else log.error
+    write(f"{method} {path}", status=status, ms=milliseconds)
 
 
 def masked_json(event: object, **options: Any) -> str:
-    """One line. What an exception of somebody else's code says can hold anything."""
+    """The event as a line of JSON, with card numbers masked: an exception's text may hold one."""
     return mask_card_numbers(json.dumps(event, **{"default": str, **options}))
 
 
@@ -59,7 +59,7 @@ def _as_json() -> Sequence[Processor]:
 def _as_lines() -> Sequence[Processor]:
     renderer = structlog.dev.ConsoleRenderer(
         colors="NO_COLOR" not in os.environ,
-        # Not the coloured traceback that it would take by itself: that shows local variables.
+        # The default is a coloured traceback, which shows local variables.
         exception_formatter=structlog.dev.plain_traceback,
         sort_keys=False,
     )
@@ -71,7 +71,7 @@ def _as_lines() -> Sequence[Processor]:
 
 
 def _printable(_: Any, __: str, event: EventDict) -> EventDict:
-    """Without what would do something to the terminal: a path is a stranger's."""
+    """Escapes control characters. A path comes from outside and could control the terminal."""
     return {
         name: value.encode("unicode_escape").decode()
         if isinstance(value, str) and not value.isprintable()

@@ -1,9 +1,10 @@
-"""What operators do with a database that is reached from within its network alone.
+"""Runs operators' jobs in the network of a private database.
 
-{"job": "migrate"}   brings the database up to date; a deployment asks for it before new code runs
-the other jobs       keys and failed work, for `adapters/operator.py` on an operator's machine
+{"job": "migrate"}   applies the missing migrations; a deployment runs it before the new code
+the other jobs       API keys and failed work, for `adapters/aws/operator_client.py`
 
-Run by the payment-operator function, or by `remit operate` in a task. Who may ask is AWS's to say.
+The payment-operator function runs them, and `remit operate` in a task. Permission to invoke the
+function or to run the task is permission for every job.
 """
 
 from collections.abc import Mapping
@@ -21,20 +22,25 @@ from remit.ports.app import App
 
 
 class OperatorJobs:
+    """Runs a job on the service's ports."""
+
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def __call__(self, asked: Mapping[str, Any]) -> Any:
-        """The job's answer, as plain data. A job that there is not is an error of its caller."""
+    async def __call__(self, request: Mapping[str, Any]) -> Any:
+        """The result of the requested job, as plain data.
+
+        Raises ValueError for an unknown job or wrong arguments.
+        """
         app = self._app
-        match asked:
+        match request:
             case {"job": "migrate"}:
                 return await self._migrate()
             case {"job": "add_key", "key": key}:
-                made = msgspec.convert(key, ApiKey)
-                require_mode(app, made.mode)
-                # Its secret never comes here.
-                return await app.database.api_keys.add(made, "")
+                new_key = msgspec.convert(key, ApiKey)
+                require_mode(app, new_key.mode)
+                # The secret is not sent here: the database stores its hash alone.
+                return await app.database.api_keys.add(new_key, "")
             case {"job": "keys"}:
                 return msgspec.to_builtins(await app.database.api_keys.all())
             case {"job": "revoke_key", "id": str(key_id), "at": at}:
@@ -46,10 +52,10 @@ class OperatorJobs:
             case {"job": "redrive", "id": str() | None as message_id}:
                 return await app.delivery.failed.redrive(message_id)
             case _:
-                raise ValueError(f"There is no job {asked.get('job')!r} with these arguments.")
+                raise ValueError(f"There is no job {request.get('job')!r} with these arguments.")
 
     async def _migrate(self) -> dict[str, list[str]]:
-        """Which files that took."""
+        """The names of the migrations that were applied."""
         connection = await connect(database_login(self._app.settings))
         try:
             return {"applied": await migrate(connection)}

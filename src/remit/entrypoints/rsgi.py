@@ -1,4 +1,4 @@
-"""The API over HTTP, as an RSGI application for Granian. Which server runs it is in `serve.py`."""
+"""The API over HTTP, as an RSGI application. `entrypoints/serve.py` runs it on Granian."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,28 +11,36 @@ from granian.rsgi import (  # type: ignore[attr-defined]
     Scope,
 )
 
-from remit.entrypoints.tracing import BeginSpan, untraced
-from remit.http.responses import Response, Unreadable, json_response, response_headers, too_large
-from remit.http.route import ClientGone
+from remit.entrypoints.tracing import StartSpan, no_span
+from remit.http.responses import (
+    Response,
+    UnreadableBody,
+    body_too_large,
+    json_response,
+    response_headers,
+)
+from remit.http.route import ClientDisconnected
 from remit.http.router import Api
 from remit.ports.app import App
 
 LIVE = "/live"
-"""For a platform's own checks: of no merchant's concern, and in no document for them."""
+"""The path of a platform's liveness check. It is no route of the API, and is not documented."""
 
 DRAIN_BYTES = 2**20
-"""How much of a body that is too large is read and dropped, so that its sender reads our answer."""
+"""How much of a body that is too large is read and dropped. A caller that is still sending would
+not read the response.
+"""
 
 NO_TEXT = "\ufffd"
-"""Stands for a header's value that is no ASCII text: right for nothing, and refused as wrong."""
+"""Replaces a header's value that is not ASCII. It is no valid value of any header."""
 
 
-Responded = Callable[[str, str, int, timedelta], None]
-"""Takes method and path of a request, the status it was answered with, and how long that took."""
+OnResponse = Callable[[str, str, int, timedelta], None]
+"""Takes the method and path of a request, the status of its response, and how long it took."""
 
 
 class HttpRequest:
-    """One request: its head, and its body when asked for."""
+    """A Request from Granian."""
 
     __slots__ = ("_headers", "_protocol", "method", "path", "query", "request_id")
 
@@ -45,7 +53,9 @@ class HttpRequest:
         self._protocol = protocol
 
     def header(self, name: str) -> str | None:
-        """The header's value; one that is there and is no ASCII text is never taken for absent."""
+        """The header's value. One that is not ASCII is `NO_TEXT`, so that it is not taken for
+        absent.
+        """
         value: str | None = self._headers.get(name)
         return NO_TEXT if value is None and name in self._headers else value
 
@@ -54,11 +64,11 @@ class HttpRequest:
             async with asyncio.timeout(timeout_seconds):
                 return await self._read(limit_bytes)
         except TimeoutError as error:
-            raise Unreadable(
+            raise UnreadableBody(
                 "body_timeout", f"The body did not arrive within {timeout_seconds:g} s."
             ) from error
         except (ProtocolClosed, ProtocolError) as error:
-            raise ClientGone from error
+            raise ClientDisconnected from error
 
     async def _read(self, limit_bytes: int) -> bytes:
         declared = self.header("content-length")
@@ -73,7 +83,7 @@ class HttpRequest:
             if size <= limit_bytes:
                 chunks.append(chunk)
         if size > limit_bytes:
-            raise too_large(limit_bytes)
+            raise body_too_large(limit_bytes)
         return b"".join(chunks)
 
 
@@ -81,45 +91,49 @@ class HttpApi:
     """The RSGI application over one `App`."""
 
     def __init__(
-        self, app: App, begin: BeginSpan = untraced, responded: Responded | None = None
+        self, app: App, start_span: StartSpan = no_span, on_response: OnResponse | None = None
     ) -> None:
-        """Calls `responded`, if given, after each response."""
+        """Calls `on_response` after each response."""
         self._app = app
         self._api = Api(app)
-        self._begin = None if begin is untraced else begin
-        self._responded = responded
+        self._start_span = None if start_span is no_span else start_span
+        self._on_response = on_response
         self._draining = False
 
     def drain(self) -> None:
-        """From now on whoever balances the load is told to go elsewhere. Requests are answered."""
+        """Makes `/live` fail, so that a load balancer stops sending requests. They are still
+        answered.
+        """
         self._draining = True
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         request = HttpRequest(scope, protocol, self._app.new_id())
-        began = None if self._responded is None else self._app.clock()
+        started_at = None if self._on_response is None else self._app.clock()
         try:
             if scope.path == LIVE:
-                answer = self._live()
-            elif self._begin is None:
-                answer = await self._api.answer(request)
+                response = self._live()
+            elif self._start_span is None:
+                response = await self._api.respond(request)
             else:
-                with self._begin(_span_name(request), request.header("x-amzn-trace-id")):
-                    answer = await self._api.answer(request)
-        except ClientGone:
+                with self._start_span(_span_name(request), request.header("x-amzn-trace-id")):
+                    response = await self._api.respond(request)
+        except ClientDisconnected:
             return
-        headers = response_headers(answer, request.request_id)
+        headers = response_headers(response, request.request_id)
         if self._draining:
             headers.append(("connection", "close"))
-        if answer.file is None:
-            protocol.response_bytes(answer.status, headers, answer.body)
+        if response.file is None:
+            protocol.response_bytes(response.status, headers, response.body)
         else:
-            protocol.response_file(answer.status, headers, answer.file)
-        if self._responded is not None and began is not None:
-            self._responded(scope.method, scope.path, answer.status, self._app.clock() - began)
+            protocol.response_file(response.status, headers, response.file)
+        if self._on_response is not None and started_at is not None:
+            took = self._app.clock() - started_at
+            self._on_response(scope.method, scope.path, response.status, took)
 
     def _live(self) -> Response:
-        """Whether this process takes requests. Asks nobody else: what is down behind it is down
-        for every other process too.
+        """Whether this process takes requests.
+
+        It checks no dependency, because one that is down is down for every other process too.
         """
         if self._draining:
             return json_response({"status": "draining"}, 503)
@@ -127,5 +141,5 @@ class HttpApi:
 
 
 def _span_name(request: HttpRequest) -> str:
-    """Without ids, which would make each payment a kind of request of its own."""
+    """The method and the first segment of the path, so that all payments have one name."""
     return f"{request.method} /{request.path[1:].partition('/')[0][:40]}"

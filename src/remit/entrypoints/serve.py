@@ -1,7 +1,7 @@
-"""Runs the HTTP API on Granian, and what every long-running process needs: a loop and its end.
+"""Runs the HTTP API on Granian, and any long-running process on an event loop until it is stopped.
 
-Granian runs inside our own event loop. Its process supervisor is not used: the platform (ECS, or
-`remit up`) restarts what dies, and its signal handler can deadlock on a second signal.
+Granian runs inside this event loop. Its process supervisor is not used: its signal handler can
+deadlock on a second signal, and the platform (ECS, or `remit up`) restarts a process that dies.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from remit.entrypoints.rsgi import HttpApi, Responded
+from remit.entrypoints.rsgi import HttpApi, OnResponse
 from remit.entrypoints.tracing import tracing
 from remit.ports.app import App
 
 GARBAGE_THRESHOLD = 10_000
-"""Objects made between two looks for garbage; ours is nearly all freed without one."""
+"""How many objects are made between two garbage collections. Few objects need one to be freed."""
 
 THREADS = 32
 HEADER_TIMEOUT_MILLISECONDS = 10_000
@@ -31,15 +31,17 @@ BACKLOG = 1_024
 
 
 class PortTaken(Exception):
-    """Something else listens on the port."""
+    """Another program listens on the port."""
 
 
-async def serve(app: App, stop: asyncio.Event, *, responded: Responded | None = None) -> None:
-    """Answers requests until `stop` is set, and for `drain_seconds` after it, in which a load
-    balancer looks elsewhere. Those under way are finished first. Calls `responded` after each.
+async def serve(app: App, stop: asyncio.Event, *, on_response: OnResponse | None = None) -> None:
+    """Serves the API until `stop` is set and `drain_seconds` more, then finishes the requests under
+    way.
+
+    While it drains, a load balancer finds other targets. Calls `on_response` after each response.
     """
-    async with tracing(app) as begin:
-        await _serve(HttpApi(app, begin, responded), app, stop)
+    async with tracing(app) as start_span:
+        await _serve(HttpApi(app, start_span, on_response), app, stop)
 
 
 async def _serve(api: HttpApi, app: App, stop: asyncio.Event) -> None:
@@ -65,35 +67,35 @@ async def _serve(api: HttpApi, app: App, stop: asyncio.Event) -> None:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a long-running process on the fast event loop."""
-    # What was imported stays; looking through it again and again for garbage would find none.
+    """Runs a long-running process on uvloop."""
+    # Imported modules are never garbage, so the collector need not look through them.
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        # Calls to AWS wait in threads; one for each processor and four more would be too few.
+        # Calls to AWS wait in threads. The default, one for each processor and four, is too few.
         runner.get_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         runner.run(main)
 
 
-def stopped(*, with_parent: bool = False) -> asyncio.Event:
-    """An event set on SIGINT or SIGTERM and, `with_parent`, when the parent process is gone."""
+def stop_event(*, with_parent: bool = False) -> asyncio.Event:
+    """An event that SIGINT and SIGTERM set, and `with_parent` the end of the parent process."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     if with_parent:
-        # The parent holds the other end of standard input and never writes: it closes with it.
-        loop.add_reader(sys.stdin.fileno(), _parent_gone, loop, stop)
+        # The parent has the other end of standard input, writes nothing, and closes it at its end.
+        loop.add_reader(sys.stdin.fileno(), _on_parent_end, loop, stop)
     return stop
 
 
-def _parent_gone(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+def _on_parent_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     loop.remove_reader(sys.stdin.fileno())
     stop.set()
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raises PortTaken, before anything else is started for nothing."""
+    """Raises PortTaken if another program listens on the port. Call it before anything starts."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""Whether a process is traced: the one place that knows, so that who is not pays nothing for it."""
+"""Chooses whether a process is traced. A process that is not imports none of the tracing code."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,27 +6,28 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 from remit.ports.app import App
 
-BeginSpan = Callable[[str, str | None], AbstractContextManager[object]]
-"""A span of this name, in the trace of an `X-Amzn-Trace-Id` header where there is one."""
+StartSpan = Callable[[str, str | None], AbstractContextManager[object]]
+"""Starts a span of this name, in the trace that an `X-Amzn-Trace-Id` header names, if any."""
 
 
-def untraced(name: str, header: str | None) -> AbstractContextManager[object]:
+def no_span(name: str, header: str | None) -> AbstractContextManager[object]:
+    """The StartSpan of a process that is not traced."""
     return nullcontext()
 
 
 @asynccontextmanager
-async def tracing(app: App) -> AsyncIterator[BeginSpan]:
-    """How spans begin while the block lasts; at its end those that wait are uploaded."""
+async def tracing(app: App) -> AsyncIterator[StartSpan]:
+    """Yields the process's StartSpan. At the end of the block the waiting spans are uploaded."""
     if not app.settings.trace_ratio:
-        yield untraced
+        yield no_span
         return
     from remit.adapters.aws.client import client
-    from remit.entrypoints.xray_tracer import Tracing, Uploader
+    from remit.entrypoints.xray_tracer import ProcessTracer, SpanUploader
 
     name = app.settings.service_name or "remit"
-    tracing = Tracing(app.settings.trace_ratio, Uploader(client("xray")), app.clock, name)
-    tracing.install()
+    tracer = ProcessTracer(app.settings.trace_ratio, SpanUploader(client("xray")), app.clock, name)
+    tracer.install()
     try:
-        yield tracing.begin
+        yield tracer.start_span
     finally:
-        await asyncio.to_thread(tracing.close)
+        await asyncio.to_thread(tracer.close)

@@ -1,6 +1,7 @@
-"""Runs what is delivered later: `remit work`. Each job has its own loop and fails by itself.
+"""The worker, `remit work`: handles queued work and runs the regular jobs, each in its own loop.
 
-Several workers may run at once: they divide the messages, and take turns at what one alone may do.
+A job that fails does not stop the others. Several workers may run at once. They share the messages
+of the queue, and take turns by a lease at the jobs that only one may do.
 """
 
 import asyncio
@@ -11,7 +12,8 @@ from typing import Any
 import structlog
 
 from remit.delivery.consumer import FAILURE_PAUSE_SECONDS, Consumer
-from remit.delivery.relay import delete_expired_records, relay, sweep
+from remit.delivery.relay import relay
+from remit.delivery.sweep import delete_expired_records, sweep
 from remit.entrypoints.liveness import Progress, serve_liveness
 from remit.entrypoints.tracing import tracing
 from remit.idle import IdlePolicy
@@ -21,11 +23,12 @@ from remit.oversight.metrics import count_dead_letters, count_notifications, cou
 from remit.ports.app import App
 
 MONITOR_INTERVAL_SECONDS = 5.0
-MEASURES_HOLD = timedelta(minutes=1)
-FORGET_INTERVAL_SECONDS = 60.0
+METRICS_MAX_AGE = timedelta(minutes=1)
+EXPIRY_INTERVAL_SECONDS = 60.0
 METRICS_INTERVAL_SECONDS = 60.0
 
 Job = Callable[[], Awaitable[int]]
+"""One round of a job. Returns how much it had to do."""
 
 log = structlog.get_logger("worker")
 
@@ -36,76 +39,81 @@ async def run_worker(
     *,
     progress: Progress | None = None,
 ) -> None:
-    """Runs every job until `stop` is set; what is under way is finished first."""
+    """Runs every job until `stop` is set, and then finishes the work under way."""
     settings = app.settings
     progress = progress or Progress()
-    worker = _Worker(stop, progress)
+    loop = _JobLoop(stop, progress)
 
-    def moved() -> None:
-        progress.moved("work", settings.work_wait_seconds)
+    def report_progress() -> None:
+        progress.report("work", settings.work_wait_seconds)
 
-    moved()
-    async with serve_liveness(progress, settings.host, settings.worker_port), tracing(app) as begin:
-        consumer = Consumer(app, moved, app.idle.worked, lambda kind: begin(kind, None))
-        jobs = [worker.repeat(*job, app.idle) for job in _jobs(app, progress)]
+    report_progress()
+    liveness = serve_liveness(progress, settings.host, settings.worker_port)
+    async with liveness, tracing(app) as start_span:
+        consumer = Consumer(
+            app, report_progress, app.idle.record_work, lambda kind: start_span(kind, None)
+        )
+        jobs = [loop.repeat(*job, app.idle) for job in _jobs(app, progress)]
         if settings.service_name is not None:
-            measure = _measuring(app)
-            jobs.append(worker.repeat("metrics", measure, METRICS_INTERVAL_SECONDS, IdlePolicy()))
+            job = _metrics_job(app)
+            jobs.append(loop.repeat("metrics", job, METRICS_INTERVAL_SECONDS, IdlePolicy()))
         await _finish(asyncio.gather(consumer.run(stop), *jobs), stop, settings.stop_seconds)
         await app.monitoring.metrics.write()
 
 
 async def _finish(
-    everything: asyncio.Future[list[None]], stop: asyncio.Event, stop_seconds: float
+    jobs: asyncio.Future[list[None]], stop: asyncio.Event, stop_seconds: float
 ) -> None:
-    """Waits for all jobs, and after `stop` no longer than a platform does."""
+    """Waits for all jobs. After `stop` it cancels those that do not end within `stop_seconds`."""
     stopping = asyncio.create_task(stop.wait())
-    waited: set[asyncio.Future[Any]] = {everything, stopping}
-    await asyncio.wait(waited, return_when="FIRST_COMPLETED")
+    either: set[asyncio.Future[Any]] = {jobs, stopping}
+    await asyncio.wait(either, return_when="FIRST_COMPLETED")
     stopping.cancel()
-    # The consumer ends itself in that time, and says what it leaves.
-    await asyncio.wait({everything}, timeout=stop_seconds + FAILURE_PAUSE_SECONDS)
-    if everything.done():
-        everything.result()
+    # The consumer ends within `stop_seconds` by itself, and logs the messages that it cancels.
+    await asyncio.wait({jobs}, timeout=stop_seconds + FAILURE_PAUSE_SECONDS)
+    if jobs.done():
+        jobs.result()
         return
-    log.warning("jobs_left")
-    everything.cancel()
-    await asyncio.gather(everything, return_exceptions=True)
+    log.warning("jobs_unfinished")
+    jobs.cancel()
+    await asyncio.gather(jobs, return_exceptions=True)
 
 
 def _jobs(app: App, progress: Progress) -> list[tuple[str, Job, float]]:
-    """Each job's name, one round of it, and the pause after a round that found nothing."""
+    """Each job's name, one round of it, and the pause after a round without work."""
     settings = app.settings
-    monitor = Monitor(app, measures_hold=MEASURES_HOLD)
-    archiver = AuditArchiver(app, lambda: progress.moved("archive"))
+    monitor = Monitor(app, metrics_max_age=METRICS_MAX_AGE)
+    archiver = AuditArchiver(app, lambda: progress.report("archive"))
 
     async def relay_once() -> int:
         messages = await relay(app)
         count_notifications(messages, app.monitoring.metrics)
         return len(messages)
 
-    async def watch() -> int:
-        await monitor.watch()
+    async def check_health() -> int:
+        await monitor.check()
         return 0
 
-    async def seal() -> int:
-        """A segment that is not full has all there was: each one costs two objects."""
-        sealed = await archiver.archive()
-        return sealed if sealed == settings.archive_batch else 0
+    async def archive() -> int:
+        """Pauses after a segment that is not full. A segment costs two objects, so entries wait
+        for the next one.
+        """
+        archived = await archiver.archive()
+        return archived if archived == settings.archive_batch else 0
 
     return [
         ("relay", relay_once, settings.relay_interval_seconds),
         ("sweep", lambda: sweep(app), settings.sweep_interval_seconds),
-        ("expire", lambda: delete_expired_records(app), FORGET_INTERVAL_SECONDS),
-        ("archive", seal, settings.archive_interval_seconds),
-        ("monitor", watch, MONITOR_INTERVAL_SECONDS),
+        ("expire", lambda: delete_expired_records(app), EXPIRY_INTERVAL_SECONDS),
+        ("archive", archive, settings.archive_interval_seconds),
+        ("monitor", check_health, MONITOR_INTERVAL_SECONDS),
     ]
 
 
-def _measuring(app: App) -> Job:
-    """Writes what was counted, in an idle process too; its database is not asked."""
+def _metrics_job(app: App) -> Job:
+    """Publishes the metrics, in an idle process too, without reading its database."""
 
-    async def measure() -> int:
+    async def publish_metrics() -> int:
         try:
             if not app.idle.is_idle:
                 await count_outbox_age(app, app.monitoring.metrics)
@@ -114,37 +122,38 @@ def _measuring(app: App) -> Job:
             await app.monitoring.metrics.write()
         return 0
 
-    return measure
+    return publish_metrics
 
 
-class _Worker:
-    """The loop that all jobs share."""
+class _JobLoop:
+    """Repeats jobs until `stop` is set."""
 
     def __init__(self, stop: asyncio.Event, progress: Progress) -> None:
         self._stop = stop
         self._progress = progress
 
     async def repeat(self, name: str, job: Job, pause_seconds: float, idle: IdlePolicy) -> None:
-        """Repeats `job` at once while it finds work, and after a pause when it finds none or
-        fails.
+        """Repeats the job: at once after a round with work, and else after a pause.
+
+        In an idle process it waits until there is work.
         """
         while not self._stop.is_set():
             pause = pause_seconds
-            self._progress.moved(name)
+            self._progress.report(name)
             try:
                 if await job():
                     pause = 0.0
-                    idle.worked()
+                    idle.record_work()
             except Exception:
                 log.exception("job_failed", job=name)
                 pause = max(pause, FAILURE_PAUSE_SECONDS)
-            self._progress.moved(name, pause)
+            self._progress.report(name, pause)
             if pause:
                 await self._pause(pause)
             if idle.is_idle and not self._stop.is_set():
-                self._progress.moved(name, idle.wake_up_seconds)
+                self._progress.report(name, idle.wake_up_seconds)
                 await idle.wait_for_work(self._stop)
-        self._progress.ended(name)
+        self._progress.finish(name)
 
     async def _pause(self, seconds: float) -> None:
         try:

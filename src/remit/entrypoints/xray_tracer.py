@@ -1,7 +1,7 @@
-"""Traces of a long-running process, through OpenTelemetry, uploaded to X-Ray by a thread for that.
+"""Traces a long-running process through OpenTelemetry. A thread uploads the spans to X-Ray.
 
-A load balancer names the trace and decides nothing: the decision is made here, from the trace's own
-id, so that every process makes the same one. Imported only where a process is traced.
+A load balancer names a trace and does not decide whether it is sampled. This module decides by the
+trace's id, so that every process decides alike. Only a process that is traced imports it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,44 +20,47 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, 
 from opentelemetry.sdk.trace.sampling import SamplingResult as Sampling
 
 from remit.domain.ids import Clock
-from remit.entrypoints.xray_format import document
+from remit.entrypoints.xray_format import encode_span
 
 BATCH = 50
-"""How many documents X-Ray takes in one call."""
+"""The number of documents that X-Ray takes in one call."""
 
 MAX_WAITING = 2_048
 MAX_DOCUMENT_BYTES = 64 * 1024
 RANDOM_BITS = 96
-"""Of a trace's id; the 32 before them are the second in which it began (X-Ray, "Trace ID")."""
+"""The random bits of a trace's id. The 32 bits before them are the time at which it started, in
+seconds (X-Ray, "Trace ID").
+"""
 
 log = structlog.get_logger("tracing")
 
-_begun: ContextVar[int | None] = ContextVar("begun", default=None)
+_sampled_trace_id: ContextVar[int | None] = ContextVar("sampled_trace_id", default=None)
+"""Passes the decision of `ProcessTracer` to OpenTelemetry's sampler and id generator."""
 
 
-class Uploader(SpanExporter):
-    """Uploads spans. Spans that X-Ray does not accept are dropped and counted: no payment waits."""
+class SpanUploader(SpanExporter):
+    """Uploads spans. Spans that X-Ray does not accept are dropped and counted, so nothing waits."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self.dropped = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        documents = [document(span).decode() for span in spans]
-        short = [one for one in documents if len(one) <= MAX_DOCUMENT_BYTES]
+        documents = [encode_span(span).decode() for span in spans]
+        short = [document for document in documents if len(document) <= MAX_DOCUMENT_BYTES]
         dropped = len(documents) - len(short)
         try:
-            answer = self._client.put_trace_segments(TraceSegmentDocuments=short)
-            dropped += len(answer.get("UnprocessedTraceSegments", ()))
-        except Exception as error:  # noqa: BLE001 - payments are taken, whether or not traced
+            response = self._client.put_trace_segments(TraceSegmentDocuments=short)
+            dropped += len(response.get("UnprocessedTraceSegments", ()))
+        except Exception as error:  # noqa: BLE001 - a payment must not fail for its trace
             dropped = len(documents)
             log.warning("spans_dropped", spans=dropped, error=type(error).__name__)
         self.dropped += dropped
         return SpanExportResult.FAILURE if dropped else SpanExportResult.SUCCESS
 
 
-class _Begun(Sampler):
-    """A trace begins only where `Tracing` says so."""
+class _DecidedSampler(Sampler):
+    """Samples a new trace if `ProcessTracer` has decided so."""
 
     def should_sample(
         self,
@@ -65,16 +68,17 @@ class _Begun(Sampler):
         trace_id: int,
         name: str,
         *args: Any,
-        **more: Any,
+        **options: Any,
     ) -> Sampling:
-        return Sampling(Decision.DROP if _begun.get() is None else Decision.RECORD_AND_SAMPLE)
+        is_sampled = _sampled_trace_id.get() is not None
+        return Sampling(Decision.RECORD_AND_SAMPLE if is_sampled else Decision.DROP)
 
     def get_description(self) -> str:
-        return "Begun"
+        return "Decided"
 
 
 class _Ids(IdGenerator):
-    """The id of the trace that begins; of spans, random ones."""
+    """Gives a new trace the id that `ProcessTracer` decided on, and spans random ids."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
@@ -83,11 +87,11 @@ class _Ids(IdGenerator):
         return self._random.generate_span_id()
 
     def generate_trace_id(self) -> int:
-        return _begun.get() or self._random.generate_trace_id()
+        return _sampled_trace_id.get() or self._random.generate_trace_id()
 
 
-class Tracing:
-    """The tracer of a process: `ratio` of the traces without a decision are sampled."""
+class ProcessTracer:
+    """The tracer of a process. It samples `ratio` of the traces whose header does not decide."""
 
     def __init__(self, ratio: float, exporter: SpanExporter, clock: Clock, service: str) -> None:
         self._ratio = ratio
@@ -95,7 +99,7 @@ class Tracing:
         self._ids = RandomIdGenerator()
         self._provider = TracerProvider(
             resource=Resource({"service.name": service}),
-            sampler=ParentBased(_Begun(), remote_parent_not_sampled=ALWAYS_OFF),
+            sampler=ParentBased(_DecidedSampler(), remote_parent_not_sampled=ALWAYS_OFF),
             id_generator=_Ids(),
         )
         self._provider.add_span_processor(
@@ -104,20 +108,20 @@ class Tracing:
         self._tracer = self._provider.get_tracer("remit")
 
     def install(self) -> None:
-        """From now on the calls to AWS and to the database are spans in what `begin` began."""
+        """Makes calls to AWS and to the database child spans of those that `start_span` starts."""
         trace.set_tracer_provider(self._provider)
 
     def close(self) -> None:
-        """Uploads what waits."""
+        """Uploads the waiting spans."""
         self._provider.shutdown()
 
     @contextmanager
-    def begin(self, name: str, header: str | None) -> Iterator[None]:
-        """A span, if its trace is sampled: as the header says, or else by the trace's id."""
-        told = _fields(header)
-        trace_id = _trace_id(told.get("Root", "")) or self._new_trace_id()
-        parent_id = _hex(told.get("Parent", ""), 16)
-        if not self._is_sampled(trace_id, told.get("Sampled")):
+    def start_span(self, name: str, header: str | None) -> Iterator[None]:
+        """Starts a span if its trace is sampled. The header decides, or else the trace's id."""
+        fields = _fields(header)
+        trace_id = _trace_id(fields.get("Root", "")) or self._new_trace_id()
+        parent_id = _hex(fields.get("Parent", ""), 16)
+        if not self._is_sampled(trace_id, fields.get("Sampled")):
             yield
             return
         context = Context()
@@ -125,11 +129,11 @@ class Tracing:
             flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
             parent = trace.SpanContext(trace_id, parent_id, is_remote=True, trace_flags=flags)
             context = trace.set_span_in_context(trace.NonRecordingSpan(parent), context)
-        token = _begun.set(trace_id)
+        token = _sampled_trace_id.set(trace_id)
         try:
             span = self._tracer.start_span(name, context, kind=trace.SpanKind.SERVER)
         finally:
-            _begun.reset(token)
+            _sampled_trace_id.reset(token)
         with trace.use_span(span, end_on_exit=True):
             yield
 
@@ -144,15 +148,15 @@ class Tracing:
 
 
 def _fields(header: str | None) -> Mapping[str, str]:
-    """`Root=1-…;Parent=…;Sampled=…`, in any order, with fields of others between."""
+    """The fields of a header such as `Root=1-…;Parent=…;Sampled=…`, in any order."""
     pairs = (field.strip().partition("=") for field in (header or "").split(";"))
     return {name: value for name, _, value in pairs}
 
 
 def _trace_id(root: str) -> int:
-    """0 for what is none."""
-    version, _, rest = root.partition("-")
-    return _hex(rest.replace("-", "", 1), 32) if version == "1" else 0
+    """The trace id in a `Root` field, or 0 if it has none."""
+    version, _, id_ = root.partition("-")
+    return _hex(id_.replace("-", "", 1), 32) if version == "1" else 0
 
 
 def _hex(text: str, length: int) -> int:

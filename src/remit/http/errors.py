@@ -1,7 +1,7 @@
-"""Every error that a caller can get: the one table of types, codes and statuses.
+"""The table of every error that a caller can get: type, code and status.
 
-The service answers from it, and API Gateway does for what it refuses by itself. A domain error that
-is not in it is our fault: 500.
+The service's responses are made from it, and so are API Gateway's own. A domain error that is not
+in the table is a fault of the service, with status 500.
 """
 
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ STATUSES: Mapping[type[RemitError], tuple[int, str]] = MappingProxyType(
         ProcessorUnavailable: (503, "api_error"),
     }
 )
-"""Status and type of each error of the domain; its code and its message are its own."""
+"""Status and type of each domain error. The error itself has its code and its message."""
 
 
 class HttpError(NamedTuple):
-    """An error of HTTP itself, before any use case."""
+    """An error of the HTTP request, before any use case is called."""
 
     status: int
     type: str

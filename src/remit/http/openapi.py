@@ -8,7 +8,7 @@ import msgspec
 from remit.http.errors import MEANINGS
 from remit.http.introduction import introduction
 from remit.http.responses import ErrorResponse
-from remit.http.route import Answer, Route, Tag
+from remit.http.route import ResponseSpec, Route, Tag
 from remit.http.two_step.examples import ERRORS
 from remit.payments.validate import Amount
 
@@ -17,8 +17,8 @@ def document(routes: Iterable[Route], processor: str) -> dict[str, Any]:
     """The OpenAPI document of these routes, where payments go to the processor of this name."""
     documented = [route for route in routes if route.tag is not None]
     bodies = {route.body for route in documented if route.body is not None}
-    answers = {answer.body for route in documented for answer in route.answers.values()}
-    types = sorted({*bodies, *answers, ErrorResponse}, key=lambda kind: kind.__name__)
+    responses = {spec.body for route in documented for spec in route.responses.values()}
+    types = sorted({*bodies, *responses, ErrorResponse}, key=lambda kind: kind.__name__)
     _, components = msgspec.json.schema_components(
         types, schema_hook=_schema_of, ref_template="#/components/schemas/{name}"
     )
@@ -79,18 +79,18 @@ def _schema_of(kind: type) -> dict[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    answers = {str(status): _answer(answer) for status, answer in route.answers.items()}
+    responses = {str(status): _response(spec) for status, spec in route.responses.items()}
     errors = {
-        str(status): _answer(Answer(MEANINGS[status], ErrorResponse, ERRORS[status]))
+        str(status): _response(ResponseSpec(MEANINGS[status], ErrorResponse, ERRORS[status]))
         for status in _errors(route)
-        if status not in route.answers
+        if status not in route.responses
     }
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
         "tags": [] if route.tag is None else [route.tag.name],
         "parameters": _parameters(route),
-        "responses": dict(sorted((answers | errors).items())),
+        "responses": dict(sorted((responses | errors).items())),
     }
     if route.description:
         operation["description"] = route.description
@@ -103,7 +103,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _errors(route: Route) -> set[int]:
-    """What any route of its kind can answer beside its own answers."""
+    """The statuses of errors that a route of this kind can have, beside those in the table."""
     if route.is_public:
         return set()
     errors = {400, 401, 429, 500, 503}
@@ -111,7 +111,7 @@ def _errors(route: Route) -> set[int]:
         errors |= {408, 413, 415}
     if route.is_idempotent:
         errors |= {409, 422}
-    if route.keeps_response:
+    if route.stores_response:
         # Nothing is ever in flight: the response is there with the change, or nothing is.
         errors.add(422)
     return errors
@@ -136,13 +136,13 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         }
         for field in route.query
     ]
-    if route.is_idempotent or route.keeps_response:
+    if route.is_idempotent or route.stores_response:
         found.append(
             {
                 "name": "Idempotency-Key",
                 "in": "header",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-                "description": "Makes a repeat answer with the first outcome.",
+                "description": "A repeat with the same key gets the first outcome.",
             }
         )
     found += [
@@ -157,8 +157,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     return found
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
-    return {"description": answer.description, "content": _content(answer.body, answer.example)}
+def _response(spec: ResponseSpec) -> dict[str, Any]:
+    return {"description": spec.description, "content": _content(spec.body, spec.example)}
 
 
 def _content(body: type, example: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the service's own server shows beside the API: a greeting, its documents, their page."""
 
 from remit.http.responses import Response, http_error, json_response
-from remit.http.route import Answer, Call, Route
+from remit.http.route import Call, ResponseSpec, Route
 from remit.ports.app import App
 
 
@@ -66,7 +66,7 @@ ROUTES = (
         tag=None,
         handler=greeting,
         is_public=True,
-        answers={200: Answer("Where to go from here.", dict)},
+        responses={200: ResponseSpec("Where to go from here.", dict)},
     ),
     Route(
         method="GET",
@@ -76,7 +76,7 @@ ROUTES = (
         tag=None,
         handler=openapi,
         is_public=True,
-        answers={200: Answer("The OpenAPI document.", dict)},
+        responses={200: ResponseSpec("The OpenAPI document.", dict)},
     ),
     Route(
         method="GET",
@@ -86,7 +86,7 @@ ROUTES = (
         tag=None,
         handler=docs,
         is_public=True,
-        answers={200: Answer("A page.", str)},
+        responses={200: ResponseSpec("A page.", str)},
     ),
     Route(
         method="GET",
@@ -96,6 +96,6 @@ ROUTES = (
         tag=None,
         handler=docs_script,
         is_public=True,
-        answers={200: Answer("A script.", str)},
+        responses={200: ResponseSpec("A script.", str)},
     ),
 )

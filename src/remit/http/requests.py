@@ -1,6 +1,6 @@
-"""Reads what callers send: bodies, headers, query strings. What is wrong is named in one sentence.
+"""Reads bodies, headers and query strings. An error names the field in one sentence.
 
-What a field may hold is decided by each route's own types.
+The types of each route say what a field may hold.
 """
 
 import base64
@@ -15,25 +15,25 @@ import msgspec
 
 from remit.domain.card import holds_card_number
 from remit.domain.errors import InvalidRequest
-from remit.http.responses import Unreadable
+from remit.http.responses import UnreadableBody
 
 T = TypeVar("T")
 
 MAX_QUERY_FIELDS = 50
 
 MAX_KEY_LENGTH = 255
-"""Of an Idempotency-Key, in characters."""
+"""The longest Idempotency-Key, in characters."""
 
 
 def require_json(content_type: str | None) -> None:
-    """Raises Unreadable unless a body is declared as JSON."""
+    """Raises UnreadableBody unless the Content-Type is JSON."""
     media = (content_type or "").partition(";")[0].strip().lower()
     if media != "application/json":
-        raise Unreadable("content_type")
+        raise UnreadableBody("content_type")
 
 
 def read_json(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    """The body as the decoder's type. Raises InvalidRequest, which names the field."""
+    """The body, decoded to the decoder's type. Raises InvalidRequest, which names the field."""
     try:
         request = decoder.decode(body)
         _strict.decode(body.decode())
@@ -48,8 +48,10 @@ def read_json(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
     return request
 
 
-def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON leaves a repeated name undefined (RFC 8259, section 4); about money it must not be."""
+def _reject_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises InvalidRequest for a repeated name. JSON does not define which value counts (RFC 8259,
+    section 4), and an amount must not be in doubt.
+    """
     fields = dict(pairs)
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
@@ -60,7 +62,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-_strict = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str)
+_strict = json.JSONDecoder(object_pairs_hook=_reject_repeated, parse_int=str, parse_float=str)
 
 
 _PROBLEM = re.compile(r"(?P<problem>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
@@ -68,8 +70,8 @@ _FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<name>.*)`
 
 
 def _field_error(text: str, expected: Any) -> InvalidRequest:
-    """A type error of the decoder, as a sentence that names the field, and the fields there are
-    where it is unknown.
+    """The decoder's type error, as a sentence that names the field. For an unknown field it lists
+    the known ones.
     """
     match = _PROBLEM.fullmatch(text)
     problem = match["problem"] if match else text
@@ -79,12 +81,12 @@ def _field_error(text: str, expected: Any) -> InvalidRequest:
         name = _safe_name(field["name"])
         known = _fields_at(expected, path)
         path = ".".join(part for part in (path, name) if part)
-        missing = "missing" in problem
+        is_missing = "missing" in problem
         sentence = f"{path} is required."
-        if not missing:
+        if not is_missing:
             sentence = f"{path or 'A field'} is not a known field. Known: {', '.join(known)}."
         return InvalidRequest(
-            sentence, param=path or None, code="field_missing" if missing else "field_unknown"
+            sentence, param=path or None, code="field_missing" if is_missing else "field_unknown"
         )
     problem = problem.replace("`", "")
     if not path:
@@ -93,12 +95,12 @@ def _field_error(text: str, expected: Any) -> InvalidRequest:
 
 
 def _safe_name(name: str) -> str | None:
-    """A field's name if it is safe to repeat: callers put all kinds of things in wrong places."""
+    """The name of a field, if it is safe to repeat. Callers may send a card number as a name."""
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", name, re.ASCII) else None
 
 
 def _fields_at(expected: Any, path: str) -> tuple[str, ...]:
-    """The fields of the struct that stands at `path` of the expected type."""
+    """The names of the fields of the struct at `path` in the expected type."""
     for part in filter(None, path.split(".")):
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(expected)}
         choices = get_args(fields[part]) or (fields[part],)
@@ -107,7 +109,9 @@ def _fields_at(expected: Any, path: str) -> tuple[str, ...]:
 
 
 def read_idempotency_key(text: str | None) -> str | None:
-    """Raises InvalidRequest unless it is 1 to 255 printable characters that are no card number."""
+    """The Idempotency-Key. Raises InvalidRequest unless it is 1 to 255 printable ASCII characters
+    without a card number.
+    """
     if text is None:
         return None
     if not 0 < len(text) <= MAX_KEY_LENGTH or not text.isascii() or not text.isprintable():
@@ -126,8 +130,8 @@ def read_idempotency_key(text: str | None) -> str | None:
 
 
 def read_query(text: str, known: Collection[str]) -> dict[str, str]:
-    """Query parameters, each at most once. Raises InvalidRequest for one that is not `known`."""
-    found: dict[str, str] = {}
+    """The query parameters. Raises InvalidRequest for one that is repeated or not `known`."""
+    query: dict[str, str] = {}
     try:
         fields = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
     except ValueError as error:
@@ -138,21 +142,21 @@ def read_query(text: str, known: Collection[str]) -> dict[str, str]:
         ) from error
     for name, value in fields:
         if name not in known:
-            shown = _safe_name(name)
+            param = _safe_name(name)
             raise InvalidRequest(
-                f"{shown or 'A parameter'} is not a known parameter. "
+                f"{param or 'A parameter'} is not a known parameter. "
                 f"Known: {', '.join(known) or 'none'}.",
-                param=shown,
+                param=param,
                 code="field_unknown",
             )
-        if name in found or len(value) > 255 or "\x00" in value:
+        if name in query or len(value) > 255 or "\x00" in value:
             raise InvalidRequest(f"{name} is not right.", param=name, code="field_invalid")
-        found[name] = value
-    return found
+        query[name] = value
+    return query
 
 
-def api_key(x_api_key: str | None, authorization: str | None) -> str | None:
-    """The key, from whichever of the three places it was sent in."""
+def read_api_key(x_api_key: str | None, authorization: str | None) -> str | None:
+    """The API key: in `x-api-key`, as a bearer token, or as the user name of Basic."""
     if x_api_key is not None:
         return x_api_key
     scheme, _, credentials = (authorization or "").partition(" ")

@@ -1,4 +1,4 @@
-"""Responses before any server has touched them: headers, errors, and what is kept of one."""
+"""Responses, independent of any server: their headers, errors, and the stored form of one."""
 
 import msgspec
 
@@ -36,24 +36,22 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ErrorResponse(msgspec.Struct, frozen=True):
-    """Every error, whatever its status."""
+    """The body of every error."""
 
     error: ErrorBody
     request_id: str
 
 
-class Unreadable(InvalidRequest):
-    """A body that cannot be read at all: too large, too slow, or not JSON. `code` has its status
-    in `HTTP_ERRORS`.
-    """
+class UnreadableBody(InvalidRequest):
+    """The body is too large, too slow, or not JSON. `HTTP_ERRORS` has the status of its `code`."""
 
     def __init__(self, code: str, message: str | None = None) -> None:
         super().__init__(message or HTTP_ERRORS[code].message, param=None, code=code)
         self.status = HTTP_ERRORS[code].status
 
 
-def too_large(limit_bytes: int) -> Unreadable:
-    return Unreadable("body_too_large", f"The body is larger than {limit_bytes} bytes.")
+def body_too_large(limit_bytes: int) -> UnreadableBody:
+    return UnreadableBody("body_too_large", f"The body is larger than {limit_bytes} bytes.")
 
 
 def response_headers(response: Response, request_id: str) -> list[tuple[str, str]]:
@@ -71,9 +69,9 @@ def json_response(value: object, status: int = 200) -> Response:
 
 
 def error_response(error: RemitError, request_id: str) -> Response:
-    """The response to a domain error; 500 for one that has no status."""
+    """The response to a domain error, with status 500 if `STATUSES` does not have it."""
     status, kind = STATUSES.get(type(error), (500, "api_error"))
-    if isinstance(error, Unreadable):
+    if isinstance(error, UnreadableBody):
         status, kind = error.status, "invalid_request_error"
     if status == 500:
         return http_error("internal", request_id)
@@ -85,33 +83,35 @@ def error_response(error: RemitError, request_id: str) -> Response:
 
 
 def http_error(code: str, request_id: str, message: str | None = None) -> Response:
-    """The response to an error of HTTP itself, by its code in `HTTP_ERRORS`."""
-    status, kind, usual = HTTP_ERRORS[code]
-    body = ErrorBody(kind, code, message or usual)
+    """The response to an error of HTTP, by its code in `HTTP_ERRORS`."""
+    status, kind, default_message = HTTP_ERRORS[code]
+    body = ErrorBody(kind, code, message or default_message)
     return Response(status, encode(ErrorResponse(body, request_id)))
 
 
-def replayed(response: Response) -> Response:
-    """The response marked as the first outcome of its Idempotency-Key."""
+def as_replay(response: Response) -> Response:
+    """The response with the header that marks it as a replay."""
     headers = (*response.headers, ("idempotent-replayed", "true"))
     return msgspec.structs.replace(response, headers=headers)
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _StoredResponse(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     media_type: str
 
 
-_kept = msgspec.msgpack.Decoder(_Kept)
+_stored_response = msgspec.msgpack.Decoder(_StoredResponse)
 
 
-def keep(response: Response) -> bytes:
-    """What an idempotency record holds of a response. Headers are made anew for each answer."""
-    return msgspec.msgpack.encode(_Kept(response.status, response.body, response.media_type))
+def encode_response(response: Response) -> bytes:
+    """The response in the form that an idempotency record stores, which is without its headers."""
+    return msgspec.msgpack.encode(
+        _StoredResponse(response.status, response.body, response.media_type)
+    )
 
 
-def kept(stored: bytes) -> Response:
-    """The response that `keep` kept."""
-    found = _kept.decode(stored)
-    return Response(found.status, found.body, media_type=found.media_type)
+def decode_response(encoded: bytes) -> Response:
+    """The response that `encode_response` encoded."""
+    stored = _stored_response.decode(encoded)
+    return Response(stored.status, stored.body, media_type=stored.media_type)

@@ -1,16 +1,16 @@
-"""What a route is: all that the service, its documents and its gateways need to know of it."""
+"""The type of a route, and of the call that its handler gets."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from remit.domain.change import Caller, Change, Conflict, IdempotencyRecord, KeyScope
-from remit.http.responses import Response, keep
+from remit.http.responses import Response, encode_response
 from remit.ports.app import App
 
 
 class Request(Protocol):
-    """One request as a server or a gateway hands it over: its head, and its body when asked for."""
+    """A request from any server or gateway. Its body is read when it is needed."""
 
     method: str
     path: str
@@ -18,20 +18,22 @@ class Request(Protocol):
     request_id: str
 
     def header(self, name: str) -> str | None:
-        """The header's value, found by its name in small letters."""
+        """The value of the header, whose name is given in small letters."""
         ...
 
     async def body(self, *, limit_bytes: int, timeout_seconds: float) -> bytes:
-        """The whole body. Raises Unreadable when it is too large or too slow, or ClientGone."""
+        """The whole body. Raises UnreadableBody if it is too large or too slow, and
+        ClientDisconnected.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to one route, read: authenticated, decoded and within every limit.
+    """A request to one route, after it was authenticated, limited and decoded.
 
-    `body` is of the route's type, and `routes` is the table that is served. `scope` and
-    `fingerprint` are there if the caller sent an Idempotency-Key.
+    `body` has the route's type. `routes` is the table that is served. `scope` and `fingerprint` are
+    set if the caller sent an Idempotency-Key.
     """
 
     request: Request
@@ -44,9 +46,9 @@ class Call:
     fingerprint: str = ""
 
     def record(self, app: App, response: Response) -> IdempotencyRecord | None:
-        """What a handler commits with its change, so that a repeat is answered with `response`.
+        """The idempotency record that a handler commits with its change, to replay `response`.
 
-        For a route that `keeps_response`; None where the caller sent no key.
+        For a route that `stores_response`. None if the caller sent no key.
         """
         if self.scope is None:
             return None
@@ -54,21 +56,22 @@ class Call:
             scope=self.scope,
             fingerprint=self.fingerprint,
             at=app.clock(),
-            response=keep(response),
+            response=encode_response(response),
         )
 
 
-class ClientGone(Exception):
-    """The caller hung up before its request was whole: there is nobody to answer."""
+class ClientDisconnected(Exception):
+    """The caller disconnected before its request was complete, so no response can be sent."""
 
 
 class KeyTaken(Exception):
-    """Another request under the same key was committed first."""
+    """Another request under the same idempotency key was committed first."""
 
 
 async def commit_once(app: App, change: Change) -> None:
-    """Commits the change of a route that keeps its response. Raises KeyTaken, which the router
-    answers with the first request's response.
+    """Commits the change of a route that stores its response.
+
+    Raises KeyTaken, which makes the router replay the first response.
     """
     match await app.store.commit(change):
         case None:
@@ -76,7 +79,7 @@ async def commit_once(app: App, change: Change) -> None:
         case Conflict.KEY_TAKEN:
             raise KeyTaken
         case conflict:
-            raise AssertionError(f"a change of its own cannot conflict by {conflict}")
+            raise AssertionError(f"a change without a payment cannot conflict by {conflict}")
 
 
 Handler = Callable[[App, Call], Awaitable[Response]]
@@ -84,7 +87,7 @@ Handler = Callable[[App, Call], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class QueryField:
-    """One query parameter: how it is read (None where it is absent), and how it is documented."""
+    """One query parameter. `read` takes its text, or None if it is absent."""
 
     name: str
     schema: Mapping[str, Any]
@@ -93,8 +96,8 @@ class QueryField:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """One header that a route takes note of, for its documents."""
+class RequestHeader:
+    """One header that a route reads, for the OpenAPI document."""
 
     name: str
     description: str
@@ -102,8 +105,8 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a status means, the type of its body, and a body as the service really sends it."""
+class ResponseSpec:
+    """One response of a route: its meaning, the type of its body, and an example of a body."""
 
     description: str
     body: type
@@ -119,7 +122,7 @@ class Tag:
 
 
 Function = Literal["validation", "processing", "health"]
-"""Which Lambda function answers a route, by the name of its module."""
+"""The Lambda function that answers a route, by the name of its module."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,7 @@ class Route:
     `path` has parameters in braces, each a whole segment. Without `function` only the service's own
     server answers the route, and no gateway knows it. `action` is the audit trail's word for it: if
     given, a refusal of the body is recorded under it. A caller needs a key unless `is_public`.
-    A route without a `tag` is in no document. With `keeps_response` a repeat under one
+    A route without a `tag` is in no document. With `stores_response` a repeat under one
     Idempotency-Key is answered with the stored response; other idempotent routes replay from the
     payment's own record.
     """
@@ -141,17 +144,17 @@ class Route:
     summary: str
     tag: Tag | None
     description: str = ""
-    answers: Mapping[int, Answer]
+    responses: Mapping[int, ResponseSpec]
     function: Function | None = None
     action: str | None = None
     body: type | None = None
     decode: Callable[[bytes], Any] | None = None
     example: Any = None
     query: tuple[QueryField, ...] = ()
-    headers: tuple[Header, ...] = ()
+    headers: tuple[RequestHeader, ...] = ()
     is_public: bool = False
     is_idempotent: bool = False
-    keeps_response: bool = False
+    stores_response: bool = False
     params: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Answers requests by the table of routes, whoever carries them.
+"""Routes requests by the table of routes, for every server and gateway.
 
-For every route alike: the caller is authenticated, the body is read within its limits and decoded,
-a refusal leaves an audit entry, a repeat under one Idempotency-Key is replayed. Every response,
-whatever goes wrong, has the contract's shape.
+For every route it authenticates the caller, reads and decodes the body within its limits, audits a
+body that is rejected, and replays a repeat under one Idempotency-Key. Every error response has the
+same form.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +13,14 @@ import structlog
 from remit.domain.change import Caller, KeyScope
 from remit.domain.errors import InvalidRequest, RemitError
 from remit.http import requests
-from remit.http.responses import Response, error_response, http_error, kept, replayed
-from remit.http.route import Call, ClientGone, KeyTaken, Request, Route
+from remit.http.responses import (
+    Response,
+    as_replay,
+    decode_response,
+    error_response,
+    http_error,
+)
+from remit.http.route import Call, ClientDisconnected, KeyTaken, Request, Route
 from remit.http.routes import ROUTES
 from remit.oversight.api_keys import Authenticator
 from remit.payments.results import check_same_request, reject
@@ -22,12 +28,12 @@ from remit.ports.app import App
 
 log = structlog.get_logger("api")
 
-NOBODY = Caller("", "test", "public", "")
-"""Who calls a public route."""
+PUBLIC_CALLER = Caller("", "test", "public", "")
+"""The caller of a route that needs no API key."""
 
 
-class Table:
-    """Routes by path and method. A path matches whole segments, each parameter one of them."""
+class RouteTable:
+    """Finds routes by path and method. A parameter matches one whole segment of a path."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._fixed: dict[str, dict[str, Route]] = {}
@@ -50,16 +56,16 @@ class Table:
         return known[-1][1]
 
     def find(self, path: str) -> tuple[Mapping[str, Route], tuple[str, ...]] | None:
-        """The routes of a path by method, and the values of its parameters in their order."""
+        """The routes of a path by method, and the values of its parameters in order."""
         if (methods := self._fixed.get(path)) is not None:
             return methods, ()
         parts = path.split("/")
         if len(parts) < 3:
             return None
-        for pattern, found in self._patterns.get((len(parts), parts[1]), ()):
+        for pattern, routes in self._patterns.get((len(parts), parts[1]), ()):
             values = _values(pattern, parts)
             if values is not None:
-                return found, values
+                return routes, values
         return None
 
 
@@ -74,48 +80,53 @@ def _values(pattern: tuple[str, ...], parts: list[str]) -> tuple[str, ...] | Non
 
 
 class Api:
-    """Answers requests over one `App`."""
+    """The HTTP API of one `App`."""
 
     def __init__(self, app: App, routes: Iterable[Route] = ROUTES) -> None:
         self._app = app
         self._authenticate = Authenticator(app)
         self._routes = tuple(routes)
-        self._table = Table(self._routes)
+        self._table = RouteTable(self._routes)
 
-    async def answer(self, request: Request) -> Response:
-        """The response to any request: the one place that catches what was not foreseen."""
+    async def respond(self, request: Request) -> Response:
+        """The response to any request. An unexpected error is logged, with status 500.
+
+        Raises ClientDisconnected.
+        """
         try:
-            found = self._table.find(request.path)
-            if found is None:
+            match = self._table.find(request.path)
+            if match is None:
                 return http_error("route_unknown", request.request_id)
-            methods, values = found
+            methods, values = match
             route = methods.get(request.method)
             if route is None:
                 return _not_allowed(request, methods)
             return await self._handle(route, request, values)
         except RemitError as error:
             return error_response(error, request.request_id)
-        except ClientGone:
+        except ClientDisconnected:
             raise
         except Exception:
             log.exception("request_failed", request_id=request.request_id, path=request.path)
             return http_error("internal", request.request_id)
 
     async def _handle(self, route: Route, request: Request, values: tuple[str, ...]) -> Response:
-        caller = NOBODY
+        caller = PUBLIC_CALLER
         if not route.is_public:
-            secret = requests.api_key(request.header("x-api-key"), request.header("authorization"))
+            secret = requests.read_api_key(
+                request.header("x-api-key"), request.header("authorization")
+            )
             caller = await self._authenticate(secret, request.request_id)
-            self._app.idle.worked()
+            self._app.idle.record_work()
         call = await self._read(
             route, request, caller, dict(zip(route.params, values, strict=True))
         )
-        if not route.keeps_response or call.scope is None:
+        if not route.stores_response or call.scope is None:
             return await route.handler(self._app, call)
-        return await self._once(route, call, call.scope)
+        return await self._respond_once(route, call, call.scope)
 
-    async def _once(self, route: Route, call: Call, scope: KeyScope) -> Response:
-        """The response that was kept under the key, or else the handler's, which keeps it in the
+    async def _respond_once(self, route: Route, call: Call, scope: KeyScope) -> Response:
+        """The response that is stored under the key, or the handler's, which is stored in the
         commit of its change.
         """
         if (earlier := await self._replay(call, scope)) is not None:
@@ -123,10 +134,10 @@ class Api:
         try:
             return await route.handler(self._app, call)
         except KeyTaken:
-            winner = await self._replay(call, scope)
-            if winner is None:
+            first = await self._replay(call, scope)
+            if first is None:
                 raise AssertionError("a key that is taken has its record") from None
-            return winner
+            return first
 
     async def _replay(self, call: Call, scope: KeyScope) -> Response | None:
         record = await self._app.store.record(scope)
@@ -134,19 +145,22 @@ class Api:
             return None
         check_same_request(record, call.fingerprint)
         if record.response is None:
-            raise AssertionError(f"{scope.operation} keeps its response with its change")
-        return replayed(kept(record.response))
+            raise AssertionError(f"{scope.operation} stores its response with its change")
+        return as_replay(decode_response(record.response))
 
     async def _read(
         self, route: Route, request: Request, caller: Caller, params: Mapping[str, str]
     ) -> Call:
-        """The request, read. What cannot be read leaves an audit entry of the route's action."""
+        """Reads the request. A body that is rejected leaves an audit entry of the route's action.
+
+        Raises InvalidRequest.
+        """
         try:
             if route.decode is None:
                 return Call(request, caller, params, self._query(route, request), self._routes)
             body = await self._body(request)
             scope = _scope(route, request, caller)
-            fingerprint = self._app.vault.fingerprint(body) if route.keeps_response else ""
+            fingerprint = self._app.vault.fingerprint(body) if route.stores_response else ""
             return Call(
                 request, caller, params, {}, self._routes, route.decode(body), scope, fingerprint
             )
@@ -170,9 +184,9 @@ class Api:
 
 
 def _scope(route: Route, request: Request, caller: Caller) -> KeyScope | None:
-    """What the Idempotency-Key of a request is unique within. Raises InvalidRequest."""
+    """The request's Idempotency-Key, within its merchant, mode and path. Raises InvalidRequest."""
     key = requests.read_idempotency_key(request.header("idempotency-key"))
-    if key is None or not (route.is_idempotent or route.keeps_response):
+    if key is None or not (route.is_idempotent or route.stores_response):
         return None
     return KeyScope(caller.merchant_id, caller.mode, f"{request.method} {request.path}", key)
 

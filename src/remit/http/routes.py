@@ -1,8 +1,8 @@
-"""The one table of routes.
+"""The table of routes.
 
-Dispatch, the OpenAPI document, the documentation page, limits, idempotency, the audit of refusals
-and the entries of API Gateway and of the load balancer are derived from it. How to add one is in
-`docs/adding-an-endpoint.md`.
+Dispatch, the OpenAPI document, the documentation page, limits, idempotency, the audit of rejected
+bodies, and the routes of API Gateway and of the load balancer are derived from it.
+`docs/adding-an-endpoint.md` describes how to add a route.
 """
 
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from remit.http import pages
 from remit.http.errors import MEANINGS
 from remit.http.responses import ErrorResponse
-from remit.http.route import Answer, Header, QueryField, Route, Tag
+from remit.http.route import QueryField, RequestHeader, ResponseSpec, Route, Tag
 from remit.http.two_step import examples, handlers, requests
 from remit.http.two_step.views import STATES_BY_STATUS, PageView, PaymentView, ValidatedView
 from remit.oversight.health import Health
@@ -38,10 +38,10 @@ ROUTES: tuple[Route, ...] = (
         decode=requests.read_payment_request,
         example=examples.PAYMENT_REQUEST,
         is_idempotent=True,
-        answers={
-            200: Answer("The payment is validated.", ValidatedView, examples.VALIDATED),
-            400: Answer(MEANINGS[400], ErrorResponse, examples.AMOUNT_MISSING),
-            409: Answer(
+        responses={
+            200: ResponseSpec("The payment is validated.", ValidatedView, examples.VALIDATED),
+            400: ResponseSpec(MEANINGS[400], ErrorResponse, examples.AMOUNT_MISSING),
+            409: ResponseSpec(
                 "The `payment_id` names another payment already.",
                 ErrorResponse,
                 examples.REFERENCE_TAKEN,
@@ -63,23 +63,25 @@ ROUTES: tuple[Route, ...] = (
         decode=requests.read_process_request,
         example=examples.PROCESS_REQUEST,
         headers=(
-            Header(
+            RequestHeader(
                 "Prefer", "`respond-async` leaves the work to the queue and answers 202.", _TEXT
             ),
         ),
         is_idempotent=True,
-        answers={
-            200: Answer("The money is captured.", PaymentView, examples.PROCESSED),
-            202: Answer(
+        responses={
+            200: ResponseSpec("The money is captured.", PaymentView, examples.PROCESSED),
+            202: ResponseSpec(
                 "Accepted, or the processor has not answered yet.",
                 PaymentView,
                 examples.PROCESSING,
             ),
-            400: Answer(MEANINGS[400], ErrorResponse, examples.TRANSACTION_ID_MISSING),
-            402: Answer(
+            400: ResponseSpec(MEANINGS[400], ErrorResponse, examples.TRANSACTION_ID_MISSING),
+            402: ResponseSpec(
                 "The processor declined; `decline_code` says why.", ErrorResponse, examples.DECLINED
             ),
-            404: Answer("No such payment of this merchant.", ErrorResponse, examples.NOT_FOUND),
+            404: ResponseSpec(
+                "No such payment of this merchant.", ErrorResponse, examples.NOT_FOUND
+            ),
         },
     ),
     Route(
@@ -106,9 +108,9 @@ ROUTES: tuple[Route, ...] = (
             QueryField("customer_id", _TEXT, requests.read_text),
             QueryField("payment_id", _TEXT, requests.read_text),
         ),
-        answers={
-            200: Answer("One page.", PageView, examples.PAGE),
-            400: Answer(MEANINGS[400], ErrorResponse, examples.LIMIT_INVALID),
+        responses={
+            200: ResponseSpec("One page.", PageView, examples.PAGE),
+            400: ResponseSpec(MEANINGS[400], ErrorResponse, examples.LIMIT_INVALID),
         },
     ),
     Route(
@@ -119,9 +121,11 @@ ROUTES: tuple[Route, ...] = (
         tag=PAYMENTS,
         handler=handlers.show,
         function="processing",
-        answers={
-            200: Answer("The payment.", PaymentView, examples.PROCESSED),
-            404: Answer("No such payment of this merchant.", ErrorResponse, examples.NOT_FOUND),
+        responses={
+            200: ResponseSpec("The payment.", PaymentView, examples.PROCESSED),
+            404: ResponseSpec(
+                "No such payment of this merchant.", ErrorResponse, examples.NOT_FOUND
+            ),
         },
     ),
     Route(
@@ -133,9 +137,9 @@ ROUTES: tuple[Route, ...] = (
         handler=handlers.health,
         function="health",
         is_public=True,
-        answers={
-            200: Answer("Every dependency answers.", Health, examples.HEALTHY),
-            503: Answer("Something is down, and which.", Health, examples.UNHEALTHY),
+        responses={
+            200: ResponseSpec("Every dependency answers.", Health, examples.HEALTHY),
+            503: ResponseSpec("Something is down, and which.", Health, examples.UNHEALTHY),
         },
     ),
     *pages.ROUTES,

@@ -1,1 +1,1 @@
-"""What watches over the money: audit trail, reconciliation, health, metrics, and API keys."""
+"""Oversight of payments: audit trail, reconciliation, health monitor, metrics and API keys."""

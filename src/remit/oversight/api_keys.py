@@ -1,4 +1,4 @@
-"""API keys: made, recognised, revoked. The key itself is shown once and stored nowhere."""
+"""Creates API keys and authenticates callers by them. Only the hash of a key is stored."""
 
 import hashlib
 import re
@@ -15,11 +15,11 @@ from remit.ports.app import App
 _KEY = re.compile(r"sk_(test|live)_[A-Za-z0-9_-]{43}", re.ASCII)
 
 MERCHANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-"""What a merchant may be called: it stands in account names and queue messages."""
+"""A merchant's id. It is part of account names and queue messages, so its characters are few."""
 
 
 class NewKey(msgspec.Struct, frozen=True):
-    """A key just made. `secret` is the only copy there will ever be."""
+    """A key that was just created. `secret` is the key itself, and its only copy."""
 
     secret: str
     key: ApiKey
@@ -29,7 +29,7 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 async def create_key(app: App, *, merchant_id: str, mode: Mode, label: str, random: str) -> NewKey:
-    """Stores the hash of a new key of one merchant and mode. `random` holds its 256 random bits.
+    """Creates a key of one merchant and mode, and stores its hash. `random` is its 256 random bits.
 
     Raises LiveModeUnavailable where no processor takes payments of that mode.
     """
@@ -59,18 +59,21 @@ def key_hash(secret: str) -> str:
 
 
 class Authenticator:
-    """Recognises keys, and remembers those it knows for a moment.
+    """Authenticates callers by their API key. Caches the keys that it found.
 
     A revoked key stops working within `api_key_cache_seconds` in every process.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._remember = timedelta(seconds=app.settings.api_key_cache_seconds)
-        self._known: dict[str, tuple[ApiKey, datetime]] = {}
+        self._cache_time = timedelta(seconds=app.settings.api_key_cache_seconds)
+        self._cached: dict[str, tuple[ApiKey, datetime]] = {}
 
     async def __call__(self, secret: str | None, request_id: str) -> Caller:
-        """Who is calling. Raises Unauthenticated, or RateLimited if the key is over its rate."""
+        """The caller with this key.
+
+        Raises Unauthenticated, LiveModeUnavailable, or RateLimited if the key is over its rate.
+        """
         if secret is None:
             raise Unauthenticated("No API key given. Send it in the x-api-key header.")
         key = await self._find(secret)
@@ -81,16 +84,17 @@ class Authenticator:
 
     async def _find(self, secret: str) -> ApiKey:
         now = self._app.clock()
-        key, until = self._known.get(secret, (None, now))
+        key, until = self._cached.get(secret, (None, now))
         if key is None or until <= now:
             if key is not None:
-                # One request asks again. The others go on meanwhile, and do not all ask at once.
-                self._known[secret] = (key, now + self._remember)
+                # This request reads the key again. Meanwhile the others use the cached one, so
+                # that they do not all read it at once.
+                self._cached[secret] = (key, now + self._cache_time)
                 key = None
             if _KEY.fullmatch(secret):
                 key = await self._app.database.api_keys.find(key_hash(secret))
             if key is None or key.revoked_at is not None:
-                self._known.pop(secret, None)
+                self._cached.pop(secret, None)
                 raise Unauthenticated("This API key is not valid.")
-            self._known[secret] = (key, now + self._remember)
+            self._cached[secret] = (key, now + self._cache_time)
         return key

@@ -1,12 +1,12 @@
-"""The audit trail at rest: sealed segments in a bucket, each holding the hash of the one before.
+"""The archive of the audit trail: a chain of segments in a bucket.
 
-    segments/000000000007.jsonl   a header line, then one audit entry a line
-    seals/000000000007.json       the segment's number, SHA-256 and count
+    segments/000000000007.jsonl   a header, then one audit entry a line
+    digests/000000000007.json     the segment's number, SHA-256 and number of entries
 
-A change inside a segment breaks its seal, a changed or missing segment breaks the next one's
-header, and a missing last segment leaves its seal behind. `verify` needs nothing but the bucket.
-Whoever can rewrite the whole bucket can rewrite the whole chain: keep the head that `verify` prints
-somewhere else, or lock the bucket.
+Each header holds the hash of the segment before, so that every change is found: inside a segment
+by its digest, of a whole segment by the next header, of the last segment by the digest that is
+left. `verify` reads the bucket and nothing else. The chain does not protect against a rewrite of
+the whole bucket: keep the head that `verify` returns elsewhere, or lock the bucket.
 """
 
 import hashlib
@@ -21,22 +21,22 @@ from remit.ports.app import App
 from remit.ports.audit import Bucket
 
 SEGMENTS = "segments/"
-DIGESTS = "seals/"
+DIGESTS = "digests/"
 GENESIS = "0" * 64
 PAGE = 1_000
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of a segment. `previous` is the SHA-256 of the segment before, in hex."""
 
     segment: int
     previous: str
     count: int
-    sealed_at: datetime
+    archived_at: datetime
 
 
 class SegmentDigest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a segment must still be. The newest seal is the head of the chain."""
+    """The digest of a segment, stored beside it. The newest digest is the head of the chain."""
 
     segment: int
     sha256: str
@@ -44,14 +44,17 @@ class SegmentDigest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TamperFound(msgspec.Struct, frozen=True, kw_only=True):
-    """The first place where the trail is not what was sealed."""
+    """The first object that is missing or differs from what was archived."""
 
     key: str
     problem: str
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole trail holds. Keep `head` elsewhere to prove later that nothing was cut off."""
+class VerifiedTrail(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole trail is as it was archived.
+
+    Keep `head` elsewhere, to prove later that the trail was not cut short.
+    """
 
     segments: int
     entries: int
@@ -60,9 +63,9 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 
-_header = msgspec.json.Decoder(Header)
+_header = msgspec.json.Decoder(SegmentHeader)
 _entry = msgspec.json.Decoder(AuditEntry)
-_seal = msgspec.json.Decoder(SegmentDigest)
+_digest = msgspec.json.Decoder(SegmentDigest)
 
 
 def segment_key(number: int) -> str:
@@ -74,65 +77,72 @@ def digest_key(number: int) -> str:
 
 
 class AuditArchiver:
-    """Archives audit entries. Several may run at once: who stores a number first has sealed it.
+    """Archives audit entries in segments. Several archivers may run at once.
 
-    Remembers the head it saw last, so that each round only looks for what came after it.
+    The bucket decides between them: the first to store a segment's number has archived it. Each
+    archiver remembers the head of the chain, so that a round reads only what came after it. It
+    calls `report_progress` on its way through a long trail.
     """
 
-    def __init__(self, app: App, moved: Callable[[], None] = lambda: None) -> None:
-        """Calls `moved` on the way through a long trail."""
+    def __init__(self, app: App, report_progress: Callable[[], None] = lambda: None) -> None:
         self._app = app
-        self._moved = moved
+        self._report_progress = report_progress
         self._head = SegmentDigest(segment=0, sha256=GENESIS, count=0)
-        self._caught_up = False
+        self._is_current = False
 
     async def archive(self) -> int:
-        """Seals the entries that wait, one segment at most; how many entries that was."""
-        if not self._caught_up:
+        """Archives the waiting entries, at most one segment of them. Returns how many."""
+        if not self._is_current:
             await self._catch_up()
         entries = await self._app.audit.log.unarchived(self._app.settings.archive_batch)
         if not entries:
             return 0
         number = self._head.segment + 1
-        header = Header(
+        header = SegmentHeader(
             segment=number,
             previous=self._head.sha256,
             count=len(entries),
-            sealed_at=self._app.clock(),
+            archived_at=self._app.clock(),
         )
         body = b"".join(msgspec.json.encode(line) + b"\n" for line in (header, *entries))
         if not await self._app.audit.bucket.put_new(segment_key(number), body):
-            self._caught_up = False
+            self._is_current = False
             return 0
-        await self._finish(number, body, entries)
+        await self._complete(number, body, entries)
         return len(entries)
 
     async def _catch_up(self) -> None:
-        """Finishes what another archiver, or one that died, stored after the head known here.
+        """Completes the segments after the known head that another archiver stored, or one that
+        died.
 
-        A number that was sealed once is never used again, so that what was cut off stays missing.
-        It is read first: a segment is stored before its entries are marked, so it must be there.
+        A number that was archived once is never used again, so that a segment that was cut off
+        stays missing. The last number is read first: a segment is stored before its entries are
+        marked, so a marked segment must be in the bucket.
         """
-        marked = await self._app.database.books.last_segment()
+        last = await self._app.database.books.last_segment()
         async for number, body in _segments(self._app.audit.bucket, self._head.segment):
             lines = body.splitlines()[1:]
-            await self._finish(number, body, [_entry.decode(line) for line in lines])
-            self._moved()
-        if self._head.segment < marked:
-            self._head = replace(self._head, segment=marked)
-        self._caught_up = True
+            await self._complete(number, body, [_entry.decode(line) for line in lines])
+            self._report_progress()
+        if self._head.segment < last:
+            self._head = replace(self._head, segment=last)
+        self._is_current = True
 
-    async def _finish(self, number: int, body: bytes, entries: Sequence[AuditEntry]) -> None:
-        seal = SegmentDigest(
+    async def _complete(self, number: int, body: bytes, entries: Sequence[AuditEntry]) -> None:
+        """Stores the segment's digest, marks its entries, and makes it the head."""
+        digest = SegmentDigest(
             segment=number, sha256=hashlib.sha256(body).hexdigest(), count=len(entries)
         )
-        await self._app.audit.bucket.put_new(digest_key(number), msgspec.json.encode(seal))
+        await self._app.audit.bucket.put_new(digest_key(number), msgspec.json.encode(digest))
         await self._app.audit.log.mark_archived([entry.id for entry in entries], number)
-        self._head = seal
+        self._head = digest
 
 
-async def verify(bucket: Bucket) -> Verified | TamperFound:
-    """Reads the whole trail, in memory bounded by one segment, and names the first broken place."""
+async def verify(bucket: Bucket) -> VerifiedTrail | TamperFound:
+    """Reads the whole trail and names the first object that is wrong.
+
+    It holds one segment in memory at a time.
+    """
     previous, expected, total = GENESIS, 1, 0
     async for number, body in _segments(bucket, 0):
         key = segment_key(number)
@@ -140,27 +150,28 @@ async def verify(bucket: Bucket) -> Verified | TamperFound:
             return TamperFound(key=segment_key(expected), problem="the segment is missing")
         if (problem := _check_segment(number, body, previous)) is not None:
             return TamperFound(key=key, problem=problem)
-        seal_body = await bucket.get(digest_key(number))
-        if seal_body is None:
-            return TamperFound(key=digest_key(number), problem="the seal is missing")
+        stored = await bucket.get(digest_key(number))
+        if stored is None:
+            return TamperFound(key=digest_key(number), problem="the digest is missing")
         previous = hashlib.sha256(body).hexdigest()
         count = body.count(b"\n") - 1
         try:
-            sealed = _seal.decode(seal_body)
+            digest = _digest.decode(stored)
         except _UNREADABLE:
-            return TamperFound(key=digest_key(number), problem="the seal cannot be read")
-        if sealed != SegmentDigest(segment=number, sha256=previous, count=count):
-            return TamperFound(key=key, problem="the segment is not the one that was sealed")
+            return TamperFound(key=digest_key(number), problem="the digest cannot be read")
+        if digest != SegmentDigest(segment=number, sha256=previous, count=count):
+            return TamperFound(key=key, problem="the segment does not match its digest")
         total += count
         expected += 1
     if await bucket.list(DIGESTS, digest_key(expected - 1), 1):
         return TamperFound(key=segment_key(expected), problem="the segment is missing")
-    return Verified(segments=expected - 1, entries=total, head=previous)
+    return VerifiedTrail(segments=expected - 1, entries=total, head=previous)
 
 
 async def copy_trail(source: Bucket, target: Bucket) -> int:
-    """Copies every segment and seal as it is, so the chain is the same; how many are new. What is
-    in the target already stays.
+    """Copies every segment and digest unchanged, so that the chain stays the same.
+
+    Objects that the target has already are left. Returns how many were copied.
     """
     copied = 0
     for prefix in (SEGMENTS, DIGESTS):
@@ -173,6 +184,7 @@ async def copy_trail(source: Bucket, target: Bucket) -> int:
 
 
 def _check_segment(number: int, body: bytes, previous: str) -> str | None:
+    """The problem of the segment, if it has one."""
     lines = body.splitlines()
     try:
         header = _header.decode(lines[0]) if lines else None
@@ -181,11 +193,11 @@ def _check_segment(number: int, body: bytes, previous: str) -> str | None:
     except _UNREADABLE:
         return "a line cannot be read"
     if header is None or header.segment != number:
-        return "the header is not this segment's"
+        return "the header names another segment"
     if header.previous != previous:
         return "the segment does not follow the one before it"
     if header.count != len(lines) - 1:
-        return f"{header.count} entries were sealed and {len(lines) - 1} are there"
+        return f"{header.count} entries were archived and {len(lines) - 1} are there"
     return None
 
 

@@ -1,7 +1,7 @@
-"""Is the service well: the answer of `/health`, and the monitor that alerts when it changes.
+"""Health checks: the response of `/health`, and the monitor that alerts when a check changes.
 
-The monitor runs in the worker or as a function; `/health` is answered by the API. Both look at the
-dependencies with the same checks; metrics are the monitor's alone, and `/health` has its state.
+The API runs the checks for `/health`. The monitor runs them in the worker or in a function, and
+reads the deployment's metrics as well. `/health` includes what the monitor recorded last.
 """
 
 import asyncio
@@ -18,48 +18,51 @@ from remit.ports.app import App
 
 CHECK_TIMEOUT_SECONDS = 2.0
 MAX_OUTBOX_AGE_SECONDS = 60.0
-VERDICT_HOLDS_SECONDS = 300.0
-TELLING = timedelta(seconds=30)
-"""How long a monitor has to tell what it recorded, before another one does."""
+STATE_VALID_SECONDS = 300.0
+"""How long `/health` reports the monitor's state. An older one says nothing about the present."""
+
+SEND_TIMEOUT = timedelta(seconds=30)
+"""How long a monitor has to send the alerts that it recorded. Then another monitor sends them."""
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`healthy` only if every check is."""
+    """The health of the service. It is `healthy` if no check that counts has failed."""
 
     status: str
     checks: dict[str, Check]
 
 
 ADVISORY = frozenset({"cache", "dead_letters"})
-"""What wants an operator while payments can be taken all the same."""
+"""Checks for an operator to act on. While they fail, payments are still taken."""
 
 Probe = Callable[[App], Awaitable[Check | None]]
-"""None where a topology has no such thing."""
+"""Makes one check. It returns None where the topology has no such dependency."""
 
 
 async def health(app: App) -> Health:
-    """Asks each dependency, for two seconds at most, and what the monitor saw last.
+    """Checks each dependency, for two seconds at most, and reads the monitor's last state.
 
-    The database of an idle process may have paused. It is not asked, because that would wake it.
+    In an idle process the checks of the database are left out. The database may have paused, and
+    a check would wake it.
     """
     probes = {**DEPENDENCIES, "monitor": _monitor}
     if app.idle.is_idle:
         probes.update(dict.fromkeys(IN_DATABASE, _paused))
-    return _health(await _look(app, probes))
+    return _health(await _run_probes(app, probes))
 
 
 def _health(checks: dict[str, Check]) -> Health:
-    well = all(check.ok for name, check in checks.items() if name not in ADVISORY)
-    return Health("healthy" if well else "unhealthy", checks)
+    is_healthy = all(check.ok for name, check in checks.items() if name not in ADVISORY)
+    return Health("healthy" if is_healthy else "unhealthy", checks)
 
 
-async def _look(app: App, probes: Mapping[str, Probe]) -> dict[str, Check]:
-    checks = await asyncio.gather(*(_probe(probe(app)) for probe in probes.values()))
-    seen = zip(probes, checks, strict=True)
-    return {name: check for name, check in seen if check is not None}
+async def _run_probes(app: App, probes: Mapping[str, Probe]) -> dict[str, Check]:
+    checks = await asyncio.gather(*(_run_probe(probe(app)) for probe in probes.values()))
+    by_name = zip(probes, checks, strict=True)
+    return {name: check for name, check in by_name if check is not None}
 
 
-async def _probe(probe: Awaitable[Check | None]) -> Check | None:
+async def _run_probe(probe: Awaitable[Check | None]) -> Check | None:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             return await probe
@@ -76,12 +79,12 @@ async def _database(app: App) -> Check:
 
 async def _paused(app: App) -> Check:
     return Check(
-        ok=True, detail="not asked: this process is idle, and the database may have paused"
+        ok=True, detail="not checked: this process is idle, and the database may have paused"
     )
 
 
 async def _delivery(app: App) -> Check:
-    oldest = await app.delivery.outbox.oldest()
+    oldest = await app.delivery.outbox.oldest_created_at()
     age_seconds = 0.0 if oldest is None else (app.clock() - oldest).total_seconds()
     return Check(
         ok=age_seconds <= MAX_OUTBOX_AGE_SECONDS,
@@ -90,16 +93,16 @@ async def _delivery(app: App) -> Check:
 
 
 async def _dead_letters(app: App) -> Check:
-    dead = await app.delivery.failed.dead()
-    return Check(ok=dead == 0, detail=f"{dead} dead letters")
+    count = await app.delivery.failed.count_dead_letters()
+    return Check(ok=count == 0, detail=f"{count} dead letters")
 
 
 async def _cache(app: App) -> Check | None:
     try:
-        there = await app.process_state.cache.ping()
+        has_cache = await app.process_state.cache.ping()
     except Unavailable as error:
         return Check(ok=False, detail=f"{error.message} Rate limits are per process.")
-    return Check(ok=True) if there else None
+    return Check(ok=True) if has_cache else None
 
 
 async def _disk(app: App) -> Check | None:
@@ -107,17 +110,17 @@ async def _disk(app: App) -> Check | None:
 
 
 async def _monitor(app: App) -> Check:
-    """The measures that only the monitor takes. A state of long ago says nothing of today."""
+    """The monitor's last state, for the checks that the monitor alone makes."""
     state = await app.database.health_states.latest()
     if state.at is None:
-        return Check(ok=True, detail="has not looked yet")
+        return Check(ok=True, detail="has not run yet")
     age_seconds = max(0.0, (app.clock() - state.at).total_seconds())
-    if age_seconds > VERDICT_HOLDS_SECONDS:
-        return Check(ok=True, detail=f"has not looked for {age_seconds:.0f} s")
-    measured = {name: why for name, why in state.failing.items() if name not in DEPENDENCIES}
-    if measured:
-        return Check(ok=False, detail="; ".join(f"{n}: {why}" for n, why in measured.items()))
-    return Check(ok=True, detail=f"looked {age_seconds:.0f} s ago")
+    if age_seconds > STATE_VALID_SECONDS:
+        return Check(ok=True, detail=f"has not run for {age_seconds:.0f} s")
+    failing = {name: why for name, why in state.failing.items() if name not in DEPENDENCIES}
+    if failing:
+        return Check(ok=False, detail="; ".join(f"{name}: {why}" for name, why in failing.items()))
+    return Check(ok=True, detail=f"ran {age_seconds:.0f} s ago")
 
 
 DEPENDENCIES: Mapping[str, Probe] = {
@@ -130,59 +133,65 @@ DEPENDENCIES: Mapping[str, Probe] = {
 
 
 IN_DATABASE = ("database", "delivery", "monitor")
-"""The checks that ask it, where the queue of work is elsewhere."""
+"""The checks that read the database, in a topology whose work queue is elsewhere."""
 
 
 class Monitor:
-    """Watches the dependencies and the topology's metrics, and alerts the operators' topic once
-    per change of state, however many monitors there are and however often they start.
+    """Checks the dependencies and the deployment's metrics, and alerts the operators.
 
-    A change is recorded before it is told: of two monitors one records it. Alerts that a monitor
-    left untold, because it died or the topic was down, are told by the next look.
+    It sends one alert per change of a check, however many monitors run and however often they
+    restart. A change is recorded together with its unsent alerts before they are sent, so of two
+    monitors one records it. If that monitor dies, or the topic is down, a later run sends the
+    alerts.
     """
 
-    def __init__(self, app: App, *, measures_hold: timedelta = timedelta(0)) -> None:
-        """Measures cost money by the look: each is good for as long as `measures_hold`."""
+    def __init__(self, app: App, *, metrics_max_age: timedelta = timedelta(0)) -> None:
+        """A read of metrics costs money, so one is used again until it is `metrics_max_age` old."""
         self._app = app
-        self._measures_hold = measures_hold
-        self._measured: tuple[datetime, dict[str, Check]] | None = None
+        self._metrics_max_age = metrics_max_age
+        self._metrics: tuple[datetime, dict[str, Check]] | None = None
         self._unrecorded: HealthState | None = None
 
-    async def watch(self) -> Health:
-        """One look. The first look alerts only if something is wrong."""
+    async def check(self) -> Health:
+        """Runs every check once, and alerts for each check that changed.
+
+        The first run alerts only for checks that fail.
+        """
         app = self._app
-        checks = await _look(app, DEPENDENCIES) | await self._measures()
-        before = await self._before()
+        checks = await _run_probes(app, DEPENDENCIES) | await self._check_metrics()
+        before = await self._latest_state()
         now = app.clock()
-        if before.owed and before.at and now - before.at < TELLING:
+        if before.unsent_alerts and before.at and now - before.at < SEND_TIMEOUT:
             return _health(checks)
         failing = {name: check.detail or "" for name, check in checks.items() if not check.ok}
-        began = sorted(failing.keys() - before.failing.keys())
-        ended = sorted(before.failing.keys() - failing.keys())
-        owed = (
-            *before.owed,
-            *(self._alert("health.failing", name, failing[name]) for name in began),
-            *(self._alert("health.recovered", name, "") for name in ended),
+        newly_failing = sorted(failing.keys() - before.failing.keys())
+        recovered = sorted(before.failing.keys() - failing.keys())
+        alerts = (
+            *before.unsent_alerts,
+            *(self._alert("health.failing", name, failing[name]) for name in newly_failing),
+            *(self._alert("health.recovered", name, "") for name in recovered),
         )
-        state = HealthState(version=before.version + 1, at=now, failing=failing, owed=owed)
-        if await self._record(state) and owed:
-            await app.delivery.alerts.publish(owed)
-            await self._record(replace(state, version=state.version + 1, owed=()))
+        state = HealthState(
+            version=before.version + 1, at=now, failing=failing, unsent_alerts=alerts
+        )
+        if await self._record(state) and alerts:
+            await app.delivery.alerts.publish(alerts)
+            await self._record(replace(state, version=state.version + 1, unsent_alerts=()))
         return _health(checks)
 
-    async def _measures(self) -> dict[str, Check]:
+    async def _check_metrics(self) -> dict[str, Check]:
         now = self._app.clock()
-        if self._measured is not None and now - self._measured[0] < self._measures_hold:
-            return self._measured[1]
+        if self._metrics is not None and now - self._metrics[0] < self._metrics_max_age:
+            return self._metrics[1]
         try:
-            measured = dict(await self._app.monitoring.measures())
+            checks = dict(await self._app.monitoring.measures())
         except Unavailable as error:
-            measured = {"metrics": Check(ok=False, detail=error.message)}
-        self._measured = (now, measured)
-        return measured
+            checks = {"metrics": Check(ok=False, detail=error.message)}
+        self._metrics = (now, checks)
+        return checks
 
-    async def _before(self) -> HealthState:
-        """The state before this one. While the store is down, this monitor's own memory."""
+    async def _latest_state(self) -> HealthState:
+        """The state that was recorded last. While the store is down, the one of this monitor."""
         try:
             stored = await self._app.database.health_states.latest()
         except Unavailable:
@@ -192,14 +201,14 @@ class Monitor:
         return replace(self._unrecorded, version=stored.version)
 
     async def _record(self, state: HealthState) -> bool:
-        """Whether this monitor is the one to tell it."""
+        """Records the state. Returns whether this monitor is to send its alerts."""
         try:
-            recorded = await self._app.database.health_states.record(state)
+            is_recorded = await self._app.database.health_states.record(state)
         except Unavailable:
             self._unrecorded = state
             return True
         self._unrecorded = None
-        return recorded
+        return is_recorded
 
     def _alert(self, kind: str, check: str, detail: str) -> Message:
         return Message(

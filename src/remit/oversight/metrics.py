@@ -1,6 +1,6 @@
-"""What the service counts of itself, by the names that alarms know; and the proof that is counted.
+"""The metrics that the worker and the Lambda functions count, by the names that the alarms use.
 
-For the worker and the functions. How counts leave the process is the `Metrics` port's own affair.
+The `Metrics` port publishes them.
 """
 
 from collections import Counter as Tally
@@ -19,11 +19,11 @@ DEAD_LETTERS = "DeadLetters"
 CHECKS = {"ledger": "LedgerImbalances", "links": "LedgerImbalances", "audit": "AuditBreaks"}
 OTHER_CHECKS = "Discrepancies"
 
-log = structlog.get_logger("counted")
+log = structlog.get_logger("metrics")
 
 
 class NullMetrics:
-    """Metrics where nobody looks at them: on a laptop."""
+    """Counts nothing, for a topology without metrics, such as a laptop."""
 
     def count(self, name: str, value: float = 1.0) -> None:
         return None
@@ -36,31 +36,39 @@ class NullMetrics:
 
 
 def count_notifications(messages: Sequence[Message], metrics: Metrics) -> None:
-    """The business, by what callers are told of it."""
-    told = Tally(m.kind for m in messages if m.topic is Topic.NOTIFICATIONS)
-    for kind, number in told.items():
+    """Counts business events by the notifications that announce them."""
+    kinds = Tally(m.kind for m in messages if m.topic is Topic.NOTIFICATIONS)
+    for kind, number in kinds.items():
         metrics.count(kind, number)
 
 
 async def count_outbox_age(app: App, metrics: Metrics) -> None:
-    """How long the oldest message has waited to be sent."""
-    oldest = await app.delivery.outbox.oldest()
-    age = 0.0 if oldest is None else (app.clock() - oldest).total_seconds()
-    metrics.seconds(OUTBOX_AGE, max(0.0, age))
+    """Records the seconds that the oldest message has waited to be sent."""
+    oldest = await app.delivery.outbox.oldest_created_at()
+    age_seconds = 0.0 if oldest is None else (app.clock() - oldest).total_seconds()
+    metrics.seconds(OUTBOX_AGE, max(0.0, age_seconds))
 
 
 async def count_dead_letters(app: App, metrics: Metrics) -> None:
-    metrics.count(DEAD_LETTERS, await app.delivery.failed.dead())
+    metrics.count(DEAD_LETTERS, await app.delivery.failed.count_dead_letters())
 
 
 async def count_discrepancies(
-    app: App, metrics: Metrics, seen: Callable[[], None] = lambda: None
+    app: App, metrics: Metrics, report_progress: Callable[[], None] = lambda: None
 ) -> dict[str, int]:
-    """How many disagreements each check found, counted too. Each is logged with its record."""
-    found = Tally(dict.fromkeys((*CHECKS.values(), OTHER_CHECKS), 0))
-    async for one in reconcile(app, seen):
-        log.error("discrepancy", check=one.check, record=one.record, problem=one.problem)
-        found[CHECKS.get(one.check, OTHER_CHECKS)] += 1
-    for name, number in found.items():
+    """Reconciles the books. Counts the discrepancies by metric, returns the counts and logs each.
+
+    Calls `report_progress` once for each payment.
+    """
+    counts = Tally(dict.fromkeys((*CHECKS.values(), OTHER_CHECKS), 0))
+    async for discrepancy in reconcile(app, report_progress):
+        log.error(
+            "discrepancy",
+            check=discrepancy.check,
+            record=discrepancy.record,
+            problem=discrepancy.problem,
+        )
+        counts[CHECKS.get(discrepancy.check, OTHER_CHECKS)] += 1
+    for name, number in counts.items():
         metrics.count(name, number)
-    return dict(found)
+    return dict(counts)

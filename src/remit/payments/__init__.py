@@ -1,1 +1,1 @@
-"""What can be done with a payment, and the operations at a processor beneath."""
+"""The use cases of a payment, and the operations at a processor that they call."""

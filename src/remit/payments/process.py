@@ -1,7 +1,8 @@
-"""Process a payment, and the steps beside it: authorize, capture, cancel.
+"""Processes a payment, and the steps beside it: authorize, capture, cancel.
 
-Each is one story: read the payment, claim it, ask the processor, commit the answer (`ask.py`).
-Two that run at once race for the claim; the loser reads again and sees the winner's work.
+Each step reads the payment, claims it, and calls the processor through `payments/operations.py`.
+Of two steps at once on one payment, one commits its claim. The other reads the payment again and
+finds the result of the first.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,13 @@ from remit.domain.errors import (
 )
 from remit.domain.ids import is_id
 from remit.domain.payment import Operation, Payment, State
-from remit.payments.operations import NEEDS_CARD, call_processor, resolve, work_message
+from remit.payments.operations import (
+    NEEDS_CARD,
+    ProcessorCall,
+    call_processor,
+    resolve,
+    work_message,
+)
 from remit.payments.results import (
     Accepted,
     Queued,
@@ -34,14 +41,15 @@ from remit.payments.results import (
     notification,
     reject,
 )
-from remit.payments.validate import CardInput, CardNumber, card_from
+from remit.payments.validate import CardInput, CardNumber, parse_card
 from remit.ports.app import App
 
 MAX_RACES = 20
+"""How often a step is taken again after another step changed the payment first."""
 
 
 class ProcessRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `POST /process` takes. A `card` is used instead of the one given before, if any."""
+    """The body of `POST /process`. A `card` replaces the one that was validated."""
 
     transaction_id: Annotated[str, msgspec.Meta(max_length=64)]
     card: CardInput | CardNumber | None = None
@@ -51,7 +59,10 @@ class ProcessRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One step that a caller wants taken on a payment, and under which idempotency key."""
+    """One step that a caller takes on a payment, and its idempotency key.
+
+    A worker's step has `requeue` False: its message returns to the queue instead.
+    """
 
     action: str
     operation: Operation
@@ -72,23 +83,23 @@ async def process(
     *,
     requeue: bool = True,
 ) -> StepResult:
-    """Charges the payment. Processing twice answers with the first outcome, whoever asks."""
+    """Charges the payment. A second call replays the first result, with or without a key."""
     try:
-        step = _step(app, caller, "process", Operation.CHARGE, request, key, requeue=requeue)
+        step = _step(app, "process", Operation.CHARGE, request, key, requeue=requeue)
     except InvalidRequest as error:
         return await reject(app, caller, "process", error)
-    return await _take(app, caller, step, _first_outcome)
+    return await _run_step(app, caller, step, _processed_before)
 
 
 async def authorize(
     app: App, caller: Caller, request: ProcessRequest, key: KeyScope | None = None
 ) -> StepResult:
-    """Reserves the payment's amount at the processor, to be captured or canceled later."""
+    """Reserves the payment's amount at the processor. It can be captured or canceled later."""
     try:
-        step = _step(app, caller, "authorize", Operation.AUTHORIZE, request, key)
+        step = _step(app, "authorize", Operation.AUTHORIZE, request, key)
     except InvalidRequest as error:
         return await reject(app, caller, "authorize", error)
-    return await _take(app, caller, step, _no_outcome)
+    return await _run_step(app, caller, step, _never_before)
 
 
 async def capture(
@@ -100,7 +111,7 @@ async def capture(
     final: bool = True,
     key: KeyScope | None = None,
 ) -> StepResult:
-    """Captures `amount_minor`, or all that is left. Unless `final`, the rest can follow later."""
+    """Captures `amount_minor`, or all that is left. Unless `final`, more can be captured later."""
     step = Step(
         action="capture",
         operation=Operation.CAPTURE,
@@ -110,13 +121,13 @@ async def capture(
         scope=key,
         fingerprint=_fingerprint(app, payment_id, amount_minor, final),
     )
-    return await _take(app, caller, step, _no_outcome)
+    return await _run_step(app, caller, step, _never_before)
 
 
 async def cancel(
     app: App, caller: Caller, payment_id: str, *, key: KeyScope | None = None
 ) -> StepResult:
-    """Cancels a payment that holds no captured money; an authorization is voided first."""
+    """Cancels a payment without captured money. An authorization is voided at the processor."""
     step = Step(
         action="cancel",
         operation=Operation.VOID,
@@ -124,28 +135,28 @@ async def cancel(
         scope=key,
         fingerprint=_fingerprint(app, payment_id),
     )
-    return await _take(app, caller, step, _canceled)
+    return await _run_step(app, caller, step, _canceled_before)
 
 
 async def enqueue(
     app: App, caller: Caller, request: ProcessRequest, key: KeyScope | None = None
 ) -> StepResult:
-    """Leaves processing to a worker. A payment that has its outcome already answers with it."""
+    """Queues the payment for a worker to process. A payment processed before is replayed."""
     try:
-        step = _step(app, caller, "process", Operation.CHARGE, request, key)
+        step = _step(app, "process", Operation.CHARGE, request, key)
     except InvalidRequest as error:
         return await reject(app, caller, "process", error)
     for _ in range(MAX_RACES):
-        payment = await _find(app, caller, step)
+        payment = await _find_payment(app, caller, step)
         if isinstance(payment, Rejected):
             return payment
-        if (first := _first_outcome(payment, step)) is not None:
-            return await _replay(app, caller, step, first)
+        if (earlier := _processed_before(payment, step)) is not None:
+            return await _replay(app, caller, step, earlier)
         queued = payment
         if step.card is not None:
             try:
-                sealed = await app.vault.encrypt(step.card, payment.id)
-                queued = payment.with_card(step.card.summary(), sealed)
+                encrypted = await app.vault.encrypt(step.card, payment.id)
+                queued = payment.with_card(step.card.summary(), encrypted)
             except InvalidState as error:
                 return await reject(app, caller, step.action, error, payment_id=payment.id)
             due_at = app.clock() + app.settings.card_retention
@@ -164,32 +175,35 @@ async def enqueue(
             case None:
                 return Queued(queued)
             case Conflict.KEY_TAKEN:
-                if (ending := await _by_key(app, caller, step)) is not None:
-                    return ending
+                if (result := await _replay_key(app, caller, step)) is not None:
+                    return result
             case _:
                 continue
     raise Unavailable("The payment is changing too fast. Try again.")
 
 
-async def _take(
-    app: App, caller: Caller, step: Step, earlier: "Callable[[Payment, Step], Payment | None]"
+async def _run_step(
+    app: App, caller: Caller, step: Step, find_earlier: "Callable[[Payment, Step], Payment | None]"
 ) -> StepResult:
-    """Claims and asks, or says why not. `earlier` finds the outcome of a step taken before."""
+    """Runs the step: claims the payment and calls the processor, or replays or rejects.
+
+    `find_earlier` returns the payment if it already has the result of this step.
+    """
     record_use = KeyUse.CLAIM
     for _ in range(MAX_RACES):
-        payment = await _find(app, caller, step)
+        payment = await _find_payment(app, caller, step)
         if isinstance(payment, Rejected):
             return payment
-        if (first := earlier(payment, step)) is not None:
-            return await _replay(app, caller, step, first)
+        if (earlier := find_earlier(payment, step)) is not None:
+            return await _replay(app, caller, step, earlier)
         if payment.pending is not None:
             if payment.pending.until > app.clock():
-                return await _in_progress(app, caller, step)
+                return await _reject_in_progress(app, caller, step)
             await resolve(app, caller, payment)
             continue
         try:
             if step.operation is Operation.VOID and payment.state is not State.AUTHORIZED:
-                return await _cancel_unasked(app, caller, payment, step)
+                return await _cancel_without_call(app, caller, payment, step)
             claimed, card = await _claim(app, payment, step)
         except InvalidState as error:
             return await reject(app, caller, step.action, error, payment_id=payment.id)
@@ -202,13 +216,17 @@ async def _take(
         )
         match await app.store.commit(change):
             case None:
-                return await call_processor(
-                    app, caller, claimed, step.action, card, record, requeue=step.requeue
+                call = ProcessorCall(
+                    caller=caller,
+                    action=step.action,
+                    card=card,
+                    record=record,
+                    requeue=step.requeue,
                 )
+                return await call_processor(app, claimed, call)
             case Conflict.KEY_TAKEN:
-                ending = await _by_key(app, caller, step)
-                if ending is not None:
-                    return ending
+                if (result := await _replay_key(app, caller, step)) is not None:
+                    return result
                 record_use = KeyUse.COMPLETE
             case _:
                 continue
@@ -216,28 +234,29 @@ async def _take(
 
 
 async def _claim(app: App, payment: Payment, step: Step) -> tuple[Payment, Card | None]:
+    """The claimed payment, and the card to charge. Raises InvalidState."""
     card = None
     if step.operation in NEEDS_CARD:
         card = step.card
         if card is None:
-            card = await _opened_card(app, payment)
+            card = await _decrypt_card(app, payment)
         else:
-            sealed = await app.vault.encrypt(card, payment.id)
-            payment = payment.with_card(card.summary(), sealed)
+            encrypted = await app.vault.encrypt(card, payment.id)
+            payment = payment.with_card(card.summary(), encrypted)
     claimed = payment.claim(
         step.operation,
         now=app.clock(),
         lease=app.settings.claim_lease,
         amount_minor=step.amount_minor,
         final=step.final,
-        # The queue's own steps: their callers were told that the queue does it.
+        # A worker takes its steps for callers who were answered that the queue does it.
         queued=not step.requeue,
     )
     return claimed, card
 
 
-async def _opened_card(app: App, payment: Payment) -> Card | None:
-    """The payment's own card; None if it never had one. Raises InvalidState if it is lost."""
+async def _decrypt_card(app: App, payment: Payment) -> Card | None:
+    """The payment's stored card, or None if it never had one. Raises InvalidState if it is lost."""
     if payment.card is None:
         return None
     if payment.encrypted_card is None:
@@ -252,8 +271,10 @@ async def _opened_card(app: App, payment: Payment) -> Card | None:
         ) from error
 
 
-async def _by_key(app: App, caller: Caller, step: Step) -> StepResult | None:
-    """How the request first made under this key ended; None if the step may be taken after all."""
+async def _replay_key(app: App, caller: Caller, step: Step) -> StepResult | None:
+    """The result of the first request under this key. None if the step may be taken after all,
+    because that request ended without a result.
+    """
     if step.scope is None:
         raise AssertionError("a key conflict needs a key")
     record = await app.store.record(step.scope)
@@ -272,12 +293,12 @@ async def _by_key(app: App, caller: Caller, step: Step) -> StepResult | None:
     return None
 
 
-async def _replay(app: App, caller: Caller, step: Step, first: Payment) -> StepResult:
-    """The step's outcome, already there; unless its key was first used for something else."""
-    if step.scope is not None and (ending := await _by_key(app, caller, step)) is not None:
-        return ending
-    await _audit_replay(app, caller, step, first)
-    return Replayed(first)
+async def _replay(app: App, caller: Caller, step: Step, earlier: Payment) -> StepResult:
+    """Replays the result that the payment already has, or the first one under the step's key."""
+    if step.scope is not None and (result := await _replay_key(app, caller, step)) is not None:
+        return result
+    await _audit_replay(app, caller, step, earlier)
+    return Replayed(earlier)
 
 
 async def _audit_replay(app: App, caller: Caller, step: Step, payment: Payment) -> None:
@@ -286,7 +307,10 @@ async def _audit_replay(app: App, caller: Caller, step: Step, payment: Payment) 
     )
 
 
-async def _cancel_unasked(app: App, caller: Caller, payment: Payment, step: Step) -> StepResult:
+async def _cancel_without_call(
+    app: App, caller: Caller, payment: Payment, step: Step
+) -> StepResult:
+    """Cancels a payment of which the processor holds no money. Raises InvalidState."""
     canceled = payment.cancel()
     record = _record(app, step, canceled)
     change = Change(
@@ -299,12 +323,13 @@ async def _cancel_unasked(app: App, caller: Caller, payment: Payment, step: Step
         case None:
             return Accepted(canceled)
         case Conflict.KEY_TAKEN:
-            return await _by_key(app, caller, step) or await _take(app, caller, step, _canceled)
+            result = await _replay_key(app, caller, step)
+            return result or await _run_step(app, caller, step, _canceled_before)
         case _:
-            return await _take(app, caller, step, _canceled)
+            return await _run_step(app, caller, step, _canceled_before)
 
 
-async def _find(app: App, caller: Caller, step: Step) -> Payment | Rejected:
+async def _find_payment(app: App, caller: Caller, step: Step) -> Payment | Rejected:
     payment = await app.store.payment(step.payment_id) if is_id(step.payment_id) else None
     if payment and (payment.merchant_id, payment.mode) == (caller.merchant_id, caller.mode):
         return payment
@@ -312,33 +337,33 @@ async def _find(app: App, caller: Caller, step: Step) -> Payment | Rejected:
     return await reject(app, caller, step.action, error)
 
 
-async def _in_progress(app: App, caller: Caller, step: Step) -> StepResult:
-    if step.scope is not None and (ending := await _by_key(app, caller, step)) is not None:
-        return ending
+async def _reject_in_progress(app: App, caller: Caller, step: Step) -> StepResult:
+    if step.scope is not None and (result := await _replay_key(app, caller, step)) is not None:
+        return result
     error = InvalidState("The payment is being processed.", retry_after_seconds=1)
     return await reject(app, caller, step.action, error, payment_id=step.payment_id)
 
 
-def _first_outcome(payment: Payment, step: Step) -> Payment | None:
-    """What processing has come to already: money taken, or a decline that no new card answers."""
+def _processed_before(payment: Payment, step: Step) -> Payment | None:
+    """The payment if it is captured, or declined without a new card to try."""
     if payment.state is State.CAPTURED:
         return payment
-    # A decline erases its card: one that is sealed now is another, left for a worker to try.
-    new_card = step.card is not None or payment.encrypted_card is not None
-    return payment if payment.state is State.DECLINED and not new_card else None
+    # A decline erases the card. A card that is stored now was queued later, for a worker to try.
+    has_new_card = step.card is not None or payment.encrypted_card is not None
+    return payment if payment.state is State.DECLINED and not has_new_card else None
 
 
-def _canceled(payment: Payment, step: Step) -> Payment | None:
+def _canceled_before(payment: Payment, step: Step) -> Payment | None:
     return payment if payment.state is State.CANCELED else None
 
 
-def _no_outcome(payment: Payment, step: Step) -> Payment | None:
+def _never_before(payment: Payment, step: Step) -> Payment | None:
+    """For a step that can be taken again: only its idempotency key replays it."""
     return None
 
 
 def _step(
     app: App,
-    caller: Caller,
     action: str,
     operation: Operation,
     request: ProcessRequest,
@@ -346,7 +371,8 @@ def _step(
     *,
     requeue: bool = True,
 ) -> Step:
-    card = None if request.card is None else card_from(app, request.card)
+    """The step that a request describes. Raises InvalidRequest for a wrong card."""
+    card = None if request.card is None else parse_card(app, request.card)
     return Step(
         action=action,
         operation=operation,

@@ -1,7 +1,7 @@
-"""Refund a captured payment, in parts if wanted: reserve, ask the processor, commit the answer.
+"""Refunds a captured payment, in full or in part: reserve, call the processor, record the result.
 
-The amount is reserved on the payment before the processor is asked, in the same commit that makes
-the refund; so refunds that run at once can never promise more than was captured.
+The amount is reserved on the payment in the commit that makes the refund, before the processor is
+called. So refunds at once can never reserve more than was captured.
 """
 
 import asyncio
@@ -29,7 +29,9 @@ from remit.domain.errors import (
     Unavailable,
 )
 from remit.domain.ids import is_id
-from remit.domain.payment import Declined, Operation, Payment, ProcessorResult, Refund, RefundState
+from remit.domain.payment import Declined, Operation, Payment, ProcessorResult
+from remit.domain.refund import Refund, RefundState
+from remit.payments.operations import ProcessorCall
 from remit.payments.process import MAX_RACES
 from remit.payments.results import (
     Accepted,
@@ -53,7 +55,7 @@ async def refund(
     amount_minor: int | None = None,
     key: KeyScope | None = None,
 ) -> StepResult:
-    """Refunds `amount_minor`, or all that is left. Its refund says `pending` if no answer came."""
+    """Refunds `amount_minor`, or all that is left. The refund is `pending` without a result."""
     fingerprint = app.vault.fingerprint(msgspec.json.encode((payment_id, amount_minor)))
     for _ in range(MAX_RACES):
         payment = await app.store.payment(payment_id) if is_id(payment_id) else None
@@ -62,11 +64,11 @@ async def refund(
             caller.mode,
         ):
             return await reject(app, caller, "refund", NotFound("payment", param="transaction_id"))
-        if key and (ending := await _by_key(app, caller, payment, key, fingerprint)):
-            return ending
-        wanted = payment.refundable_minor if amount_minor is None else amount_minor
+        if key and (result := await _replay_key(app, caller, payment, key, fingerprint)):
+            return result
+        refund_minor = payment.refundable_minor if amount_minor is None else amount_minor
         try:
-            reserved = payment.reserve_refund(wanted)
+            reserved = payment.reserve_refund(refund_minor)
         except InvalidState as error:
             return await reject(app, caller, "refund", error, payment_id=payment.id)
         now = app.clock()
@@ -75,7 +77,7 @@ async def refund(
             payment_id=payment.id,
             merchant_id=payment.merchant_id,
             mode=payment.mode,
-            amount_minor=wanted,
+            amount_minor=refund_minor,
             currency=payment.currency,
             created_at=now,
             due_at=now + app.settings.claim_lease,
@@ -90,28 +92,30 @@ async def refund(
             record=record or None,
         )
         if await app.store.commit(change) is None:
-            return await _call_processor(app, caller, reserved, pending, record or None)
+            call = ProcessorCall(caller=caller, action="refund", record=record or None)
+            return await _call_processor(app, reserved, pending, call)
     raise Unavailable("The payment is changing too fast. Try again.")
 
 
 async def resolve_refund(app: App, caller: Caller, pending: Refund) -> Refund:
-    """The refund after asking the processor what became of it. Raises ProcessorUnavailable.
+    """The refund after it was looked up at the processor. Raises ProcessorUnavailable.
 
-    A refund that the processor never heard of has failed, and its amount can be refunded anew.
+    A refund that the processor never received has failed, and its amount can be refunded again.
     """
     if pending.state is not RefundState.PENDING:
         return pending
-    mine = pending.extend_lease(until=app.clock() + app.settings.claim_lease)
-    if await app.store.commit(Change(refund=mine, audit=())) is not None:
+    leased = pending.extend_lease(until=app.clock() + app.settings.claim_lease)
+    if await app.store.commit(Change(refund=leased, audit=())) is not None:
         return await _current(app, pending)
     result = await app.processor.find(pending.id)
     if result is None:
         result = Declined("never_happened", "The processor never received this refund.")
-    return await _record_result(app, caller, mine, "resolve", result, None)
+    call = ProcessorCall(caller=caller, action="resolve")
+    return await _record_result(app, leased, call, result)
 
 
 async def _call_processor(
-    app: App, caller: Caller, payment: Payment, pending: Refund, record: IdempotencyRecord | None
+    app: App, payment: Payment, pending: Refund, call: ProcessorCall
 ) -> StepResult:
     instruction = Instruction(
         key=pending.id,
@@ -125,51 +129,47 @@ async def _call_processor(
         async with asyncio.timeout(app.settings.processor_timeout_seconds):
             result = await app.processor.execute(instruction)
     except ProcessorUnavailable as error:
-        down = Declined(error.code, error.message)
-        await _record_result(app, caller, pending, "refund", down, record, use=KeyUse.RELEASE)
+        failure = Declined(error.code, error.message)
+        await _record_result(app, pending, call, failure, record_use=KeyUse.RELEASE)
         return Rejected(error)
     except (ProcessorTimeout, TimeoutError):
-        wait = timedelta(seconds=app.settings.processor_timeout_seconds)
-        unknown = pending.extend_lease(until=app.clock() + wait)
-        audit = audit_entry(app, caller, "refund", "no_answer", payment, refund=unknown)
+        late = timedelta(seconds=app.settings.processor_timeout_seconds)
+        unknown = pending.extend_lease(until=app.clock() + late)
+        audit = audit_entry(app, call.caller, call.action, "no_answer", payment, refund=unknown)
         await app.store.commit(Change(refund=unknown, audit=(audit,)))
         return Accepted(payment, await _current(app, pending))
-    recorded = await _record_result(app, caller, pending, "refund", result, record)
+    recorded = await _record_result(app, pending, call, result)
     return Accepted(await _payment(app, pending), recorded)
 
 
 async def _record_result(
     app: App,
-    caller: Caller,
     pending: Refund,
-    action: str,
+    call: ProcessorCall,
     result: ProcessorResult,
-    record: IdempotencyRecord | None,
     *,
-    use: KeyUse = KeyUse.COMPLETE,
+    record_use: KeyUse = KeyUse.COMPLETE,
 ) -> Refund:
+    """Commits the result. If the refund was changed meanwhile, returns what it is now."""
     recorded = pending.apply_result(result)
     now = app.clock()
     failed = isinstance(result, Declined)
+    outcome = "declined" if failed else "done"
     for _ in range(MAX_RACES):
         payment = await _payment(app, pending)
         after = payment.release_refund(pending.amount_minor) if failed else payment
         change = Change(
             payment=after if failed else None,
             refund=recorded,
-            audit=(
-                audit_entry(
-                    app, caller, action, "declined" if failed else "done", after, refund=recorded
-                ),
-            ),
+            audit=(audit_entry(app, call.caller, call.action, outcome, after, refund=recorded),),
             postings=()
             if failed
             else recorded.postings(
                 processor=app.processor.name, transaction_id=app.new_id(), now=now
             ),
             messages=(notification(app, after, recorded),),
-            record=record and replace(record, payment=after, refund=recorded),
-            record_use=use,
+            record=call.record and replace(call.record, payment=after, refund=recorded),
+            record_use=record_use,
         )
         if await app.store.commit(change) is None:
             return recorded
@@ -179,9 +179,10 @@ async def _record_result(
     raise Unavailable("The payment is changing too fast. Try again.")
 
 
-async def _by_key(
+async def _replay_key(
     app: App, caller: Caller, payment: Payment, scope: KeyScope, fingerprint: str
 ) -> StepResult | None:
+    """The result of the first request under this key, or None if there is none."""
     record = await app.store.record(scope)
     if record is None:
         return None
@@ -193,15 +194,15 @@ async def _by_key(
     if first is None:
         return None
     if record.payment is None and first.state is RefundState.PENDING:
-        busy = KeyInFlight("The first request with this Idempotency-Key is still in progress.")
-        return await reject(app, caller, "refund", busy, payment_id=payment.id)
+        in_flight = KeyInFlight("The first request with this Idempotency-Key is still in progress.")
+        return await reject(app, caller, "refund", in_flight, payment_id=payment.id)
     audit = audit_entry(app, caller, "refund", "replayed", payment, refund=first)
     await app.store.commit(Change(audit=(audit,)))
     return Replayed(record.payment or payment, record.refund if record.payment else first)
 
 
 def resolve_message(app: App, pending: Refund) -> Message:
-    """A message that has our own worker resolve this refund."""
+    """A message that makes a worker resolve the refund."""
     return Message(
         id=app.new_id(),
         topic=Topic.WORK,

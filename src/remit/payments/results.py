@@ -1,26 +1,27 @@
-"""How a use case ends, as values: whoever called matches them exhaustively.
+"""The results of a use case, and what every result leaves: an audit entry and a notification.
 
-Also the two things every ending needs: the audit entry that records it, and the idempotency
-record's answer to "has this been asked before".
+Results are values. A caller matches them exhaustively.
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from remit.domain.change import AuditEntry, Caller, Change, IdempotencyRecord, Message, Topic
 from remit.domain.errors import InvalidRequest, KeyReused, RemitError
-from remit.domain.payment import EVENTS, REFUND_EVENTS, V1_STATUSES, Payment, Refund
+from remit.domain.payment import EVENTS, V1_STATUSES, Payment
+from remit.domain.refund import REFUND_EVENTS, Refund
 from remit.ports.app import App
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The step was taken. The payment's state says what came of it: it may be declined."""
+    """The step was taken. The state of the payment says how it ended: it may be declined."""
 
     payment: Payment
     refund: Refund | None = None
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """The step had been taken before; this is how it ended then."""
+    """The step was taken before. The payment and refund are as they were after it."""
 
     payment: Payment
     refund: Refund | None = None
@@ -34,7 +35,7 @@ class Queued(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """Nothing was done, and why."""
+    """The step was not taken. `error` says why."""
 
     error: RemitError
 
@@ -48,19 +49,10 @@ def audit_entry(
     action: str,
     outcome: str,
     payment: Payment | None = None,
-    *,
     refund: Refund | None = None,
-    error: RemitError | None = None,
-    payment_id: str | None = None,
 ) -> AuditEntry:
-    """The audit entry of one step: who tried what, what came of it, and never a card number."""
+    """The audit entry of one step, with the amount and failure of the refund or payment."""
     subject = refund or payment
-    failure = subject.failure if subject else None
-    code = failure.code if failure else None
-    param = None
-    if error is not None:
-        code = error.reason if isinstance(error, InvalidRequest) else error.code
-        param = getattr(error, "param", None)
     return AuditEntry(
         id=app.new_id(),
         at=app.clock(),
@@ -70,18 +62,26 @@ def audit_entry(
         request_id=caller.request_id,
         action=action,
         outcome=outcome,
-        payment_id=payment.id if payment else payment_id,
+        payment_id=payment.id if payment else None,
         refund_id=refund.id if refund else None,
         state=payment.state if payment else None,
         amount_minor=subject.amount_minor if subject else None,
         currency=subject.currency if subject else None,
-        code=code,
-        param=param,
+        code=subject.failure.code if subject and subject.failure else None,
+    )
+
+
+def with_error(entry: AuditEntry, error: RemitError) -> AuditEntry:
+    """The audit entry with the code of an error, and the field that the error names."""
+    return replace(
+        entry,
+        code=error.reason if isinstance(error, InvalidRequest) else error.code,
+        param=getattr(error, "param", None),
     )
 
 
 def notification(app: App, payment: Payment, refund: Refund | None = None) -> Message:
-    """The message that tells the merchant's side of a new status."""
+    """The message that notifies the merchant of the new status of a payment or refund."""
     kind = REFUND_EVENTS[refund.state] if refund else EVENTS[payment.state]
     subject = refund or payment
     return Message(
@@ -102,13 +102,13 @@ def notification(app: App, payment: Payment, refund: Refund | None = None) -> Me
 async def reject(
     app: App, caller: Caller, action: str, error: RemitError, *, payment_id: str | None = None
 ) -> Rejected:
-    """Writes the refusal to the audit trail, and nothing else anywhere."""
-    audit = audit_entry(app, caller, action, "refused", error=error, payment_id=payment_id)
-    await app.store.commit(Change(audit=(audit,)))
+    """Rejects a step: commits its audit entry and nothing else."""
+    entry = replace(audit_entry(app, caller, action, "refused"), payment_id=payment_id)
+    await app.store.commit(Change(audit=(with_error(entry, error),)))
     return Rejected(error)
 
 
 def check_same_request(record: IdempotencyRecord, fingerprint: str) -> None:
-    """Raises KeyReused when the key first came with another request."""
+    """Raises KeyReused if the key was first used with another request."""
     if record.fingerprint != fingerprint:
         raise KeyReused("This Idempotency-Key was first used with a different request.")

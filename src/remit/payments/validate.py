@@ -1,6 +1,7 @@
-"""Validate a payment: request, decision, one commit. The processor is not asked here.
+"""Validates a payment: checks every field and stores it. The processor is not called.
 
-For `entrypoints/`. Reading JSON is theirs; what a field may hold is decided here.
+`http/two_step/requests.py` decodes the JSON. The types and functions here say what a field may
+hold.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ MetadataValue = Annotated[str, msgspec.Meta(max_length=500)]
 
 
 class Amount:
-    """An amount as it was written: a number, or a decimal string, not yet read."""
+    """An amount as the caller wrote it, before it is read: a number or a decimal string."""
 
     __slots__ = ("written",)
 
@@ -41,7 +42,7 @@ class Amount:
 
 
 class CardInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A card as a caller sends it. Its representation shows nothing of it."""
+    """A card as a caller sends it. Its representation shows no part of it."""
 
     number: Annotated[str, msgspec.Meta(max_length=32)]
     exp_month: int
@@ -56,7 +57,7 @@ CardNumber = Annotated[str, msgspec.Meta(max_length=32)]
 
 
 class PaymentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `POST /validate` takes. `amount` is in major units, read exactly."""
+    """The body of `POST /validate`. `amount` is in major units and is read exactly."""
 
     amount: Amount
     currency: Annotated[str, msgspec.Meta(max_length=3)] | None = None
@@ -72,12 +73,12 @@ class PaymentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def validate(
     app: App, caller: Caller, request: PaymentRequest, key: KeyScope | None
 ) -> StepResult:
-    """Stores the payment as `validated`, or refuses it and stores only the audit entry.
+    """Stores the payment as `validated`, or rejects it and stores only the audit entry.
 
-    A `payment_id` that already names a payment made of the same request replays it.
+    A `payment_id` that already names a payment of the same request replays that payment.
     """
     try:
-        payment = await _decide(app, caller, request)
+        payment = await _new_payment(app, caller, request)
     except InvalidRequest as error:
         return await reject(app, caller, "validate", error)
     record = None
@@ -106,7 +107,8 @@ async def validate(
             raise AssertionError(f"a new payment cannot conflict by {conflict}")
 
 
-async def _decide(app: App, caller: Caller, request: PaymentRequest) -> Payment:
+async def _new_payment(app: App, caller: Caller, request: PaymentRequest) -> Payment:
+    """The payment that the request describes. Raises InvalidRequest."""
     now = app.clock()
     currency = app.settings.default_currency if request.currency is None else request.currency
     money = read_amount(
@@ -120,7 +122,7 @@ async def _decide(app: App, caller: Caller, request: PaymentRequest) -> Payment:
             param="metadata",
             code="metadata_too_large",
         )
-    card = None if request.card is None else card_from(app, request.card)
+    card = None if request.card is None else parse_card(app, request.card)
     payment_id = app.new_id()
     content = (
         money,
@@ -146,15 +148,15 @@ async def _decide(app: App, caller: Caller, request: PaymentRequest) -> Payment:
     )
 
 
-def card_from(app: App, given: CardInput | str) -> Card:
-    """A usable card from what a caller sent. Raises InvalidRequest."""
-    if isinstance(given, str):
-        return read_card(given, None, None, None, now=app.clock())
-    return read_card(given.number, given.exp_month, given.exp_year, given.cvc, now=app.clock())
+def parse_card(app: App, card: CardInput | str) -> Card:
+    """The card that a caller sent, or its number alone. Raises InvalidRequest."""
+    if isinstance(card, str):
+        return read_card(card, None, None, None, now=app.clock())
+    return read_card(card.number, card.exp_month, card.exp_year, card.cvc, now=app.clock())
 
 
 def check_free_of_card_numbers(param: str, text: str) -> None:
-    """Raises InvalidRequest if a field that is stored in the clear holds a card number or a NUL."""
+    """Raises InvalidRequest if a field that is not encrypted holds a card number or a NUL."""
     if "\x00" in text:
         raise InvalidRequest(
             f"{param} must not contain the NUL character.", param=param, code="invalid"
@@ -180,7 +182,7 @@ def _free_text(request: PaymentRequest) -> Iterator[tuple[str, str]]:
 async def _replay_key(app: App, caller: Caller, record: IdempotencyRecord) -> StepResult:
     first = await app.store.record(record.scope)
     if first is None or first.payment is None:
-        raise AssertionError("a validation is recorded with its outcome or not at all")
+        raise AssertionError("a validation is recorded with its result or not at all")
     try:
         check_same_request(first, record.fingerprint)
     except KeyReused as error:

@@ -1,1 +1,1 @@
-"""What the service needs of the world, as protocols; `App` holds one of each."""
+"""Protocols of everything outside the service. `App` holds one implementation of each."""

@@ -1,4 +1,4 @@
-"""API keys as they are stored."""
+"""The port to stored API keys."""
 
 from datetime import datetime
 from typing import Protocol
@@ -9,7 +9,7 @@ from remit.domain.payment import Mode
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An API key as it is stored: its SHA-256, never itself. 256 random bits need no slow hash."""
+    """An API key as it is stored: its SHA-256, never the key. 256 random bits need no slow hash."""
 
     id: str
     hash: str
@@ -23,7 +23,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ApiKeys(Protocol):
     async def add(self, key: ApiKey, secret: str) -> None:
-        """Stores the key. The secret is for whoever stands before the service and must know it."""
+        """Stores the key. `secret` is for an API gateway that must know the key itself."""
         ...
 
     async def find(self, key_hash: str) -> ApiKey | None: ...
@@ -31,5 +31,5 @@ class ApiKeys(Protocol):
     async def all(self) -> list[ApiKey]: ...
 
     async def revoke(self, key_id: str, at: datetime) -> bool:
-        """True if there was such a key. Revoking twice keeps the first time."""
+        """False if there is no such key. A second revocation keeps the time of the first."""
         ...

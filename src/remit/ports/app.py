@@ -1,7 +1,7 @@
-"""`App`: the service, assembled. Packages below it take one, and `assembly/` makes it.
+"""`App`: the assembled service. `assembly/` makes it, and every use case takes it as an argument.
 
-What takes a payment is at hand: the store, the processor, the vault. The rest is grouped by what it
-is for, as the modules of this package are.
+The ports that take a payment are fields of `App`: the store, the processor, the vault. The others
+are grouped by subject, as the modules of this package are.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,7 +23,7 @@ from remit.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """What is read of the store, and what lives beside the payments."""
+    """Reads from the store, and the records that the database keeps beside the payments."""
 
     reader: Reader
     books: Books
@@ -35,7 +35,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The way of a message: out of the store, to the work queue or to a topic."""
+    """The way of a message: from the outbox to the work queue or to a topic."""
 
     outbox: Outbox
     queue: Queue
@@ -46,7 +46,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditTrail:
-    """The entries that are still to be archived, and the bucket that archives them."""
+    """The audit entries that are not archived yet, and the bucket that they are archived in."""
 
     log: AuditLog
     bucket: Bucket
@@ -54,9 +54,9 @@ class AuditTrail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitoring:
-    """What the service counts, and what the deployment measures of it.
+    """The service's own metrics, and the metrics that the deployment has of the service.
 
-    `disk` checks the disk that holds the data, and finds None where that is AWS's affair.
+    `disk` checks the disk that holds the data. It returns None where the data is in AWS.
     """
 
     metrics: Metrics
@@ -66,7 +66,7 @@ class Monitoring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessState:
-    """What each process keeps for itself, or all share where there is Redis."""
+    """Rate limits, cached reads and sessions: of each process, or shared where there is Redis."""
 
     limiter: Limiter
     cache: Cache
@@ -75,7 +75,7 @@ class ProcessState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The service: settings, time and identifiers, and one of each port."""
+    """The service: its settings, clock and ids, and one implementation of each port."""
 
     settings: Settings
     clock: Clock

@@ -1,4 +1,4 @@
-"""Messages on their way: out of the store, through the work queue, to a topic."""
+"""Ports of messages: the outbox, the work queue, its dead letters, and topics."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,37 +6,39 @@ from typing import Protocol
 
 import msgspec
 
-from remit.domain.change import (
-    Message,
-)
+from remit.domain.change import Message
 
 
 class Outbox(Protocol):
-    """Messages that were committed and are still to be sent."""
+    """Messages that were committed and are not sent yet."""
 
     async def pending(self, limit: int) -> list[Message]:
-        """The oldest messages not yet marked sent. None while another process sends them."""
-        ...
+        """The oldest messages to send, `limit` at most, and a lease to send them.
 
-    async def renew(self) -> None:
-        """Says that this process still sends what `pending` told it."""
-        ...
-
-    async def release(self) -> None:
-        """Lets others go on at once, with the audit entries too: this process ends, or pauses for
-        it does not know how long. Raises nothing.
+        Empty while another process holds the lease.
         """
         ...
 
-    async def sent(self, message_ids: Sequence[str]) -> None: ...
+    async def renew(self) -> None:
+        """Renews the lease on the messages that `pending` returned."""
+        ...
 
-    async def oldest(self) -> datetime | None:
-        """When the oldest message still waiting was written."""
+    async def release(self) -> None:
+        """Releases the leases on messages and on audit entries. Never fails.
+
+        A process calls it when it ends, and before a pause of unknown length.
+        """
+        ...
+
+    async def mark_sent(self, message_ids: Sequence[str]) -> None: ...
+
+    async def oldest_created_at(self) -> datetime | None:
+        """When the oldest waiting message was written."""
         ...
 
 
 class ReceivedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message received from a queue. `receives` counts this time too."""
+    """A message received from a queue. `receives` counts its receives, this one included."""
 
     message: Message
     receipt: str
@@ -45,53 +47,56 @@ class ReceivedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queue(Protocol):
-    """A work queue with SQS's rules: received messages come back unless deleted in time."""
+    """A work queue with the rules of SQS: a received message returns unless it is deleted."""
 
     async def send(self, messages: Sequence[Message]) -> None: ...
 
     async def receive(self, limit: int) -> list[ReceivedMessage]: ...
 
-    async def delete(self, delivery: ReceivedMessage) -> None: ...
+    async def delete(self, received: ReceivedMessage) -> None: ...
 
     async def retry(
-        self, delivery: ReceivedMessage, error: str, after_seconds: float = 0.0
+        self, received: ReceivedMessage, error: str, after_seconds: float = 0.0
     ) -> None:
-        """Gives it back for later, but not before then. After the last allowed receive it becomes
-        a dead letter.
+        """Returns the message to the queue, visible after `after_seconds` at the earliest.
+
+        After the last allowed receive it becomes a dead letter.
         """
         ...
 
-    async def extend(self, delivery: ReceivedMessage, seconds: float) -> None:
-        """Hides it for so long from now on. 0 hands it back at once, as not begun."""
+    async def extend(self, received: ReceivedMessage, seconds: float) -> None:
+        """Hides the message for `seconds` from now. 0 returns it to the queue at once."""
         ...
 
 
 class FailedQueue(Protocol):
-    """What an operator sees of failed work: what will be tried again, and dead letters."""
+    """Failed work, for operators: messages that will be tried again, and dead letters."""
 
-    async def failed(self, limit: int) -> list[ReceivedMessage]: ...
+    async def failed(self, limit: int) -> list[ReceivedMessage]:
+        """Messages that failed and will be tried again."""
+        ...
 
     async def dead_letters(self, limit: int) -> list[ReceivedMessage]: ...
 
-    async def dead(self) -> int:
-        """How many dead letters there are, about."""
+    async def count_dead_letters(self) -> int:
+        """The number of dead letters. SQS counts approximately."""
         ...
 
     async def redrive(self, message_id: str | None) -> int:
-        """Moves one dead letter, or all, back to work with a fresh count; says how many."""
+        """Sends one dead letter, or all, back to work with its receives at 0. Returns how many."""
         ...
 
 
 class Publisher(Protocol):
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Hands the messages to their topic. May be called again with the same ones."""
+        """Publishes the messages to a topic. The same messages may be published again."""
         ...
 
 
 MAX_BACKOFF_SECONDS = 3_600.0
-"""Well below the twelve hours that SQS hides a message for at most, counted from its receive."""
+"""Well below the twelve hours for which SQS can hide a message after its receive."""
 
 
 def backoff(first_seconds: float, receives: int) -> float:
-    """The pause before a message that failed comes back: doubled with each receive, to a limit."""
+    """The seconds until a failed message is tried again. They double with each receive."""
     return min(first_seconds * 2.0 ** min(receives - 1, 32), MAX_BACKOFF_SECONDS)

@@ -1,4 +1,7 @@
-"""What each process keeps for itself, or all share where there is Redis. It never decides."""
+"""Ports of the state that each process has, or that all share where there is Redis.
+
+Nothing here decides about money.
+"""
 
 from typing import Protocol
 
@@ -8,35 +11,38 @@ from remit.domain.payment_summary import PaymentSummary
 
 class Limiter(Protocol):
     async def take(self, key: str) -> int | None:
-        """Counts one request under `key`; the seconds to wait if it is one too many."""
+        """Counts one request under `key`. Returns the seconds to wait if it is over the rate."""
         ...
 
 
 class Cache(Protocol):
-    """Payments as they were a moment ago, to be shown. It may forget anything at any time."""
+    """Summaries of payments, to show them. A cache may lose any of them at any time."""
 
     async def payment(self, payment_id: str) -> PaymentSummary | None:
-        """None where it is not known, or cannot be asked for."""
+        """The cached summary. None where there is none, or where the cache is down."""
         ...
 
     async def put(self, payment: Payment) -> None:
-        """Keeps what is shown of it, unless a later version is known. Never fails."""
+        """Caches the payment's summary, unless a later version is cached. Never fails."""
         ...
 
     async def ping(self) -> bool:
-        """False where there is no cache at all. Raises Unavailable."""
+        """False where the topology has no cache. Raises Unavailable while the cache is down."""
         ...
 
 
 class Sessions(Protocol):
-    """Who is signed in to the console. Only a session's hash is stored, never its id."""
+    """Sessions of the console. Only the hash of a session's id is stored, never the id."""
 
     async def create(self, subject: str, *, seconds: float) -> str:
-        """The id, of 256 random bits, of a new session that ends by itself after so long."""
+        """Starts a session of `subject` that ends after `seconds`.
+
+        Returns its id, of 256 random bits.
+        """
         ...
 
     async def get(self, session_id: str) -> str | None:
-        """Whose session it is, while it lasts."""
+        """The subject of the session, or None once it has ended."""
         ...
 
     async def end(self, session_id: str) -> None: ...

@@ -1,4 +1,4 @@
-"""The outside party that moves money."""
+"""The port to a payment processor, the outside party that moves money."""
 
 from typing import Protocol
 
@@ -9,7 +9,11 @@ from remit.domain.payment import Mode, Operation, ProcessorResult
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
-    """What the processor is asked to do. `key` makes asking twice safe."""
+    """One operation that a processor is called with.
+
+    `key` is its idempotency key, so that the same instruction can be sent again. `reference` is
+    the processor's own name for the payment, once it is known.
+    """
 
     key: str
     operation: Operation
@@ -21,27 +25,30 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Processor(Protocol):
-    """The outside party that moves money."""
+    """A payment processor."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def modes(self) -> frozenset[Mode]:
-        """Whose payments it takes: a processor that moves no money takes none of a live key."""
+        """The modes it takes. A processor that moves no money does not take `live`."""
         ...
 
     async def execute(self, instruction: Instruction) -> ProcessorResult:
-        """Does the work once per key, or declines it.
+        """Does the operation once per key, or declines it.
 
-        Raises ProcessorUnavailable when nothing was done, ProcessorTimeout when it may have been.
+        Raises ProcessorUnavailable if nothing was done, and ProcessorTimeout if it may have been.
         """
         ...
 
     async def find(self, key: str) -> ProcessorResult | None:
-        """What became of the question asked under `key`; None if it never arrived."""
+        """The result of the instruction with this key, or None if the processor never got it."""
         ...
 
     async def balance(self, payment_id: str) -> int | None:
-        """Captured less refunded, in minor units, as the processor sees it; None if unknown."""
+        """Captured less refunded, in minor units, by the processor's own books.
+
+        None if the processor does not know the payment.
+        """
         ...

@@ -1,6 +1,6 @@
-"""What is committed, and how it is read back. `Store` is the one place where money is decided.
+"""Ports of the database: commits, reads, the books, retention.
 
-An adapter of any port whose dependency is down raises `errors.Unavailable`.
+An adapter of any port raises `Unavailable` while its dependency is down.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,18 +16,19 @@ from remit.domain.change import (
     IdempotencyRecord,
     KeyScope,
 )
-from remit.domain.payment import Mode, Payment, Refund, State
+from remit.domain.payment import Mode, Payment, State
+from remit.domain.refund import Refund
 
 OnCommit = Callable[[Change], Awaitable[None]]
-"""Called by a store with every change that it has written, before the caller is answered."""
+"""A store calls it with every change that it has written, before the caller gets a response."""
 
 
 class Store(Protocol):
-    """The one place where money is decided."""
+    """Commits changes, and reads what decides about money. Its reads are consistent."""
 
     async def commit(self, change: Change) -> Conflict | None:
-        """Writes all of `change` durably and calls each `OnCommit`, or writes nothing and says
-        which conflict prevented it.
+        """Writes all of `change` durably and calls each `OnCommit`, or writes nothing and returns
+        the conflict.
         """
         ...
 
@@ -43,7 +44,7 @@ class Store(Protocol):
 
 
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which payments to list, newest first, after `cursor` (the id of the last one seen)."""
+    """Which payments to list, newest first. `cursor` is the id of the last payment listed."""
 
     merchant_id: str
     mode: Mode
@@ -55,12 +56,12 @@ class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reader(Protocol):
-    """The read side: nothing here decides anything."""
+    """Reads for lists, histories and the sweep. Nothing here decides about money."""
 
     async def page(self, query: PageQuery) -> list[Payment]: ...
 
     async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
-        """The newest payments of every merchant: for operators, and for no merchant's request."""
+        """The newest payments of every merchant. For operators only."""
         ...
 
     async def refunds(self, payment_id: str) -> list[Refund]: ...
@@ -73,11 +74,13 @@ class Reader(Protocol):
         """Payments whose `due_at` has passed."""
         ...
 
-    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]: ...
+    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
+        """Refunds whose `due_at` has passed."""
+        ...
 
 
 class BookedPayment(msgspec.Struct, frozen=True, kw_only=True):
-    """One payment with what the books say of it, in minor units of its currency."""
+    """One payment with its sums in the ledger and in its refunds, in minor units."""
 
     payment: Payment
     booked_minor: int
@@ -85,13 +88,13 @@ class BookedPayment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Books(Protocol):
-    """The store as an auditor reads it."""
+    """Reads of all the books, to reconcile them."""
 
-    async def unbalanced(self) -> str | None:
+    async def find_unbalanced(self) -> str | None:
         """The first ledger transaction that does not sum to zero."""
         ...
 
-    async def orphaned(self) -> str | None:
+    async def find_orphan(self) -> str | None:
         """The first posting without its payment, or payment without an audit entry."""
         ...
 
@@ -100,17 +103,17 @@ class Books(Protocol):
         ...
 
     async def count(self) -> int:
-        """How many payments there are."""
+        """The number of payments."""
         ...
 
     async def last_segment(self) -> int:
-        """The number of the last segment that an audit entry was sealed in."""
+        """The number of the last segment that holds an archived audit entry. 0 if there is none."""
         ...
 
 
 class Retention(Protocol):
-    """What is kept for a time only."""
+    """Deletes records whose time is over."""
 
     async def delete_records(self, before: datetime, limit: int) -> int:
-        """Deletes idempotency records made before then, `limit` at most; says how many."""
+        """Deletes idempotency records from before `before`, `limit` at most. Returns how many."""
         ...

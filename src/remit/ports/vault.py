@@ -1,4 +1,4 @@
-"""Where card numbers wait, unreadable to who has the database alone."""
+"""The port that encrypts card numbers."""
 
 from typing import Protocol
 
@@ -6,16 +6,16 @@ from remit.domain.card import Card
 
 
 class Vault(Protocol):
-    """Keeps card numbers unreadable to whoever has the database alone."""
+    """Encrypts cards, so that the database alone does not reveal a card number."""
 
     async def encrypt(self, card: Card, context: str) -> str:
-        """Ciphertext bound to `context`: it opens under no other."""
+        """The ciphertext, bound to `context`. It cannot be decrypted under another context."""
         ...
 
     async def decrypt(self, encrypted: str, context: str) -> Card:
-        """Raises CardUnreadable where it was not sealed under this key for this context."""
+        """Raises CardUnreadable unless it was encrypted under this key for this context."""
         ...
 
     def fingerprint(self, data: bytes) -> str:
-        """A keyed digest: equal for equal data, and useless to guess card numbers with."""
+        """A keyed digest. It is equal for equal data, and does not help to guess card numbers."""
         ...

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from remit.adapters.postgres.embedded import EmbeddedPostgres
+from remit.adapters.postgres.embedded_server import EmbeddedPostgres
 from remit.clock_and_ids import new_secret
 from remit_infra.components.data.postgres import ADMIN_USER, DATABASE
 from remit_infra.emulated.tls_proxy import Streams, TlsProxy, server_context

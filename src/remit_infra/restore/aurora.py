@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from remit.adapters.aws.ecs import read_of, run_to_end
+from remit.adapters.aws.ecs import TaskOverrides, read_log, run_until_stopped
 from remit.clock_and_ids import now
 from remit.domain.errors import RemitError
 from remit.oversight.reconcile import Discrepancy
@@ -155,15 +155,14 @@ class ClusterRestore:
         }
 
         async def run() -> ReconcileReport:
-            ended = await run_to_end(
+            stopped = await run_until_stopped(
                 self._client("ecs"),
                 task,
                 started_by="remit restore",
                 limit_seconds=VERIFY_SECONDS,
-                command=["reconcile", "--json"],
-                environment=environment,
+                overrides=TaskOverrides(["reconcile", "--json"], environment),
             )
-            return await read_of(self._client("logs"), task, ended, report_in_log)
+            return await read_log(self._client("logs"), task, stopped, report_in_log)
 
         with self._worker_reads_secret(target, secret_arn):
             return asyncio.run(run())

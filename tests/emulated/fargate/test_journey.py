@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from remit.clock_and_ids import new_secret
-from remit.oversight.audit import Verified, verify
+from remit.oversight.audit import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
@@ -83,7 +83,7 @@ def test_work_that_waits_is_done_told_of_and_sealed(stack: Stack) -> None:
         eventually(kinds, 60)
         sealed = "SELECT count(*)::int FROM audit_unarchived"
         eventually(lambda: stack.rows(sealed) == [(0,)], 60)
-    assert isinstance(stack.use(lambda app: verify(app.audit.bucket)), Verified)
+    assert isinstance(stack.use(lambda app: verify(app.audit.bucket)), VerifiedTrail)
 
 
 def test_the_daily_proof_is_a_message_that_one_worker_takes(stack: Stack) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from remit.oversight.audit import Verified, verify
+from remit.oversight.audit import VerifiedTrail, verify
 from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.ports.app import App
 from remit_infra.emulated.fargate_stack import TaskProcess
@@ -131,7 +131,7 @@ def test_queued_payments_are_each_taken_once_while_workers_die(stack: Stack) -> 
     )
     assert (postings, imbalance) == (2 * charges, 0)
     assert stack.use(disagreements) == []
-    assert isinstance(stack.use(lambda app: verify(app.audit.bucket)), Verified)
+    assert isinstance(stack.use(lambda app: verify(app.audit.bucket)), VerifiedTrail)
 
 
 def captured(stack: Stack) -> int:

@@ -49,7 +49,7 @@ def api_works(stack: Stack) -> bool:
         card = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030}
         accepted = api.ask("POST", "/validate", {"amount": 1, "card": card})
         # Its card was sealed by another process, under a data key that this one does not know.
-        taken = accepted.status == 200 and api.process(stack.use(a_validated)).status
+        taken = accepted.status == 200 and api.process(stack.use(a_validated_payment)).status
         health = api.ask("GET", "/health")
         woken = eventually(
             lambda: stack.waiting("payment-queue") or refused(stack, "payment-task", begun)
@@ -115,13 +115,13 @@ def empty(stack: Stack) -> None:
 OTHER = Caller("acme", "test", "test", "test")
 
 
-async def a_validated(app: App) -> str:
+async def a_validated_payment(app: App) -> str:
     accepted: Any = await validate(app, OTHER, order(), None)
     return str(accepted.payment.id)
 
 
 async def an_enqueued(app: App) -> str:
-    payment_id = await a_validated(app)
+    payment_id = await a_validated_payment(app)
     await enqueue(app, OTHER, ProcessRequest(payment_id))
     return payment_id
 
@@ -137,7 +137,7 @@ async def made_up(app: App) -> None:
 
 async def is_told(app: App) -> bool:
     found = await app.database.health_states.latest()
-    return "made up" not in found.failing and not found.owed
+    return "made up" not in found.failing and not found.unsent_alerts
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from remit.adapters.aws.operator_client import OperatorFunction
-from remit.delivery.relay import consume_batch
+from remit.delivery.work_messages import handle_batch
 from remit.domain.errors import Unavailable
-from remit.oversight.audit import Verified, verify
+from remit.oversight.audit import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.deploy.operator_settings import operator_settings
@@ -105,7 +105,7 @@ def test_what_was_committed_is_delivered_sealed_and_proven(stack: Stack) -> None
     assert set(stack.run("payment-delivery", "reconcile").values()) == {0}
 
     async def look(app: App) -> None:
-        assert isinstance(await verify(app.audit.bucket), Verified)
+        assert isinstance(await verify(app.audit.bucket), VerifiedTrail)
         assert [one async for one in reconcile(app)] == []
 
     stack.use(look)
@@ -128,8 +128,8 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
     async def redrive(app: App) -> None:
         operator = stack.operator().delivery.failed
         assert [dead.message.id for dead in await operator.dead_letters(10)] == [message_id]
-        assert await operator.redrive(message_id) == await consume_batch(app) == 1
-        assert (await operator.failed(10), await operator.dead()) == ([], 0)
+        assert await operator.redrive(message_id) == await handle_batch(app) == 1
+        assert (await operator.failed(10), await operator.count_dead_letters()) == ([], 0)
 
     stack.use(redrive, REMIT_SIMULATOR_DOWN_AT="667")
     state = "SELECT state FROM payments WHERE id = $1::uuid"
@@ -173,7 +173,7 @@ def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: Stac
         with pytest.raises(Unavailable, match="payment-operator-staging-001 failed: There is no"):
             await OperatorFunction(
                 stack.emulator.client("lambda"), f"payment-operator-{SUFFIX}"
-            ).ask("x")
+            ).run("x")
 
     asyncio.run(ask())
 

@@ -1,1 +1,1 @@
-"""AWS's services behind the ports."""
+"""Adapters to AWS: SQS, SNS, S3, KMS, CloudWatch, ECS, and the logins to RDS and ElastiCache."""

@@ -1,6 +1,6 @@
-"""Calls to AWS from an event loop: boto3 in a thread, and its failures in the service's words.
+"""Calls AWS from an event loop: boto3 runs in a thread, and its failures become the service's own.
 
-Clients may be shared by threads.
+Threads may share a client.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from remit.domain.errors import Unavailable
 T = TypeVar("T")
 
 CALLS_AT_ONCE = 4
-"""Of one kind: a client keeps ten connections, and others want some."""
+"""How many batches are sent at once. A client has ten connections, which other calls need too."""
 
 _UNAVAILABLE = frozenset(
     {
@@ -38,28 +38,30 @@ _UNAVAILABLE = frozenset(
 
 
 def region() -> str | None:
-    """The region that the environment names as people and AWS's other tools do. None leaves it to
-    boto3, which reads AWS_DEFAULT_REGION and the profile, and does not know AWS_REGION.
+    """The region in AWS_REGION, the variable that AWS's other tools read.
+
+    None leaves the choice to boto3, which reads AWS_DEFAULT_REGION and the profile, and does not
+    read AWS_REGION.
     """
     return os.environ.get("AWS_REGION") or None
 
 
 def client(service: str) -> Any:
-    """A client with the region and credentials of where this runs. Made once per process."""
+    """A client with the environment's region and credentials."""
     return boto3.client(service, region_name=region())  # type: ignore[call-overload]
 
 
 class LazyClient:
-    """A client that is made when first used: that costs 20 ms, and no function needs them all."""
+    """A client that is made at its first use, which costs 20 ms. No function uses every client."""
 
     def __init__(self, service: str) -> None:
         self._service = service
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._made, name)
+        return getattr(self._client, name)
 
     @functools.cached_property
-    def _made(self) -> Any:
+    def _client(self) -> Any:
         return client(self._service)
 
 
@@ -67,39 +69,40 @@ _tracer = trace.get_tracer("remit")
 
 
 def _attributes(method: Any) -> dict[str, str]:
-    """By these X-Ray draws the service that was called as a node of its own."""
+    """The attributes by which X-Ray shows the called service as a node of its own."""
     if (meta := getattr(method.__self__, "meta", None)) is None:
-        return {}  # the body of an answer, being read
+        return {}  # the method reads the body of a response, and is no call to a service
     service = meta.service_model.service_id
     return {"rpc.system": "aws-api", "rpc.service": service, "rpc.method": method.__name__}
 
 
-async def in_batches(
+async def send_in_batches(
     items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[None]], *, size: int
 ) -> None:
-    """Sends all, `size` to a call and a few calls at once. When one fails the others still end,
-    and then it is raised.
+    """Sends all items, `size` in a call and a few calls at once.
+
+    If a call fails, the others still end before its error is raised.
     """
     free = asyncio.Semaphore(CALLS_AT_ONCE)
 
-    async def one(first: int) -> None:
+    async def send_batch(first: int) -> None:
         async with free:
             await send(items[first : first + size])
 
     starts = range(0, len(items), size)
-    ended = await asyncio.gather(*(one(first) for first in starts), return_exceptions=True)
-    for outcome in ended:
-        if isinstance(outcome, BaseException):
-            raise outcome
+    results = await asyncio.gather(*(send_batch(first) for first in starts), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
 
 
-async def call(method: Callable[..., Any], **asked: Any) -> Any:
-    """The answer of one call. Raises Unavailable when AWS cannot answer now, else ClientError."""
+async def call(method: Callable[..., Any], **parameters: Any) -> Any:
+    """The response to one call. Raises Unavailable if AWS cannot serve it now, else ClientError."""
     try:
         with _tracer.start_as_current_span(
             method.__name__, kind=trace.SpanKind.CLIENT, attributes=_attributes(method)
         ):
-            return await asyncio.to_thread(functools.partial(method, **asked))
+            return await asyncio.to_thread(functools.partial(method, **parameters))
     except ClientError as error:
         if error.response["Error"]["Code"] in _UNAVAILABLE:
             raise Unavailable("AWS is too busy. Try again.") from error

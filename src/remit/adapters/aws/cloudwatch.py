@@ -1,5 +1,6 @@
-"""CloudWatch, both ways: what the health monitor sees there of a deployment's metrics against
-their thresholds, and what a long-running process counts of itself.
+"""Metrics in CloudWatch: reads a deployment's for the health monitor, and publishes the service's.
+
+The health monitor compares the deployment's metrics with the thresholds of their alarms.
 """
 
 import math
@@ -16,7 +17,7 @@ from remit.ports.monitoring import NAMESPACE
 
 
 class MonitoredMetric(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric and the value above which it is failing, as the alarm on it has them."""
+    """A metric and its threshold, as its alarm has them. Above the threshold the check fails."""
 
     name: str
     namespace: str
@@ -29,67 +30,67 @@ class MonitoredMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MAX_NAMES = 500
-"""How many metrics are kept for one call, which takes a thousand. Names are code's own, and few."""
+"""How many metrics are kept for one call, which takes a thousand. The names are constants."""
 
 log = structlog.get_logger("metrics")
 
-_watched = msgspec.json.Decoder(tuple[MonitoredMetric, ...])
+_metrics = msgspec.json.Decoder(tuple[MonitoredMetric, ...])
 
 
 class CloudWatchMeasures:
-    """Reads every watched metric in one call. Where nothing was counted, nothing is wrong."""
+    """Reads every monitored metric in one call. A metric without values does not fail."""
 
-    def __init__(self, client: Any, watched: str | None, clock: Clock) -> None:
+    def __init__(self, client: Any, monitored_metrics: str | None, clock: Clock) -> None:
         self._client = client
-        self._watched = _watched.decode(watched) if watched else ()
+        self._metrics = _metrics.decode(monitored_metrics) if monitored_metrics else ()
         self._clock = clock
 
     async def __call__(self) -> dict[str, Check]:
-        if not self._watched:
+        if not self._metrics:
             return {}
         now = self._clock()
-        longest = max(watched.period_seconds * watched.periods for watched in self._watched)
-        answer = await call(
+        longest_seconds = max(metric.period_seconds * metric.periods for metric in self._metrics)
+        response = await call(
             self._client.get_metric_data,
-            StartTime=now - timedelta(seconds=longest),
+            StartTime=now - timedelta(seconds=longest_seconds),
             EndTime=now,
             ScanBy="TimestampDescending",
             MetricDataQueries=[
-                {"Id": f"m{number}", "MetricStat": _stat(watched)}
-                for number, watched in enumerate(self._watched)
+                {"Id": f"m{number}", "MetricStat": _stat(metric)}
+                for number, metric in enumerate(self._metrics)
             ],
         )
-        seen = {result["Id"]: result["Values"] for result in answer["MetricDataResults"]}
+        values = {result["Id"]: result["Values"] for result in response["MetricDataResults"]}
         return {
-            watched.name: _check(watched, seen.get(f"m{number}", []))
-            for number, watched in enumerate(self._watched)
+            metric.name: _check(metric, values.get(f"m{number}", []))
+            for number, metric in enumerate(self._metrics)
         }
 
 
-def _stat(watched: MonitoredMetric) -> dict[str, Any]:
-    dimensions = [{"Name": name, "Value": value} for name, value in watched.dimensions.items()]
+def _stat(metric: MonitoredMetric) -> dict[str, Any]:
+    dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions.items()]
     return {
         "Metric": {
-            "Namespace": watched.namespace,
-            "MetricName": watched.metric,
+            "Namespace": metric.namespace,
+            "MetricName": metric.metric,
             "Dimensions": dimensions,
         },
-        "Period": watched.period_seconds,
-        "Stat": watched.statistic,
+        "Period": metric.period_seconds,
+        "Stat": metric.statistic,
     }
 
 
-def _check(watched: MonitoredMetric, values: list[float]) -> Check:
-    """Failing only if every one of the newest periods is above the threshold, as for the alarm."""
-    newest = values[: watched.periods]
-    failing = len(newest) == watched.periods and min(newest) > watched.threshold
+def _check(metric: MonitoredMetric, values: list[float]) -> Check:
+    """Fails if every one of the newest periods is above the threshold, as the alarm does."""
+    newest = values[: metric.periods]
+    failing = len(newest) == metric.periods and min(newest) > metric.threshold
     if not failing:
         return Check(ok=True)
-    return Check(ok=False, detail=f"{newest[0]:g}, and {watched.threshold:g} is the most")
+    return Check(ok=False, detail=f"{newest[0]:g}, and {metric.threshold:g} is the most")
 
 
-class _Counted(msgspec.Struct):
-    """All values of one metric since the last call, as CloudWatch takes them together."""
+class _StatisticSet(msgspec.Struct):
+    """The values of one metric since the last call, in the form that CloudWatch takes."""
 
     unit: str
     number: int = 0
@@ -97,7 +98,7 @@ class _Counted(msgspec.Struct):
     smallest: float = math.inf
     largest: float = -math.inf
 
-    def add(self, other: "_Counted") -> None:
+    def add(self, other: "_StatisticSet") -> None:
         self.number += other.number
         self.sum += other.sum
         self.smallest = min(self.smallest, other.smallest)
@@ -118,37 +119,37 @@ class _Counted(msgspec.Struct):
 
 
 class CloudWatchMetrics:
-    """The Metrics port: all that was counted in one call, under the name of the service.
+    """The Metrics port: publishes all metrics in one call, with the name of the service.
 
-    What a call could not hand on goes with the next one. Memory is bounded by the metrics' names.
+    Metrics that could not be published go with the next call. At most `MAX_NAMES` are kept.
     """
 
     def __init__(self, client: Any, service: str) -> None:
         self._client = client
         self._service = service
-        self._counted: dict[str, _Counted] = {}
+        self._values: dict[str, _StatisticSet] = {}
 
     def count(self, name: str, value: float = 1.0) -> None:
-        self._add(name, _Counted("Count", 1, value, value, value))
+        self._add(name, _StatisticSet("Count", 1, value, value, value))
 
     def seconds(self, name: str, value: float) -> None:
-        self._add(name, _Counted("Seconds", 1, value, value, value))
+        self._add(name, _StatisticSet("Seconds", 1, value, value, value))
 
     async def write(self) -> None:
-        counted, self._counted = self._counted, {}
-        if not counted:
+        values, self._values = self._values, {}
+        if not values:
             return
-        data = [one.datum(name, self._service) for name, one in counted.items()]
+        data = [value.datum(name, self._service) for name, value in values.items()]
         try:
             await call(self._client.put_metric_data, Namespace=NAMESPACE, MetricData=data)
         except Exception:
-            # Payments are taken whether or not somebody counts them.
-            log.exception("metrics_kept", metrics=len(data))
-            for name, one in counted.items():
-                self._add(name, one)
+            # A payment does not fail because its metrics cannot be published.
+            log.exception("metrics_not_published", metrics=len(data))
+            for name, value in values.items():
+                self._add(name, value)
 
-    def _add(self, name: str, value: _Counted) -> None:
-        if (known := self._counted.get(name)) is not None:
+    def _add(self, name: str, value: _StatisticSet) -> None:
+        if (known := self._values.get(name)) is not None:
             known.add(value)
-        elif len(self._counted) < MAX_NAMES:
-            self._counted[name] = value
+        elif len(self._values) < MAX_NAMES:
+            self._values[name] = value

@@ -1,7 +1,7 @@
-"""A task of ECS that runs one command and ends, and what it said.
+"""Runs one ECS task until it has stopped, and reads its log.
 
-For operators and deployments, which cannot reach into the tasks' network. The services, whose tasks
-stay, are the topology's.
+For operators and deployments, which cannot reach the tasks' network. The services, whose tasks keep
+running, belong to the topology.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from remit.adapters.aws.client import call
 from remit.domain.errors import InvalidRequest, Unavailable
 
 POLL_SECONDS = 3.0
-OVERRIDES_CHARACTERS = 8_192
-"""As much as a task can be told (ECS API, "TaskOverride")."""
+MAX_OVERRIDES_CHARACTERS = 8_192
+"""The longest overrides that ECS accepts (ECS API, "TaskOverride")."""
 
-LATE_SECONDS = 30
-"""How long after its end a task's log may come."""
+LOG_DELAY_SECONDS = 30
+"""How long after the end of a task its log may still arrive."""
 
 T = TypeVar("T")
 Pause = Callable[[float], Awaitable[None]]
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a command can be run: a definition with one container, a network, a log."""
+    """The task to run: a definition with one container, its network and its log."""
 
     cluster: str
     task_definition: str
@@ -38,144 +38,151 @@ class RunTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     stream_prefix: str
 
 
-class EndedTask(NamedTuple):
-    """A task that has stopped. Without an exit status, its command was never begun."""
+class TaskOverrides(NamedTuple):
+    """The command and environment of one run, in place of the definition's."""
 
-    task: str
+    command: Sequence[str] | None = None
+    environment: Mapping[str, str] | None = None
+
+    def parameters(self, container: str) -> dict[str, Any]:
+        """The parameters of RunTask. Raises InvalidRequest if they are longer than ECS accepts."""
+        override: dict[str, Any] = {}
+        if self.command is not None:
+            override["command"] = list(self.command)
+        if self.environment is not None:
+            override["environment"] = [
+                {"name": name, "value": value} for name, value in sorted(self.environment.items())
+            ]
+        if not override:
+            return {}
+        overrides = {"containerOverrides": [{"name": container, **override}]}
+        if (characters := len(json.dumps(overrides))) > MAX_OVERRIDES_CHARACTERS:
+            raise InvalidRequest(
+                f"A task takes overrides of {MAX_OVERRIDES_CHARACTERS} characters at most, and "
+                f"these have {characters}.",
+                param=None,
+            )
+        return {"overrides": overrides}
+
+
+NO_OVERRIDES = TaskOverrides()
+
+
+class StoppedTask(NamedTuple):
+    """A task that has stopped. `exit_status` is None if its command was never started."""
+
+    arn: str
     exit_status: int | None
     reason: str
 
 
-async def run_to_end(
+async def run_until_stopped(
     client: Any,
-    where: RunTask,
+    task: RunTask,
     *,
     started_by: str,
     limit_seconds: float,
-    command: Sequence[str] | None = None,
-    environment: Mapping[str, str] | None = None,
+    overrides: TaskOverrides = NO_OVERRIDES,
     pause: Pause = asyncio.sleep,
-) -> EndedTask:
-    """Runs a task, with the definition's own command unless another is given, until it has stopped.
+) -> StoppedTask:
+    """Runs the task and waits until it has stopped.
 
-    Raises Unavailable if it is not started, or has not stopped in time: it may still do so then.
+    Raises Unavailable if it does not start, or has not stopped within `limit_seconds`. Then it may
+    still be running.
     """
-    started = await call(
+    response = await call(
         client.run_task,
-        cluster=where.cluster,
-        taskDefinition=where.task_definition,
+        cluster=task.cluster,
+        taskDefinition=task.task_definition,
         launchType="FARGATE",
         platformVersion="1.4.0",
         startedBy=started_by,
         networkConfiguration={
             "awsvpcConfiguration": {
-                "subnets": list(where.subnets),
-                "securityGroups": list(where.groups),
+                "subnets": list(task.subnets),
+                "securityGroups": list(task.groups),
                 "assignPublicIp": "DISABLED",
             }
         },
-        **overrides(where.container, command, environment),
+        **overrides.parameters(task.container),
     )
-    if not started["tasks"]:
-        raise Unavailable(f"ECS did not start {where.task_definition}: {_why_not(started)}.")
-    task: str = started["tasks"][0]["taskArn"]
+    if not response["tasks"]:
+        reasons = _failure_reasons(response["failures"])
+        raise Unavailable(f"ECS did not start {task.task_definition}: {reasons}.")
+    arn: str = response["tasks"][0]["taskArn"]
     for _ in range(int(limit_seconds / POLL_SECONDS)):
-        described = await call(client.describe_tasks, cluster=where.cluster, tasks=[task])
-        # A task that was just started may be unknown for a moment.
-        for found in described["tasks"]:
-            if found["lastStatus"] == "STOPPED":
-                return _ended(task, found)
+        response = await call(client.describe_tasks, cluster=task.cluster, tasks=[arn])
+        # For a moment after its start, ECS may not list a task.
+        for description in response["tasks"]:
+            if description["lastStatus"] == "STOPPED":
+                return _stopped_task(arn, description)
         await pause(POLL_SECONDS)
     raise Unavailable(
-        f"The task {task_id(task)} has not ended after {limit_seconds:.0f} s, and may still do "
-        f"what it was asked. Its log is in {where.log_group}."
+        f"The task {task_id(arn)} has not stopped after {limit_seconds:.0f} s, and may still be "
+        f"running. Its log is in {task.log_group}."
     )
 
 
-def overrides(
-    container: str, command: Sequence[str] | None, environment: Mapping[str, str] | None
-) -> dict[str, Any]:
-    """What a task is told instead of what its definition says. Raises InvalidRequest for more than
-    ECS takes.
-    """
-    told: dict[str, Any] = {}
-    if command is not None:
-        told["command"] = list(command)
-    if environment is not None:
-        told["environment"] = [
-            {"name": name, "value": value} for name, value in sorted(environment.items())
-        ]
-    if not told:
-        return {}
-    asked = {"containerOverrides": [{"name": container, **told}]}
-    if (characters := len(json.dumps(asked))) > OVERRIDES_CHARACTERS:
-        raise InvalidRequest(
-            f"A task can be told {OVERRIDES_CHARACTERS} characters, and this is {characters}.",
-            param=None,
-        )
-    return {"overrides": asked}
-
-
-def _why_not(started: Mapping[str, Any]) -> str:
-    reasons = [failure.get("reason", "no reason given") for failure in started["failures"]]
+def _failure_reasons(failures: Sequence[Mapping[str, Any]]) -> str:
+    reasons = [failure.get("reason", "no reason given") for failure in failures]
     return ", ".join(reasons) or "no reason given"
 
 
-def _ended(task: str, found: Mapping[str, Any]) -> EndedTask:
-    [container] = found["containers"]
-    reason = container.get("reason") or found.get("stoppedReason") or "it does not say why"
-    return EndedTask(task, container.get("exitCode"), reason)
+def _stopped_task(arn: str, description: Mapping[str, Any]) -> StoppedTask:
+    [container] = description["containers"]
+    reason = container.get("reason") or description.get("stoppedReason") or "ECS gives no reason"
+    return StoppedTask(arn, container.get("exitCode"), reason)
 
 
-def task_id(task: str) -> str:
-    return task.rpartition("/")[2]
+def task_id(arn: str) -> str:
+    return arn.rpartition("/")[2]
 
 
-async def lines_of(client: Any, where: RunTask, task: str) -> list[str]:
-    """What the task has written so far to standard output and error, as CloudWatch Logs has it."""
-    asked: dict[str, Any] = {
-        "logGroupName": where.log_group,
-        "logStreamName": f"{where.stream_prefix}/{where.container}/{task_id(task)}",
+async def log_lines(client: Any, task: RunTask, arn: str) -> list[str]:
+    """The task's standard output and error so far, from CloudWatch Logs."""
+    parameters: dict[str, Any] = {
+        "logGroupName": task.log_group,
+        "logStreamName": f"{task.stream_prefix}/{task.container}/{task_id(arn)}",
         "startFromHead": True,
     }
     lines: list[str] = []
     while True:
         try:
-            page = await call(client.get_log_events, **asked)
+            page = await call(client.get_log_events, **parameters)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return []
             raise
         lines += [event["message"] for event in page["events"]]
-        if page["nextForwardToken"] == asked.get("nextToken"):
+        if page["nextForwardToken"] == parameters.get("nextToken"):
             return lines
-        asked["nextToken"] = page["nextForwardToken"]
+        parameters["nextToken"] = page["nextForwardToken"]
 
 
-async def read_of(
+async def read_log(
     client: Any,
-    where: RunTask,
-    ended: EndedTask,
-    read: Callable[[Sequence[str]], T | None],
+    task: RunTask,
+    stopped: StoppedTask,
+    parse: Callable[[Sequence[str]], T | None],
     *,
     pause: Pause = asyncio.sleep,
 ) -> T:
-    """What `read` makes of what the task has written, once it makes anything of it.
+    """What `parse` returns for the log of the task. It is called until it returns a value.
 
-    Raises Unavailable, which says why the task failed, where there is nothing to be read.
+    Raises Unavailable, with the reason of the task's failure, if it never does.
     """
     lines: list[str] = []
-    # A command that was never begun has written nothing.
-    for _ in range(LATE_SECONDS if ended.exit_status is not None else 0):
-        lines = await lines_of(client, where, ended.task)
-        if (found := read(lines)) is not None:
-            return found
-        if lines and ended.exit_status != 0:
+    # A command that was never started has no log.
+    for _ in range(LOG_DELAY_SECONDS if stopped.exit_status is not None else 0):
+        lines = await log_lines(client, task, stopped.arn)
+        if (value := parse(lines)) is not None:
+            return value
+        if lines and stopped.exit_status != 0:
             break
         await pause(1.0)
-    if ended.exit_status == 0 and not lines:
-        why = f"ended well and said nothing: see {where.log_group} later."
+    if stopped.exit_status == 0 and not lines:
+        problem = f"succeeded, and its log did not arrive: see {task.log_group} later."
     else:
-        said = lines[-1] if lines else ended.reason
-        why = f"failed: {said.removeprefix('remit: ')}"
-    raise Unavailable(f"The task {task_id(ended.task)} {why}")
+        last_line = lines[-1] if lines else stopped.reason
+        problem = f"failed: {last_line.removeprefix('remit: ')}"
+    raise Unavailable(f"The task {task_id(stopped.arn)} {problem}")

@@ -1,6 +1,6 @@
-"""Redis in Amazon ElastiCache: TLS, and IAM in place of a password.
+"""Connects to Redis in Amazon ElastiCache, over TLS and with an IAM token as the password.
 
-What is asked over the connection is elsewhere (`redis_connection.py`).
+`adapters/redis/connection.py` uses the connection.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from remit.domain.errors import Unavailable
 
 SERVICE = "elasticache"
 TOKEN_SECONDS = 900
-"""ElastiCache takes no token that is older (ElastiCache, "Authenticating with IAM")."""
+"""How long ElastiCache accepts a token (ElastiCache, "Authenticating with IAM")."""
 
 
 class IamLogin(CredentialProvider):
-    """A token for each new connection: a request to connect, signed as whoever this runs as.
+    """Makes a token for each new connection: a presigned request to connect.
 
-    Nothing is asked of AWS but the credentials of where this runs, and nothing is kept but these.
-    Raises Unavailable where there are none.
+    The signature is computed here, with the credentials of the process. Raises Unavailable if there
+    are none.
     """
 
     def __init__(self, *, cache_name: str, user: str) -> None:
@@ -44,29 +44,30 @@ class IamLogin(CredentialProvider):
 
     def _token(self) -> str:
         signer = self._signer = self._signer or self._new_signer()
-        asked = {
+        request = {
             "method": "GET",
             "url": f"http://{self._cache_name}/?Action=connect&User={self._user}",
             "body": {},
             "headers": {},
             "context": {},
         }
-        url: str = signer.generate_presigned_url(asked, "connect", expires_in=TOKEN_SECONDS)
+        url: str = signer.generate_presigned_url(request, "connect", expires_in=TOKEN_SECONDS)
         return url.removeprefix("http://")
 
     def _new_signer(self) -> RequestSigner:
-        # Kept, because a signer holds what it needs of its session by a weak reference only.
-        self._session = boto3.Session(region_name=region())
-        if (credentials := self._session.get_credentials()) is None:
+        # The session is an attribute because a signer holds only a weak reference to its events.
+        session = self._session = boto3.Session(region_name=region())
+        if (credentials := session.get_credentials()) is None:
             raise NoCredentialsError
-        signed_for, events = self._session.region_name, self._session.events
-        return RequestSigner(ServiceId(SERVICE), signed_for, SERVICE, "v4", credentials, events)
+        return RequestSigner(
+            ServiceId(SERVICE), session.region_name, SERVICE, "v4", credentials, session.events
+        )
 
 
 def connection(endpoint: str, login: IamLogin, ca: Path | None) -> SSLConnection:
     """A connection that is not open yet.
 
-    The server must show a certificate for the endpoint's name, from the authority in `ca`, or from
+    The server's certificate must be for the endpoint's name, and from the authority in `ca` or from
     one that this machine trusts.
     """
     host, _, port = endpoint.partition(":")

@@ -1,4 +1,4 @@
-"""API keys where API Gateway asks for one too: each is registered in its usage plan."""
+"""API keys for API Gateway, which requires one too: each key is registered in its usage plan."""
 
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,9 @@ from remit.ports.api_keys import ApiKey, ApiKeys
 
 
 class GatewayApiKeys:
-    """ApiKeys as `stored` keeps them, known to API Gateway by their ids. It must know the secret
-    itself: it is the header that callers send.
+    """ApiKeys in `stored`, also registered in API Gateway by their ids.
+
+    API Gateway compares the header that a caller sends, so it must know the secret itself.
     """
 
     def __init__(self, client: Any, stored: ApiKeys, *, usage_plan_id: str) -> None:
@@ -20,9 +21,9 @@ class GatewayApiKeys:
         self._usage_plan_id = usage_plan_id
 
     async def add(self, key: ApiKey, secret: str) -> None:
-        """A key that is stored and not registered works for nobody, and can be made again."""
+        """Stores the key, then registers it. A key that is only stored cannot be used."""
         await self._stored.add(key, secret)
-        made = await call(
+        registered = await call(
             self._client.create_api_key,
             name=key.id,
             description=f"{key.merchant_id}, {key.mode}",
@@ -32,7 +33,7 @@ class GatewayApiKeys:
         await call(
             self._client.create_usage_plan_key,
             usagePlanId=self._usage_plan_id,
-            keyId=made["id"],
+            keyId=registered["id"],
             keyType="API_KEY",
         )
 
@@ -43,8 +44,8 @@ class GatewayApiKeys:
         return await self._stored.all()
 
     async def revoke(self, key_id: str, at: datetime) -> bool:
-        """First the service refuses the key, then API Gateway forgets it."""
-        found = await self._stored.revoke(key_id, at)
+        """Revokes the key in the service first, and then deletes it in API Gateway."""
+        is_known = await self._stored.revoke(key_id, at)
         registered = await call(self._client.get_api_keys, nameQuery=key_id, limit=1)
         for item in registered["items"]:
             try:
@@ -52,4 +53,4 @@ class GatewayApiKeys:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "NotFoundException":
                     raise
-        return found
+        return is_known

@@ -1,4 +1,4 @@
-"""The vault's master key in AWS KMS, which makes and unwraps data keys and never leaves it."""
+"""The vault's master key in AWS KMS. It makes and unwraps data keys, and never leaves KMS."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from remit.adapters.files.vault import EnvelopeVault
 from remit.domain.errors import CardUnreadable
 
 CONTEXT = {"purpose": "remit card"}
-"""The encryption context: a data key of ours unwraps for nothing else, and CloudTrail names it."""
+"""The encryption context. KMS unwraps a data key only under it, and CloudTrail logs it."""
 
 FINGERPRINTS = b"remit fingerprint key"
 
@@ -19,24 +19,24 @@ _UNREADABLE = frozenset(
 
 
 class KmsKey:
-    """A symmetric KMS key. Raises Unavailable when KMS cannot answer now."""
+    """A symmetric KMS key. Raises Unavailable if KMS cannot serve a call now."""
 
     def __init__(self, client: Any, key_id: str) -> None:
         self._client = client
         self._key_id = key_id
 
     async def new_data_key(self) -> tuple[bytes, bytes]:
-        answer = await call(
+        response = await call(
             self._client.generate_data_key,
             KeyId=self._key_id,
             KeySpec="AES_256",
             EncryptionContext=CONTEXT,
         )
-        return answer["Plaintext"], answer["CiphertextBlob"]
+        return response["Plaintext"], response["CiphertextBlob"]
 
     async def unwrap(self, wrapped: bytes) -> bytes:
         try:
-            answer = await call(
+            response = await call(
                 self._client.decrypt,
                 KeyId=self._key_id,
                 CiphertextBlob=wrapped,
@@ -46,13 +46,15 @@ class KmsKey:
             if error.response["Error"]["Code"] in _UNREADABLE:
                 raise CardUnreadable("KMS does not open this data key.") from error
             raise
-        plain: bytes = answer["Plaintext"]
+        plain: bytes = response["Plaintext"]
         return plain
 
 
 def kms_vault(client: Any, *, key_id: str, mac_key_id: str) -> EnvelopeVault:
-    """A vault under `key_id`. Its digest key is what `mac_key_id` says to a fixed message: the
-    same in every process, asked for once by those that need it, and stored nowhere.
+    """A vault under the master key `key_id`.
+
+    Its digest key is the MAC of a fixed message under `mac_key_id`, so it is the same in every
+    process and stored nowhere. A process computes it at its first use.
     """
 
     def digest_key() -> bytes:

@@ -1,8 +1,8 @@
-"""An operator's machine, from where the database is out of reach: what is in its network asks.
+"""Reaches a private database from an operator's machine, through a process in its network.
 
-That is the payment-operator function, or a task that runs `remit operate`; whoever may invoke the
-one or run the other may do what it does. The rest of the store is not for operators' machines, and
-says so. What is done there is in `entrypoints/jobs.py`.
+That process is the payment-operator function, or a task that runs `remit operate`. Permission to
+invoke the one or to run the other is permission for its jobs, which are in
+`entrypoints/operator_jobs.py`. The rest of the store is out of reach: its ports raise Unavailable.
 """
 
 import asyncio
@@ -16,78 +16,83 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from remit.adapters.aws.client import call
-from remit.adapters.aws.ecs import Pause, RunTask, read_of, run_to_end
+from remit.adapters.aws.ecs import Pause, RunTask, TaskOverrides, read_log, run_until_stopped
 from remit.domain.errors import Unavailable
 from remit.domain.payment import Mode
 from remit.ports.api_keys import ApiKey
 from remit.ports.delivery import ReceivedMessage
 
-UNREACHABLE = "The database is reached from within its network alone: ask over the API."
+UNREACHABLE = "The database is reached from within its network alone: use the API."
 TASK_SECONDS = 300.0
-"""A minute to start, half of one for a database that has to wake, and some patience."""
+"""The task needs a minute to start, and a paused database half a minute to resume."""
 
-ANSWER = '{"answer":'
-"""How the line begins that `remit operate` prints."""
+RESULT_START = '{"result":'
+"""The start of the line that `remit operate` prints."""
 
 
 class OperatorClient(Protocol):
-    """Does a job where the database is. Raises Unavailable where it fails or cannot be reached."""
+    """Runs a job in the database's network. Raises Unavailable if the job fails."""
 
-    async def ask(self, job: str, **asked: object) -> Any: ...
+    async def run(self, job: str, **arguments: object) -> Any:
+        """The result of the job, as plain data."""
+        ...
 
 
 class OperatorFunction:
-    """Calls the function. Raises Unavailable where it fails or cannot be reached."""
+    """An OperatorClient that invokes the payment-operator function."""
 
     def __init__(self, client: Any, function: str) -> None:
         self._client = client
         self._function = function
 
-    async def ask(self, job: str, **asked: object) -> Any:
-        payload = json.dumps({"job": job, **asked})
-        answer = await call(self._client.invoke, FunctionName=self._function, Payload=payload)
-        body = json.loads(answer["Payload"].read())
-        if "FunctionError" in answer:
+    async def run(self, job: str, **arguments: object) -> Any:
+        payload = json.dumps({"job": job, **arguments})
+        response = await call(self._client.invoke, FunctionName=self._function, Payload=payload)
+        body = json.loads(response["Payload"].read())
+        if "FunctionError" in response:
             raise Unavailable(f"{self._function} failed: {body.get('errorMessage', body)}")
         return body
 
 
 class OperatorTask:
-    """Runs a task for each job, which takes about a minute. Raises Unavailable where it does not
-    start, fails or says nothing, and InvalidRequest for a job that is too long to be told.
+    """An OperatorClient that runs an ECS task for each job, which takes about a minute.
+
+    Raises InvalidRequest for a job that is too long for a task's command.
     """
 
-    def __init__(
-        self, ecs: Any, logs: Any, where: RunTask, *, pause: Pause = asyncio.sleep
-    ) -> None:
+    def __init__(self, ecs: Any, logs: Any, task: RunTask, *, pause: Pause = asyncio.sleep) -> None:
         self._ecs = ecs
         self._logs = logs
-        self._where = where
+        self._task = task
         self._pause = pause
 
-    async def ask(self, job: str, **asked: object) -> Any:
+    async def run(self, job: str, **arguments: object) -> Any:
+        command = ["operate", json.dumps({"job": job, **arguments})]
         try:
-            ended = await run_to_end(
+            stopped = await run_until_stopped(
                 self._ecs,
-                self._where,
+                self._task,
                 started_by="remit",
                 limit_seconds=TASK_SECONDS,
-                command=["operate", json.dumps({"job": job, **asked})],
+                overrides=TaskOverrides(command),
                 pause=self._pause,
             )
-            answered = await read_of(self._logs, self._where, ended, _answered, pause=self._pause)
+            output = await read_log(
+                self._logs, self._task, stopped, _result_line, pause=self._pause
+            )
         except ClientError as error:
-            raise Unavailable(f"{self._where.task_definition} cannot be asked: {error}") from error
-        return answered["answer"]
+            raise Unavailable(f"{self._task.task_definition} cannot be run: {error}") from error
+        return output["result"]
 
 
-def _answered(lines: Sequence[str]) -> dict[str, Any] | None:
-    """What the answer's line says. One of more than 256 KiB is several in a log, and others may
-    follow it.
+def _result_line(lines: Sequence[str]) -> dict[str, Any] | None:
+    """The line with the job's result, decoded.
+
+    CloudWatch splits a line of more than 256 KiB, and other lines may follow it.
     """
     text = ""
     for line in lines:
-        if text or line.startswith(ANSWER):
+        if text or line.startswith(RESULT_START):
             text += line
             if text.endswith("}"):
                 with suppress(msgspec.DecodeError):
@@ -96,58 +101,57 @@ def _answered(lines: Sequence[str]) -> dict[str, Any] | None:
 
 
 class OperatorApiKeys:
-    """Keys, without what the service alone needs."""
+    """ApiKeys through an OperatorClient."""
 
     def __init__(self, operator: OperatorClient) -> None:
         self._operator = operator
 
     async def add(self, key: ApiKey, secret: str) -> None:
-        """The secret stays here: the service has its hash."""
-        await self._operator.ask("add_key", key=msgspec.to_builtins(key))
+        """Sends the key without its secret, of which the service needs the hash alone."""
+        await self._operator.run("add_key", key=msgspec.to_builtins(key))
 
     async def find(self, key_hash: str) -> ApiKey | None:
         return next((key for key in await self.all() if key.hash == key_hash), None)
 
     async def all(self) -> list[ApiKey]:
-        return msgspec.convert(await self._operator.ask("keys"), list[ApiKey])
+        return msgspec.convert(await self._operator.run("keys"), list[ApiKey])
 
     async def revoke(self, key_id: str, at: datetime) -> bool:
-        return bool(await self._operator.ask("revoke_key", id=key_id, at=at.isoformat()))
+        return bool(await self._operator.run("revoke_key", id=key_id, at=at.isoformat()))
 
 
 class OperatorFailedQueue:
-    """FailedQueue, with the dead letters of the database."""
+    """FailedQueue through an OperatorClient, for a work queue that is in the database."""
 
     def __init__(self, operator: OperatorClient) -> None:
         self._operator = operator
 
     async def failed(self, limit: int) -> list[ReceivedMessage]:
-        return msgspec.convert(
-            await self._operator.ask("failed", limit=limit), list[ReceivedMessage]
-        )
+        messages = await self._operator.run("failed", limit=limit)
+        return msgspec.convert(messages, list[ReceivedMessage])
 
     async def dead_letters(self, limit: int) -> list[ReceivedMessage]:
-        found = await self._operator.ask("dead_letters", limit=limit)
-        return msgspec.convert(found, list[ReceivedMessage])
+        messages = await self._operator.run("dead_letters", limit=limit)
+        return msgspec.convert(messages, list[ReceivedMessage])
 
-    async def dead(self) -> int:
+    async def count_dead_letters(self) -> int:
         return len(await self.dead_letters(1_000))
 
     async def redrive(self, message_id: str | None) -> int:
-        return int(await self._operator.ask("redrive", id=message_id))
+        return int(await self._operator.run("redrive", id=message_id))
 
 
 class UnreachablePort:
-    """Every port that needs the database itself. Each of its methods raises Unavailable."""
+    """Any port that needs the database itself. Each of its methods raises Unavailable."""
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        async def refuse(*_: object, **__: object) -> Any:
+        async def raise_unavailable(*_: object, **__: object) -> Any:
             raise Unavailable(UNREACHABLE)
 
-        return refuse
+        return raise_unavailable
 
 
 class UnreachableProcessor(UnreachablePort):
-    """The deployment's own. Which modes it takes is for the job to say, which knows it."""
+    """The deployment's processor. It names every mode, because the job checks the key's mode."""
 
     modes: frozenset[Mode] = frozenset({"test", "live"})

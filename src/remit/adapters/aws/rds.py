@@ -1,4 +1,4 @@
-"""PostgreSQL in Amazon RDS: TLS with RDS's own authority, and a password that is rotated."""
+"""The login to PostgreSQL in Amazon RDS: verified TLS, and a password that is rotated."""
 
 import json
 import ssl
@@ -13,15 +13,16 @@ from opentelemetry import trace
 from remit.adapters.aws.client import call
 
 STAGES = ("AWSCURRENT", "AWSPENDING")
-"""A rotation changes the password in the database first and calls it current afterwards; between
-the two only the pending one is right (Secrets Manager, "How rotation works").
+"""The versions of the secret to try. A rotation changes the password in the database before it
+marks it as current, and in between only the pending one works (Secrets Manager, "How rotation
+works").
 """
 
 _tracer = trace.get_tracer("remit")
 
 
 def span(query: str, tracer: trace.Tracer = _tracer) -> AbstractContextManager[Any]:
-    """One statement as X-Ray draws it: the database is a node of its own. Without parameters."""
+    """The span of one statement, without its parameters. X-Ray shows the database as a node."""
     attributes = {"db.system": "postgresql", "db.statement": query.strip()[:80]}
     return tracer.start_as_current_span(
         "postgresql", kind=trace.SpanKind.CLIENT, attributes=attributes
@@ -29,10 +30,10 @@ def span(query: str, tracer: trace.Tracer = _tracer) -> AbstractContextManager[A
 
 
 class SecretLogin:
-    """User and password out of Secrets Manager, read once and again when they are refused.
+    """User and password from Secrets Manager, read once, and again if the database rejects them.
 
-    The server must show a certificate for the endpoint's name, from the authority in `ca`, or from
-    one that this machine trusts. Raises Unavailable while Secrets Manager cannot answer.
+    The server's certificate must be for the endpoint's name, and from the authority in `ca` or from
+    one that this machine trusts. Raises Unavailable while Secrets Manager cannot be reached.
     """
 
     def __init__(
@@ -43,36 +44,36 @@ class SecretLogin:
         self._host, _, port = endpoint.partition(":")
         self._port = int(port or 5432)
         self._database = database
-        self._trusted = ssl.create_default_context(cafile=ca)
-        self._known: Mapping[str, str] | None = None
+        self._tls = ssl.create_default_context(cafile=ca)
+        self._credentials: Mapping[str, str] | None = None
 
-    async def arguments(self) -> Mapping[str, Any]:
-        if self._known is None:
-            self._known = await self._read("AWSCURRENT")
+    async def connect_arguments(self) -> Mapping[str, Any]:
+        if self._credentials is None:
+            self._credentials = await self._read("AWSCURRENT")
         return {
             "host": self._host,
             "port": self._port,
             "database": self._database,
-            "ssl": self._trusted,
-            **(self._known or {}),
+            "ssl": self._tls,
+            **(self._credentials or {}),
         }
 
-    async def another(self) -> bool:
+    async def refresh(self) -> bool:
         for stage in STAGES:
-            found = await self._read(stage)
-            if found not in (None, self._known):
-                self._known = found
+            credentials = await self._read(stage)
+            if credentials not in (None, self._credentials):
+                self._credentials = credentials
                 return True
         return False
 
     async def _read(self, stage: str) -> Mapping[str, str] | None:
         try:
-            answer = await call(
+            response = await call(
                 self._client.get_secret_value, SecretId=self._secret_arn, VersionStage=stage
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return None
             raise
-        secret = json.loads(answer["SecretString"])
+        secret = json.loads(response["SecretString"])
         return {"user": secret["username"], "password": secret["password"]}

@@ -1,4 +1,4 @@
-"""A bucket in S3. Objects are whole or not there, and a key is written once."""
+"""A bucket in S3. Each key is written once."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from remit.adapters.aws.client import call
 
 
 class S3Bucket:
-    """Stores with If-None-Match, so of two writers of a key one wins."""
+    """Bucket. It writes with If-None-Match, so of two writers of one key the first wins."""
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
@@ -20,7 +20,7 @@ class S3Bucket:
                 self._client.put_object, Bucket=self._name, Key=key, Body=body, IfNoneMatch="*"
             )
         except ClientError as error:
-            # A conflict is a writer at the same moment, who may still fail: S3 says to try again.
+            # Another writer is writing the key and may still fail. S3 documents to try again.
             if error.response["Error"]["Code"] == "ConditionalRequestConflict":
                 return await self.put_new(key, body)
             if error.response["Error"]["Code"] == "PreconditionFailed":
@@ -30,20 +30,20 @@ class S3Bucket:
 
     async def get(self, key: str) -> bytes | None:
         try:
-            answer = await call(self._client.get_object, Bucket=self._name, Key=key)
+            response = await call(self._client.get_object, Bucket=self._name, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise
-        body: bytes = await call(answer["Body"].read)
+        body: bytes = await call(response["Body"].read)
         return body
 
     async def list(self, prefix: str, after: str, limit: int) -> list[str]:
-        answer = await call(
+        response = await call(
             self._client.list_objects_v2,
             Bucket=self._name,
             Prefix=prefix,
             StartAfter=after,
             MaxKeys=limit,
         )
-        return [found["Key"] for found in answer.get("Contents", [])]
+        return [item["Key"] for item in response.get("Contents", [])]

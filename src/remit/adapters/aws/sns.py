@@ -1,16 +1,16 @@
-"""A topic in SNS: one message each, with its kind as an attribute to filter subscriptions by."""
+"""A topic in SNS. The kind of a message is an attribute, by which subscriptions can filter."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from remit.adapters.aws.client import call, in_batches
+from remit.adapters.aws.client import call, send_in_batches
 from remit.domain.change import Message
 from remit.domain.errors import Unavailable
 
 BATCH = 10
-"""How many messages SNS takes in one call."""
+"""The number of messages that SNS takes in one call."""
 
 
 class SnsTopic:
@@ -19,8 +19,8 @@ class SnsTopic:
         self._arn = arn
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Raises Unavailable unless every message was taken; some may have been."""
-        await in_batches(messages, self._publish, size=BATCH)
+        """Raises Unavailable unless SNS took every message. It may have taken some."""
+        await send_in_batches(messages, self._publish, size=BATCH)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         entries = [
@@ -31,10 +31,10 @@ class SnsTopic:
             }
             for message in messages
         ]
-        answer = await call(
+        response = await call(
             self._client.publish_batch,
             TopicArn=self._arn,
             PublishBatchRequestEntries=entries,
         )
-        if answer["Failed"]:
+        if response["Failed"]:
             raise Unavailable("The topic did not take every message. Try again.")

@@ -1,4 +1,4 @@
-"""The body of a message in SQS, for workers and for functions, which load no SDK to read it."""
+"""Decodes the body of a message in SQS. Functions need it too, and import no SDK for it."""
 
 from datetime import datetime
 
@@ -10,7 +10,9 @@ _message = msgspec.json.Decoder(Message)
 
 
 def read_message(body: str, sqs_id: str, at: datetime) -> Message:
-    """The message in a body, or one that stands for a body that cannot be read."""
+    """The message in the body. For a body that cannot be decoded, a message of kind `unreadable`
+    with the id that SQS gave it.
+    """
     try:
         return _message.decode(body)
     except (msgspec.MsgspecError, UnicodeEncodeError):

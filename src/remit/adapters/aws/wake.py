@@ -1,6 +1,6 @@
-"""Wakes idle workers after a commit, by a small message in the work queue.
+"""Wakes idle workers after a commit, by a message in the work queue.
 
-An idle worker does not read the database, so that it can pause. It only listens to the queue.
+An idle worker does not read the database, so that the database can pause. It waits for the queue.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ log = structlog.get_logger("wake")
 
 
 class WakeSignal:
-    """Called after a commit. Sends a message of kind `wake`, at most one in `every_seconds`.
+    """Called after a commit: sends a message of kind `wake`, at most one in `every_seconds`.
 
-    No commit waits for it or fails with it. A message that could not be sent is sent after the
-    next commit.
+    A commit neither waits for it nor fails with it. If it could not be sent, the next commit sends
+    it.
     """
 
     def __init__(self, queue: Queue, clock: Clock, new_id: NewId, *, every_seconds: float) -> None:
@@ -38,7 +38,7 @@ class WakeSignal:
             self._sending = asyncio.create_task(self._send())
 
     async def close(self) -> None:
-        """Waits for a message that is under way."""
+        """Waits until a message under way is sent."""
         if self._sending is not None:
             await self._sending
 

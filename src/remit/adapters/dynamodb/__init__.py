@@ -1,1 +1,1 @@
-"""The store on DynamoDB: one table."""
+"""The database ports on DynamoDB, in one table."""

@@ -36,7 +36,7 @@ class DynamoApiKeys:
         return None if item is None else _key.decode(item["data"])
 
     async def all(self) -> list[ApiKey]:
-        found = [
+        keys = [
             _key.decode(item["data"])
             async for item in self._table.query(
                 BY_OWNER,
@@ -45,7 +45,7 @@ class DynamoApiKeys:
                 ExpressionAttributeNames={"#owner": "owner"},
             )
         ]
-        return sorted(found, key=lambda key: key.id)
+        return sorted(keys, key=lambda key: key.id)
 
     async def revoke(self, key_id: str, at: datetime) -> bool:
         for key in await self.all():

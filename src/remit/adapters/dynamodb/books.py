@@ -1,4 +1,4 @@
-"""The store on DynamoDB as an auditor reads it, for `reconcile.py`: scans, page after page."""
+"""The books on DynamoDB, read by scans, page after page, for `oversight/reconcile.py`."""
 
 from collections.abc import AsyncIterator
 
@@ -7,7 +7,8 @@ import msgspec
 from remit.adapters.dynamodb.outbox import SEGMENTS
 from remit.adapters.dynamodb.table import BY_PAYMENT, Table
 from remit.domain.ledger import Posting, Unbalanced, check_balanced, merchant_account
-from remit.domain.payment import Payment, Refund, RefundState
+from remit.domain.payment import Payment
+from remit.domain.refund import Refund, RefundState
 from remit.ports.store import BookedPayment
 
 _payment = msgspec.json.Decoder(Payment)
@@ -16,12 +17,15 @@ _refund = msgspec.json.Decoder(Refund)
 
 
 class DynamoBooks:
-    """Reads the table consistently and its indexes as they are: run it again on a finding."""
+    """Books. It reads the table consistently, and its indexes as they are.
+
+    An index may lag behind, so a discrepancy under load needs a second run.
+    """
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def unbalanced(self) -> str | None:
+    async def find_unbalanced(self) -> str | None:
         async for item in self._table.scan("ledger"):
             postings = _postings.decode(item["data"])
             try:
@@ -30,7 +34,7 @@ class DynamoBooks:
                 return postings[0].transaction_id
         return None
 
-    async def orphaned(self) -> str | None:
+    async def find_orphan(self) -> str | None:
         async for item in self._table.scan("ledger"):
             if await self._table.get(item["payment_id"]) is None:
                 return f"posting {item['transaction_id'].removeprefix('ledger#')}"

@@ -1,4 +1,4 @@
-"""What the health monitor saw last, on DynamoDB."""
+"""The health monitor's state on DynamoDB."""
 
 import msgspec
 

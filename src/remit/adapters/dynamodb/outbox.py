@@ -1,7 +1,7 @@
-"""The outbox on DynamoDB, and the audit entries that wait for the archive.
+"""The outbox on DynamoDB, and the audit entries to archive.
 
-The table's stream hands new messages to the delivery function as they are written. What is read
-here is what the stream has not delivered yet.
+The table's stream passes new messages to the delivery function, which sends them and marks them
+sent. The reads here find messages that the stream has not passed on.
 """
 
 from collections.abc import Sequence
@@ -20,30 +20,32 @@ _entry = msgspec.json.Decoder(AuditEntry)
 
 
 class DynamoOutbox:
-    """Outbox, AuditLog and Retention: items in the shards of a task until they are done with."""
+    """Outbox, AuditLog and Retention. An item is in the index of its task until it is done."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def pending(self, limit: int) -> list[Message]:
-        return [_message.decode(item["data"]) for item in await self._waiting("outbox", limit)]
+        return [_message.decode(item["data"]) for item in await self._oldest("outbox", limit)]
 
     async def renew(self) -> None:
-        """Nothing to do: the stream has one reader for each shard, and the clock one function."""
+        """Does nothing. A stream has one reader for each shard, and the schedule one function, so
+        there is no lease.
+        """
 
     async def release(self) -> None:
-        """Nothing to do, as for `renew`."""
+        """Does nothing, as `renew`."""
 
-    async def sent(self, message_ids: Sequence[str]) -> None:
+    async def mark_sent(self, message_ids: Sequence[str]) -> None:
         for message_id in message_ids:
             await self._table.delete(f"message#{message_id}")
 
-    async def oldest(self) -> datetime | None:
-        found = await self.pending(1)
-        return found[0].created_at.astimezone(UTC) if found else None
+    async def oldest_created_at(self) -> datetime | None:
+        messages = await self.pending(1)
+        return messages[0].created_at.astimezone(UTC) if messages else None
 
     async def unarchived(self, limit: int) -> list[AuditEntry]:
-        return [_entry.decode(item["data"]) for item in await self._waiting("unarchived", limit)]
+        return [_entry.decode(item["data"]) for item in await self._oldest("unarchived", limit)]
 
     async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
         for entry_id in entry_ids:
@@ -60,19 +62,19 @@ class DynamoOutbox:
         )
 
     async def delete_records(self, before: datetime, limit: int) -> int:
-        """Nothing to do: the table's time to live deletes them."""
+        """Does nothing: DynamoDB deletes the records by the table's time to live."""
         return 0
 
-    async def _waiting(self, task: str, limit: int) -> list[Item]:
-        """The oldest of each shard, put in order: ids rise with time."""
-        found: list[Item] = []
+    async def _oldest(self, task: str, limit: int) -> list[Item]:
+        """The oldest items of a task, from all its shards. Ids sort by time."""
+        items: list[Item] = []
         for number in range(SHARDS):
-            taken = 0
+            of_shard = 0
             async for item in self._table.query(
                 BY_TASK, "task = :task", {":task": f"{task}#{number}"}, Limit=limit
             ):
-                found.append(item)
-                taken += 1
-                if taken == limit:
+                items.append(item)
+                of_shard += 1
+                if of_shard == limit:
                     break
-        return sorted(found, key=lambda item: str(item["task_at"]))[:limit]
+        return sorted(items, key=lambda item: str(item["task_at"]))[:limit]

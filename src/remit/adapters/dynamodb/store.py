@@ -1,7 +1,7 @@
-"""The store on DynamoDB: each change is one transaction (TransactWriteItems), conditions included.
+"""The store on DynamoDB. Each change is one transaction (TransactWriteItems) with its conditions.
 
-A payment's item carries its figures as attributes of their own, for whoever reads the table, and
-the whole payment as JSON, which is what the service reads.
+The service reads a payment from the JSON in its item's `data`. The other attributes repeat its
+figures for people and tools that read the table.
 """
 
 import asyncio
@@ -35,14 +35,15 @@ from remit.domain.change import (
 from remit.domain.errors import Unavailable
 from remit.domain.ledger import Posting
 from remit.domain.money import major_units
-from remit.domain.payment import STATUS_NAMES, Mode, Payment, Refund, State
+from remit.domain.payment import STATUS_NAMES, Mode, Payment, State
+from remit.domain.refund import Refund
 from remit.ports.store import OnCommit, PageQuery
 
 MAX_TRIES = 6
 FIRST_PAUSE_SECONDS = 0.02
 
 Write = tuple[Conflict | None, Item]
-"""One item of a transaction, with the conflict it means if its condition does not hold."""
+"""One item of a transaction, and the conflict that its failed condition means."""
 
 _json = msgspec.json.Encoder().encode
 _payment = msgspec.json.Decoder(Payment)
@@ -52,13 +53,13 @@ _record = msgspec.json.Decoder(IdempotencyRecord)
 
 
 class DynamoStore:
-    """Store and Reader over one table. `kept` is how long idempotency records live (by TTL)."""
+    """Store and Reader over one table. `retention` is the time to live of idempotency records."""
 
     def __init__(
-        self, table: Table, *, kept: timedelta, on_commit: Sequence[OnCommit] = ()
+        self, table: Table, *, retention: timedelta, on_commit: Sequence[OnCommit] = ()
     ) -> None:
         self._table = table
-        self._kept = kept
+        self._retention = retention
         self._on_commit = on_commit
 
     async def ping(self) -> None:
@@ -77,12 +78,12 @@ class DynamoStore:
                     raise
                 if (conflict := _conflict(writes, error)) is not None:
                     return conflict
-                # Somebody writes the same items at this moment, and one of us has to come again.
+                # Another transaction is writing the same items: this one is tried again.
                 await asyncio.sleep(pause)
                 pause *= 2
             else:
-                for committed in self._on_commit:
-                    await committed(change)
+                for notify in self._on_commit:
+                    await notify(change)
                 return None
         raise Unavailable("The same records are changing too fast. Try again.")
 
@@ -98,19 +99,19 @@ class DynamoStore:
                 writes.append((Conflict.REFERENCE_TAKEN, self._put(item, 1)))
         if (refund := change.refund) is not None:
             writes.append((Conflict.STALE, self._put(refund_item(refund), refund.version)))
-        items = [entry_item(entry) for entry in change.audit]
+        items = [audit_item(entry) for entry in change.audit]
         items += ledger_items(change.postings)
         items += [message_item(message) for message in change.messages]
         return writes + [(None, self._put(item, None)) for item in items]
 
     def _put(self, item: Item, version: int | None) -> Item:
-        """A write that replaces the version before `version`, or anything if that is None."""
+        """A put on the condition that the item has the version before. None is no condition."""
         put: Item = {"TableName": self._table.name, "Item": encode(item)}
         if version == 1:
             put["ConditionExpression"] = "attribute_not_exists(transaction_id)"
         elif version is not None:
-            put["ConditionExpression"] = "version = :earlier"
-            put["ExpressionAttributeValues"] = encode({":earlier": version - 1})
+            put["ConditionExpression"] = "version = :before"
+            put["ExpressionAttributeValues"] = encode({":before": version - 1})
         return {"Put": put}
 
     def _write_record(self, record: IdempotencyRecord, use: KeyUse) -> tuple[Conflict | None, Item]:
@@ -121,7 +122,7 @@ class DynamoStore:
             "transaction_id": name,
             "kind": "record",
             "data": _json(record).decode(),
-            "expires_at": int((record.at + self._kept).timestamp()),
+            "expires_at": int((record.at + self._retention).timestamp()),
         }
         if use is KeyUse.CLAIM:
             return Conflict.KEY_TAKEN, self._put(item, 1)
@@ -151,7 +152,7 @@ class DynamoStore:
         if query.cursor is not None:
             condition += " AND transaction_id < :cursor"
             values[":cursor"] = query.cursor
-        found: list[Payment] = []
+        payments: list[Payment] = []
         async for item in self._table.query(
             BY_OWNER,
             condition,
@@ -160,21 +161,21 @@ class DynamoStore:
             ExpressionAttributeNames={"#owner": "owner"},
         ):
             payment = _payment.decode(item["data"])
-            if _is_wanted(payment, query):
-                found.append(payment)
-            if len(found) == query.limit:
+            if _matches(payment, query):
+                payments.append(payment)
+            if len(payments) == query.limit:
                 break
-        return found
+        return payments
 
     async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
-        # The index is by merchant, and every merchant that ever paid has a key, if a revoked one.
+        # The index is by merchant. Every merchant with a payment has an API key, maybe revoked.
         owners = {key.merchant_id for key in await DynamoApiKeys(self._table).all()}
         pages = [
             await self.page(PageQuery(merchant_id=owner, mode=mode, limit=limit, state=state))
             for owner in sorted(owners)
         ]
-        found = [payment for page in pages for payment in page]
-        return sorted(found, key=lambda payment: payment.id, reverse=True)[:limit]
+        payments = [payment for page in pages for payment in page]
+        return sorted(payments, key=lambda payment: payment.id, reverse=True)[:limit]
 
     async def refunds(self, payment_id: str) -> list[Refund]:
         return [_refund.decode(data) async for data in self._of_payment(payment_id, "refund#")]
@@ -197,17 +198,17 @@ class DynamoStore:
         return [_refund.decode(data) for data in await self._due("due-refund", now, limit)]
 
     async def _due(self, task: str, now: datetime, limit: int) -> list[str]:
-        found: list[str] = []
+        due: list[str] = []
         for number in range(SHARDS):
             async for item in self._table.query(
                 BY_TASK,
                 "task = :task AND task_at <= :now",
                 {":task": f"{task}#{number}", ":now": _instant(now)},
             ):
-                if len(found) == limit:
-                    return found
-                found.append(item["data"])
-        return found
+                if len(due) == limit:
+                    return due
+                due.append(item["data"])
+        return due
 
 
 def payment_item(payment: Payment) -> Item:
@@ -241,7 +242,7 @@ def refund_item(refund: Refund) -> Item:
     }
 
 
-def entry_item(entry: AuditEntry) -> Item:
+def audit_item(entry: AuditEntry) -> Item:
     return {
         "transaction_id": f"audit#{entry.id}",
         "kind": "audit",
@@ -253,7 +254,7 @@ def entry_item(entry: AuditEntry) -> Item:
 
 
 def ledger_items(postings: Sequence[Posting]) -> list[Item]:
-    """One item for each ledger transaction, so that it is whole or not there."""
+    """One item for each ledger transaction, so that all its postings are written or none."""
     by_transaction: dict[str, list[Posting]] = {}
     for posting in postings:
         by_transaction.setdefault(posting.transaction_id, []).append(posting)
@@ -282,7 +283,7 @@ def message_item(message: Message) -> Item:
 def _conflict(
     writes: Sequence[tuple[Conflict | None, Item]], error: ClientError
 ) -> Conflict | None:
-    """The first condition that did not hold; None if the transaction only met another one."""
+    """The conflict of the first failed condition. None if another transaction was in the way."""
     reasons = error.response.get("CancellationReasons", [])
     for (conflict, _), reason in zip(writes, reasons, strict=False):
         if reason.get("Code") == "ConditionalCheckFailed":
@@ -294,7 +295,7 @@ def _conflict(
     raise error
 
 
-def _is_wanted(payment: Payment, query: PageQuery) -> bool:
+def _matches(payment: Payment, query: PageQuery) -> bool:
     return (
         (query.state is None or payment.state is query.state)
         and (query.customer_id is None or payment.customer_id == query.customer_id)
@@ -315,5 +316,5 @@ def _scope(scope: KeyScope) -> str:
 
 
 def _instant(at: datetime) -> str:
-    """RFC 3339 in UTC with six decimals, so that text sorts as time does."""
+    """RFC 3339 in UTC with six decimals, so that the texts sort by time."""
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

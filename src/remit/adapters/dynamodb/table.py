@@ -1,13 +1,13 @@
-"""The one DynamoDB table: how items are named and indexed, and calls to it from an event loop.
+"""The DynamoDB table: the names of its items, its indexes, and calls to it from an event loop.
 
-Every item's partition key is `transaction_id`: a payment's own id, or a name with its kind before
-it (`refund#…`, `audit#…`). Three sparse indexes lead to items by something else:
+The partition key of every item is `transaction_id`: a payment's id, or the item's kind and its id
+(`refund#…`, `audit#…`). There are three sparse indexes:
 
-    by_owner     owner, transaction_id      payments of a merchant and mode, and the API keys
-    by_payment   payment_id, transaction_id what belongs to a payment
-    by_task      task, task_at              what waits for a worker, in shards so none gets hot
+    by_owner     owner, transaction_id       the payments of a merchant and mode, and the API keys
+    by_payment   payment_id, transaction_id  the refunds, entries and postings of a payment
+    by_task      task, task_at               the work for a worker, in shards to spread the load
 
-Indexes are eventually consistent, so nothing that decides about money reads one.
+Indexes are eventually consistent, so no decision about money reads one.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -28,7 +28,7 @@ INDEXES = {
     BY_PAYMENT: ("payment_id", PARTITION_KEY),
     BY_TASK: ("task", "task_at"),
 }
-"""Each index by its partition and sort key. All attributes are text, and all are projected."""
+"""The partition and sort key of each index. Keys are text, and all attributes are projected."""
 
 Item = dict[str, Any]
 
@@ -37,12 +37,12 @@ _deserialize = TypeDeserializer().deserialize
 
 
 def shard(id_: str) -> int:
-    """Which shard of a task an item belongs to: by its id's last digits, which are random."""
+    """The shard of an item within its task, from the last digits of its id, which are random."""
     return int(id_[-2:], 16) % SHARDS
 
 
 def encode(item: Mapping[str, Any]) -> Item:
-    """The item as the API takes it, without what is None."""
+    """The item in the form of DynamoDB's API, without its attributes that are None."""
     return {name: _serialize(value) for name, value in item.items() if value is not None}
 
 
@@ -51,33 +51,35 @@ def decode(item: Mapping[str, Any]) -> Item:
 
 
 class Table:
-    """Calls one table of a boto3 client. Raises Unavailable when DynamoDB cannot answer now."""
+    """Calls one table. Raises Unavailable if DynamoDB cannot serve a call now."""
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self.name = name
 
     async def get(self, key: str) -> Item | None:
-        """The item as it is now: read consistently."""
-        answer = await self.call(
+        """The item, read consistently."""
+        response = await self.call(
             "get_item", TableName=self.name, Key=self.key(key), ConsistentRead=True
         )
-        return decode(answer["Item"]) if "Item" in answer else None
+        return decode(response["Item"]) if "Item" in response else None
 
     async def put(self, item: Item) -> None:
         await self.call("put_item", TableName=self.name, Item=encode(item))
 
     async def put_new(self, item: Item) -> bool:
-        """False, and nothing is written, if there is such an item already."""
+        """Writes the item and returns True, or returns False if there is one already."""
         return await self.put_if(item, f"attribute_not_exists({PARTITION_KEY})")
 
     async def put_if(self, item: Item, condition: str, values: Item | None = None) -> bool:
-        """False, and nothing is written, if the item that is there does not meet the condition."""
-        asked: Item = {"TableName": self.name, "Item": encode(item)}
+        """Writes the item and returns True, or returns False if the stored item does not meet
+        `condition`.
+        """
+        parameters: Item = {"TableName": self.name, "Item": encode(item)}
         if values:
-            asked["ExpressionAttributeValues"] = encode(values)
+            parameters["ExpressionAttributeValues"] = encode(values)
         try:
-            await self.call("put_item", **asked, ConditionExpression=condition)
+            await self.call("put_item", **parameters, ConditionExpression=condition)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
                 return False
@@ -88,42 +90,48 @@ class Table:
         await self.call("delete_item", TableName=self.name, Key=self.key(key))
 
     async def query(
-        self, index: str, condition: str, values: Item, *, newest_first: bool = False, **more: Any
+        self,
+        index: str,
+        condition: str,
+        values: Item,
+        *,
+        newest_first: bool = False,
+        **options: Any,
     ) -> AsyncIterator[Item]:
-        """Items of an index, page after page for as long as the caller goes on."""
-        asked = {
+        """The items of an index. Pages are read as the caller iterates."""
+        parameters = {
             "TableName": self.name,
             "IndexName": index,
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": encode(values),
             "ScanIndexForward": not newest_first,
-            **more,
+            **options,
         }
-        async for item in self._pages("query", asked):
+        async for item in self._pages("query", parameters):
             yield item
 
     async def scan(self, kind: str) -> AsyncIterator[Item]:
         """Every item of one kind, in no particular order."""
-        asked = {
+        parameters = {
             "TableName": self.name,
             "FilterExpression": "kind = :kind",
             "ExpressionAttributeValues": encode({":kind": kind}),
             "ConsistentRead": True,
         }
-        async for item in self._pages("scan", asked):
+        async for item in self._pages("scan", parameters):
             yield item
 
-    async def _pages(self, operation: str, asked: Item) -> AsyncIterator[Item]:
+    async def _pages(self, operation: str, parameters: Item) -> AsyncIterator[Item]:
         while True:
-            page = await self.call(operation, **asked)
+            page = await self.call(operation, **parameters)
             for item in page["Items"]:
                 yield decode(item)
             if "LastEvaluatedKey" not in page:
                 return
-            asked = asked | {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+            parameters = parameters | {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    async def call(self, operation: str, **asked: Any) -> Any:
-        return await call(getattr(self._client, operation), **asked)
+    async def call(self, operation: str, **parameters: Any) -> Any:
+        return await call(getattr(self._client, operation), **parameters)
 
     def key(self, key: str) -> Item:
         return encode({"transaction_id": key})

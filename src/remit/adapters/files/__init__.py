@@ -1,1 +1,1 @@
-"""Files of this machine, behind the ports that S3, SNS and KMS fill in AWS."""
+"""Adapters to files of this machine: the laptop's bucket, topics and vault."""

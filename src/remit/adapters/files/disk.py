@@ -1,4 +1,4 @@
-"""Whether the disk that holds the data has room."""
+"""The check that the disk of the data folder has free space."""
 
 import asyncio
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 from remit.domain.health_state import Check
 
 MIN_FREE_BYTES = 100_000_000
-"""PostgreSQL stops when it cannot write its log; below this it soon may not."""
+"""PostgreSQL stops when it cannot write its log, so the check fails before the disk is full."""
 
 
 class DiskSpace:

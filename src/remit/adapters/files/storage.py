@@ -1,6 +1,7 @@
-"""A bucket and topics as plain files under the data folder, for the laptop.
+"""The laptop's bucket and topics, as plain files in the data folder.
 
-The bucket is a folder, one file an object. A topic is a file of JSON lines, for `tail -f`.
+The bucket is a folder with one file for each object. A topic is a file of JSON lines, which
+`tail -f` can follow.
 """
 
 import asyncio
@@ -15,14 +16,17 @@ import msgspec
 from remit.domain.change import Message
 
 DRAFT = ".draft-"
-"""How the names of files start that are not objects yet."""
+"""The prefix of a file that is not an object yet."""
 
 TOPIC_FILE_BYTES = 64 * 2**20
-"""A topic's file is put aside at this size, and one earlier file is kept."""
+"""The size at which a topic's file is renamed. One earlier file is kept."""
 
 
 class FolderBucket:
-    """Objects are written to a draft, flushed, and linked into place: whole or not there."""
+    """Bucket in a folder.
+
+    An object is written to a draft, flushed and then linked, so that no reader sees a part of it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,7 +43,7 @@ class FolderBucket:
 
 
 class FileTopic:
-    """Publishes by appending one JSON line a message."""
+    """Publisher to a file, with one JSON line for each message."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -87,7 +91,7 @@ def _append(path: Path, lines: bytes) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Makes a new name in the folder durable (fsync of the file alone does not)."""
+    """Makes a new file name in the folder durable. An fsync of the file alone does not."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

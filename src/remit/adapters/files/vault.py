@@ -1,8 +1,8 @@
-"""The vault: envelope encryption of card numbers, and keyed digests.
+"""The vault: envelope encryption of cards, and keyed digests.
 
-A data key encrypts cards with AES-256-GCM; a master key, which never touches a card, wraps the data
-key. What is stored carries its wrapped data key, so it opens wherever the master key is: in a file
-on a laptop, in KMS in AWS (`kms.py`).
+A data key encrypts cards with AES-256-GCM. A master key wraps the data key and encrypts no card.
+Each ciphertext is stored with its wrapped data key, so the master key is enough to decrypt it. The
+master key is a file on a laptop, and in AWS a KMS key (`adapters/aws/kms.py`).
 """
 
 import base64
@@ -33,11 +33,11 @@ CARDS_PER_DATA_KEY = 2**24
 
 
 MAX_DATA_KEYS = 1_000
-"""How many unwrapped data keys are remembered."""
+"""How many unwrapped data keys are kept in memory."""
 
 
 class VaultError(RemitError):
-    """The key file cannot be used. The message says what to do."""
+    """The key file cannot be used. The message says why, and what to do."""
 
 
 class _Encrypted(msgspec.Struct, frozen=True):
@@ -47,19 +47,19 @@ class _Encrypted(msgspec.Struct, frozen=True):
 
 
 class MasterKey(Protocol):
-    """What makes and unwraps data keys."""
+    """Makes and unwraps data keys."""
 
     async def new_data_key(self) -> tuple[bytes, bytes]:
-        """32 random bytes, plain and wrapped."""
+        """A new data key of 32 random bytes: plain, and wrapped."""
         ...
 
     async def unwrap(self, wrapped: bytes) -> bytes:
-        """The plain data key. Raises CardUnreadable where another master key wrapped it."""
+        """The plain data key. Raises CardUnreadable if another master key wrapped it."""
         ...
 
 
 class EnvelopeVault:
-    """Seals under data keys of `master`; each is used for a bounded number of cards."""
+    """Vault. Encrypts under data keys of `master`, each for a bounded number of cards."""
 
     def __init__(self, master: MasterKey, digest_key: Callable[[], bytes]) -> None:
         self._master = master
@@ -84,7 +84,7 @@ class EnvelopeVault:
             data_key = await self._decryption_key(parts.wrapped_key)
             plain = data_key.decrypt(parts.nonce, parts.ciphertext, context.encode())
         except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
-            raise CardUnreadable(f"The encrypted card of {context} does not open.") from error
+            raise CardUnreadable(f"The card of {context} cannot be decrypted.") from error
         return msgspec.json.decode(plain, type=Card)
 
     def fingerprint(self, data: bytes) -> str:
@@ -110,43 +110,46 @@ class EnvelopeVault:
 
 
 class FileKey:
-    """A master key in memory. Data keys are wrapped with AES-256-GCM."""
+    """A master key in memory. It wraps data keys with AES-256-GCM."""
 
     def __init__(self, key: bytes) -> None:
-        self._wrapping = AESGCM(key)
+        self._wrapping_key = AESGCM(key)
 
     async def new_data_key(self) -> tuple[bytes, bytes]:
         key = AESGCM.generate_key(KEY_BYTES * 8)
         nonce = os.urandom(NONCE_BYTES)
-        return key, nonce + self._wrapping.encrypt(nonce, key, b"data key")
+        return key, nonce + self._wrapping_key.encrypt(nonce, key, b"data key")
 
     async def unwrap(self, wrapped: bytes) -> bytes:
         nonce, encrypted = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
         try:
-            return self._wrapping.decrypt(nonce, encrypted, b"data key")
+            return self._wrapping_key.decrypt(nonce, encrypted, b"data key")
         except (InvalidTag, ValueError) as error:
             raise CardUnreadable("The data key was wrapped by another master key.") from error
 
 
 class FileVault(EnvelopeVault):
-    """Under the master key in `key_file`: made on first use, readable by its owner alone."""
+    """Vault under the master key in `key_file`, which is made at first use for its owner alone.
+
+    Raises VaultError for a key file that others can read, or of the wrong size.
+    """
 
     def __init__(self, key_file: Path) -> None:
         master = _read_or_make(key_file)
         super().__init__(
-            FileKey(_derived(master, b"remit wrapping key")),
-            lambda: _derived(master, b"remit fingerprint key"),
+            FileKey(_derive_key(master, b"remit wrapping key")),
+            lambda: _derive_key(master, b"remit fingerprint key"),
         )
 
 
-def _derived(master: bytes, purpose: bytes) -> bytes:
+def _derive_key(master: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(master)
 
 
 def _read_or_make(key_file: Path) -> bytes:
-    """The key in the file. Of two processes that make it at once, one wins and both use its key."""
+    """The key in the file. If two processes make it at once, both use the key of the first."""
     if not key_file.exists():
-        # A temporary file has a name of its own and is its owner's alone from the start.
+        # Only its owner can read a temporary file, from the start, and no other has its name.
         with tempfile.NamedTemporaryFile(dir=key_file.parent, prefix=key_file.name) as draft:
             draft.write(os.urandom(KEY_BYTES))
             draft.flush()

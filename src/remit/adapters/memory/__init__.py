@@ -1,1 +1,1 @@
-"""Ports in the memory of one process: for tests, and for what each process keeps for itself."""
+"""Adapters in the memory of one process: for tests, and for limits and sessions without Redis."""

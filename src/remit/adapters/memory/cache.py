@@ -1,11 +1,11 @@
-"""Where there is no cache."""
+"""The cache of a topology without one."""
 
 from remit.domain.payment import Payment
 from remit.domain.payment_summary import PaymentSummary
 
 
 class NoCache:
-    """Holds nothing, which a cache may do at any time."""
+    """Cache that is always empty."""
 
     async def payment(self, payment_id: str) -> PaymentSummary | None:
         return None

@@ -1,4 +1,4 @@
-"""Rate limits in this process: a token bucket for each key. Each process allows the full rate."""
+"""Rate limits of one process: a token bucket for each key. Each process allows the full rate."""
 
 import math
 from datetime import datetime
@@ -9,7 +9,7 @@ MAX_KEYS = 100_000
 
 
 class LocalLimiter:
-    """Allows `per_second` on average and `burst` at once."""
+    """Limiter. Allows `per_second` on average and `burst` at once."""
 
     def __init__(self, clock: Clock, *, per_second: int, burst: int) -> None:
         self._clock = clock

@@ -1,10 +1,8 @@
-"""Topics, a bucket and the monitor's memory, in memory."""
+"""Topics, a bucket and the health monitor's state, in memory."""
 
 from collections.abc import Sequence
 
-from remit.domain.change import (
-    Message,
-)
+from remit.domain.change import Message
 from remit.domain.health_state import HealthState
 
 
@@ -23,7 +21,7 @@ class MemoryHealthStates:
 
 
 class MemoryPublisher:
-    """Keeps what was published, as a topic's subscriber would have received it."""
+    """Publisher that keeps the published messages, as a subscriber would receive them."""
 
     def __init__(self) -> None:
         self.published: list[Message] = []

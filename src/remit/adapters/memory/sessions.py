@@ -1,4 +1,4 @@
-"""The console's sessions in this process. They end with it."""
+"""The console's sessions in one process. They end with it."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,12 +10,12 @@ MAX_SESSIONS = 10_000
 
 
 def session_hash(session_id: str) -> str:
-    """What is stored of a session's id. 256 random bits need no slow hash."""
+    """The hash of a session's id, which is stored. 256 random bits need no slow hash."""
     return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 class MemorySessions:
-    """Sessions. Of too many the oldest ends."""
+    """Sessions. At most `MAX_SESSIONS` are kept, the newest ones."""
 
     def __init__(self, clock: Clock, new_secret: Callable[[], str]) -> None:
         self._clock = clock

@@ -1,6 +1,6 @@
-"""Every store port in memory: for tests, and as the plainest statement of what a store must do.
+"""Every database port in memory, for tests. It is also the simplest example of a store.
 
-One event loop, no awaiting inside a method: each call is atomic. Nothing survives the process.
+No method awaits between its reads and its writes, so each call is atomic in one event loop.
 """
 
 from collections import defaultdict
@@ -17,13 +17,14 @@ from remit.domain.change import (
     Message,
 )
 from remit.domain.ledger import Posting, merchant_account
-from remit.domain.payment import Mode, Payment, Refund, RefundState, State
+from remit.domain.payment import Mode, Payment, State
+from remit.domain.refund import Refund, RefundState
 from remit.ports.api_keys import ApiKey
 from remit.ports.store import BookedPayment, OnCommit, PageQuery
 
 
 class MemoryStore:
-    """Store, Reader, Books, Keys, Outbox, AuditLog and Retention, over dictionaries."""
+    """Store, Reader, Books, ApiKeys, Outbox, AuditLog and Retention, in dictionaries."""
 
     def __init__(self, on_commit: Sequence[OnCommit] = ()) -> None:
         self._on_commit = on_commit
@@ -54,12 +55,12 @@ class MemoryStore:
         self.audit.extend(change.audit)
         self.postings.extend(change.postings)
         self.messages.update((message.id, message) for message in change.messages)
-        for committed in self._on_commit:
-            await committed(change)
+        for notify in self._on_commit:
+            await notify(change)
         return None
 
     async def ping(self) -> None:
-        """Always reachable."""
+        """Never fails."""
 
     def _conflict(self, change: Change) -> Conflict | None:
         record, payment, refund = change.record, change.payment, change.refund
@@ -93,7 +94,7 @@ class MemoryStore:
         return self.records.get(scope)
 
     async def page(self, query: PageQuery) -> list[Payment]:
-        found = [
+        payments = [
             payment
             for payment in sorted(self.payments.values(), key=lambda p: p.id, reverse=True)
             if (payment.merchant_id, payment.mode) == (query.merchant_id, query.mode)
@@ -102,19 +103,19 @@ class MemoryStore:
             and (query.customer_id is None or payment.customer_id == query.customer_id)
             and (query.reference is None or payment.reference == query.reference)
         ]
-        return found[: query.limit]
+        return payments[: query.limit]
 
     async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
-        found = [
+        payments = [
             payment
             for payment in sorted(self.payments.values(), key=lambda p: p.id, reverse=True)
             if payment.mode == mode and (state is None or payment.state is state)
         ]
-        return found[:limit]
+        return payments[:limit]
 
     async def refunds(self, payment_id: str) -> list[Refund]:
-        found = [r for r in self.refunds_by_id.values() if r.payment_id == payment_id]
-        return sorted(found, key=lambda refund: refund.id)
+        refunds = [r for r in self.refunds_by_id.values() if r.payment_id == payment_id]
+        return sorted(refunds, key=lambda refund: refund.id)
 
     async def history(self, payment_id: str) -> list[AuditEntry]:
         return [entry for entry in self.audit if entry.payment_id == payment_id]
@@ -148,16 +149,16 @@ class MemoryStore:
         return [self.messages[message_id] for message_id in sorted(self.messages)[:limit]]
 
     async def renew(self) -> None:
-        """Nothing to do: nobody else sends."""
+        """Does nothing: no other process sends these messages."""
 
     async def release(self) -> None:
-        """Nothing to do, as for `renew`."""
+        """Does nothing, as `renew`."""
 
-    async def sent(self, message_ids: Sequence[str]) -> None:
+    async def mark_sent(self, message_ids: Sequence[str]) -> None:
         for message_id in message_ids:
             self.messages.pop(message_id, None)
 
-    async def oldest(self) -> datetime | None:
+    async def oldest_created_at(self) -> datetime | None:
         return min((message.created_at for message in self.messages.values()), default=None)
 
     async def unarchived(self, limit: int) -> list[AuditEntry]:
@@ -172,18 +173,18 @@ class MemoryStore:
             del self.records[scope]
         return len(old)
 
-    async def unbalanced(self) -> str | None:
+    async def find_unbalanced(self) -> str | None:
         sums: dict[tuple[str, str], int] = defaultdict(int)
         for posting in self.postings:
             sums[posting.transaction_id, posting.currency] += posting.amount_minor
         return next((transaction_id for (transaction_id, _), total in sums.items() if total), None)
 
-    async def orphaned(self) -> str | None:
+    async def find_orphan(self) -> str | None:
         audited = {entry.payment_id for entry in self.audit}
         for posting in self.postings:
             if posting.payment_id not in self.payments:
                 return f"posting {posting.transaction_id}"
-        return next((f"payment {found}" for found in self.payments if found not in audited), None)
+        return next((f"payment {id_}" for id_ in self.payments if id_ not in audited), None)
 
     async def booked_payments(self) -> AsyncIterator[BookedPayment]:
         for payment in sorted(self.payments.values(), key=lambda payment: payment.id):

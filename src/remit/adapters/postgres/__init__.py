@@ -1,1 +1,1 @@
-"""The store on PostgreSQL."""
+"""The database ports on PostgreSQL, and the laptop's embedded server."""

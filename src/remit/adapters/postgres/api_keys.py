@@ -29,8 +29,8 @@ class PostgresApiKeys:
         await self._connection.rows(ADD_KEY, msgspec.json.encode(key).decode())
 
     async def find(self, key_hash: str) -> ApiKey | None:
-        found = await self._connection.value(FIND_KEY, key_hash)
-        return _keys.decode(found)[0] if found else None
+        keys = await self._connection.value(FIND_KEY, key_hash)
+        return _keys.decode(keys)[0] if keys else None
 
     async def all(self) -> list[ApiKey]:
         return _keys.decode(await self._connection.value(ALL_KEYS))

@@ -1,4 +1,4 @@
-"""The store as an auditor reads it, for `reconcile.py`: whole tables, in pages."""
+"""The books on PostgreSQL: whole tables, read in pages, for `oversight/reconcile.py`."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ SELECT transaction_id::text FROM postings
 GROUP BY transaction_id, currency HAVING sum(amount_minor) <> 0 LIMIT 1
 """
 
-ORPHANED = """
+ORPHAN = """
 SELECT 'posting ' || g.transaction_id FROM postings g
 WHERE NOT EXISTS (SELECT FROM payments p WHERE p.id = g.payment_id)
 UNION ALL
@@ -24,7 +24,7 @@ WHERE NOT EXISTS (SELECT FROM audit_entries a WHERE a.payment_id = p.id)
 LIMIT 1
 """
 
-EXAMINE = """
+BOOKED_PAYMENTS = """
 SELECT coalesce(json_agg(json_build_object(
     'payment', p,
     'booked_minor', (
@@ -41,24 +41,24 @@ _page = msgspec.json.Decoder(list[BookedPayment])
 
 
 class PostgresBooks:
-    """What is committed meanwhile may be seen in part: run it again on a finding under load."""
+    """Books. It reads without a transaction, so a discrepancy under load needs a second run."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def unbalanced(self) -> str | None:
-        found: str | None = await self._connection.value(UNBALANCED)
-        return found
+    async def find_unbalanced(self) -> str | None:
+        transaction_id: str | None = await self._connection.value(UNBALANCED)
+        return transaction_id
 
-    async def orphaned(self) -> str | None:
-        found: str | None = await self._connection.value(ORPHANED)
-        return found
+    async def find_orphan(self) -> str | None:
+        record: str | None = await self._connection.value(ORPHAN)
+        return record
 
     async def booked_payments(self) -> AsyncIterator[BookedPayment]:
         after = FIRST_ID
-        while page := _page.decode(await self._connection.value(EXAMINE, after, PAGE)):
-            for examined in page:
-                yield examined
+        while page := _page.decode(await self._connection.value(BOOKED_PAYMENTS, after, PAGE)):
+            for booked in page:
+                yield booked
             after = page[-1].payment.id
 
     async def count(self) -> int:

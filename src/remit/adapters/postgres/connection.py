@@ -1,7 +1,7 @@
-"""One PostgreSQL connection that comes back by itself, and says `Unavailable` while it cannot.
+"""A PostgreSQL connection that reconnects, and raises Unavailable while it cannot.
 
-Calls take turns. No pool: the store batches its calls, so one connection for each direction is
-kept busy and a second would only split the batches.
+Calls take turns on it. There is no pool, because the store batches its calls: one connection is
+enough for reads and one for writes, and a second would only split the batches.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from remit.idle import IdlePolicy
 CALL_TIMEOUT_SECONDS = 15.0
 
 CONNECT_TIMEOUT_SECONDS = 40.0
-"""A database that has paused takes 15 to 30 seconds to come back (Aurora Serverless v2)."""
+"""A paused database takes 15 to 30 seconds to resume (Aurora Serverless v2)."""
 
 _BY_INDEX = {
-    # Plans are made once for each connection, when the tables may still be small. What reads or
-    # writes a few rows by key must not be left with a plan that reads whole tables as they grow.
+    # A plan is made once for each connection, when the tables may still be small. A query of a few
+    # rows by key must not keep a plan that reads whole tables after they have grown.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -31,43 +31,43 @@ _BY_INDEX = {
 
 
 class Login(Protocol):
-    """Where the database is, and as whom it is asked."""
+    """The address of the database, with a user and a password."""
 
-    async def arguments(self) -> Mapping[str, Any]:
-        """Those of `asyncpg.connect`."""
+    async def connect_arguments(self) -> Mapping[str, Any]:
+        """The arguments of `asyncpg.connect`."""
         ...
 
-    async def another(self) -> bool:
-        """Looks for another password than the one that was refused; whether there is one."""
+    async def refresh(self) -> bool:
+        """Reads the password again after the database rejected it. False if it is the same."""
         ...
 
 
 class UrlLogin:
-    """A database by its URL, which holds everything."""
+    """Login by a URL with user and password."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
-    async def arguments(self) -> Mapping[str, Any]:
+    async def connect_arguments(self) -> Mapping[str, Any]:
         return {"dsn": self._url}
 
-    async def another(self) -> bool:
+    async def refresh(self) -> bool:
         return False
 
 
 async def connect(login: Login, **settings: str) -> asyncpg.Connection:
-    """A connection of asyncpg's own. Tries once more where the password has changed meanwhile."""
+    """Opens a connection of asyncpg. Tries a second time if the password has changed."""
     try:
         return await _connect(login, settings)
     except asyncpg.InvalidAuthorizationSpecificationError:
-        if not await login.another():
+        if not await login.refresh():
             raise
         return await _connect(login, settings)
 
 
 async def _connect(login: Login, settings: dict[str, str]) -> asyncpg.Connection:
     return await asyncpg.connect(
-        **await login.arguments(),
+        **await login.connect_arguments(),
         server_settings={"timezone": "UTC", "application_name": "remit"} | settings,
         timeout=CONNECT_TIMEOUT_SECONDS,
     )
@@ -77,10 +77,10 @@ Span = Callable[[str], AbstractContextManager[Any]]
 
 
 class Connection:
-    """Raises Unavailable when the database cannot be reached or does not answer in time.
+    """Runs queries. Raises Unavailable if the database is not reached or does not answer in time.
 
-    `span` records each query, where the process is traced. Once the process is idle the connection
-    closes, so that the database can pause; the next call opens it again.
+    `span` traces each query. When the process is idle the connection closes, so that the database
+    can pause. The next call opens it again.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Connection:
         failures = self._failures
         async with self._turn:
             if self._failures != failures:
-                # Who waited for this attempt to connect has its answer, and does not wait again.
+                # This call waited for an attempt to connect that failed, and makes no second one.
                 raise Unavailable("The database cannot be reached. Try again.")
             self._close_when_idle()
             try:
@@ -131,13 +131,13 @@ class Connection:
                 asyncpg.InvalidAuthorizationSpecificationError,
                 asyncpg.AdminShutdownError,
                 asyncpg.CrashShutdownError,
-                # A writer that became a reader: the endpoint leads to another by now.
+                # The server became a reader. A new connection reaches the new writer.
                 asyncpg.ReadOnlySQLTransactionError,
             ) as error:
                 self._abandon()
                 raise Unavailable("The database cannot be reached. Try again.") from error
             except asyncpg.InsufficientResourcesError as error:
-                # The statement was undone as a whole.
+                # PostgreSQL has rolled the whole statement back.
                 raise Unavailable(
                     "The database is out of disk space, memory or connections. Try again later."
                 ) from error
@@ -147,8 +147,8 @@ class Connection:
         try:
             return await connection.fetch(query, *args, timeout=self._timeout_seconds)
         except asyncpg.InternalClientError:
-            # The server has ended the connection and the driver is still reading that: it sends
-            # nothing in this state, so asking again asks once.
+            # The server has closed the connection, and the driver has not processed that yet. In
+            # this state it sends nothing, so the query has not run.
             self._abandon()
             connection = await self._open()
             return await connection.fetch(query, *args, timeout=self._timeout_seconds)
@@ -168,7 +168,7 @@ class Connection:
             )
 
     def _on_idle_timer(self) -> None:
-        """Closes, or looks again later if there was work meanwhile or a call is under way."""
+        """Closes the connection, or waits again if there was work or a call is under way."""
         self._idle_timer = None
         left = self._idle.seconds_left()
         if self._turn.locked():
@@ -184,7 +184,7 @@ class Connection:
             try:
                 await self.close()
             except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
-                return  # it is gone, which was wanted
+                return  # the connection is closed already
 
     async def _open(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():

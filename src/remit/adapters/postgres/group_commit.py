@@ -1,8 +1,7 @@
-"""Group commit: calls that arrive while a batch is under way go together in the next one.
+"""Group commit: items that arrive while a batch is under way go together in the next one.
 
-No timer and no added delay: an idle batcher sends a lone call at once. Under load a batch is
-whatever gathered during the one before it, so the cost of a round trip and of a disk flush is
-shared.
+There is no timer, so nothing is delayed: a lone item goes at once. Under load the items share the
+cost of one round trip and of one flush to disk.
 """
 
 import asyncio
@@ -15,10 +14,10 @@ R = TypeVar("R")
 
 
 class GroupCommit(Generic[T, R]):
-    """Turns `flush`, which answers many items at once, into `submit`, which answers one.
+    """Offers `submit` for one item, on top of `flush`, which takes a batch of them.
 
-    `contended(item)` lists what an item wants to itself: two items that share one of these are
-    never in one batch, and keep their order. One batch is under way at a time.
+    Two items that share one of their `conflict_keys` are never in one batch, and keep their order.
+    One batch is under way at a time.
     """
 
     def __init__(
@@ -30,12 +29,14 @@ class GroupCommit(Generic[T, R]):
     ) -> None:
         self._flush = flush
         self._limit = limit
-        self._contended = conflict_keys
+        self._conflict_keys = conflict_keys
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._running: asyncio.Task[None] | None = None
 
     async def submit(self, item: T) -> R:
-        """The answer for `item`; raises it if it is an exception, or what `flush` raised."""
+        """The result that `flush` returned for the item. Raises the exception that it returned for
+        the item, or raised.
+        """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._running is None:
@@ -44,36 +45,36 @@ class GroupCommit(Generic[T, R]):
 
     async def _run(self) -> None:
         try:
-            while batch := self._take():
-                await self._answer(batch)
+            while batch := self._next_batch():
+                await self._run_batch(batch)
         finally:
-            # In the same turn as the look that found nothing, so that no item falls between.
+            # No await lies between the empty batch and this, so no item can be missed.
             self._running = None
 
-    async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _run_batch(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
-            answers = await self._flush([item for item, _ in batch])
+            results = await self._flush([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001 - every caller gets it
-            answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
+            results = [error] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
             if future.done():
                 continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
+            if isinstance(result, Exception):
+                future.set_exception(result)
             else:
-                future.set_result(answer)
+                future.set_result(result)
 
-    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        """The next batch: the oldest items, less those that contend with one that goes before."""
-        taken: list[tuple[T, asyncio.Future[R]]] = []
+    def _next_batch(self) -> list[tuple[T, asyncio.Future[R]]]:
+        """The oldest items, without those that conflict with an earlier one."""
+        batch: list[tuple[T, asyncio.Future[R]]] = []
         left: list[tuple[T, asyncio.Future[R]]] = []
-        wanted_before: set[object] = set()
-        while self._waiting and len(taken) < self._limit:
+        earlier_keys: set[object] = set()
+        while self._waiting and len(batch) < self._limit:
             item, future = self._waiting.popleft()
             if future.cancelled():
                 continue
-            wanted = self._contended(item)
-            (taken if wanted_before.isdisjoint(wanted) else left).append((item, future))
-            wanted_before.update(wanted)
+            keys = self._conflict_keys(item)
+            (batch if earlier_keys.isdisjoint(keys) else left).append((item, future))
+            earlier_keys.update(keys)
         self._waiting.extendleft(reversed(left))
-        return taken
+        return batch

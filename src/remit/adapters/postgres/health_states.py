@@ -1,4 +1,4 @@
-"""What the health monitor saw last, on PostgreSQL."""
+"""The health monitor's state on PostgreSQL."""
 
 import msgspec
 
@@ -19,8 +19,8 @@ class PostgresHealthStates:
         self._connection = connection
 
     async def latest(self) -> HealthState:
-        found = await self._connection.value("SELECT state::text FROM health_states")
-        return _health_state.decode(found) if found else HealthState()
+        state = await self._connection.value("SELECT state::text FROM health_states")
+        return _health_state.decode(state) if state else HealthState()
 
     async def record(self, state: HealthState) -> bool:
         data = msgspec.json.encode(state).decode()

@@ -1,9 +1,9 @@
-"""Copies one PostgreSQL of the service into another, without anybody's card or customer.
+"""Copies the service's PostgreSQL database into another one, with cards and customers masked.
 
-For the move from a development database into a new environment. Rows travel as PostgreSQL's own
-binary COPY, in pieces that are each committed with how far they came: a copy that is ended goes on
-where it was, and neither side's memory grows with the number of payments. Nothing is written to the
-source. What it deliberately leaves behind: API keys, idempotency records, messages and work.
+It moves a development database into a new environment. Rows are copied in PostgreSQL's binary COPY
+format, in pieces. Each piece is committed together with its progress, so a copy that was
+interrupted continues where it stopped, and memory does not grow with the number of payments. The
+source is not written to. API keys, idempotency records, messages and queued work are not copied.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import msgspec
 
 PIECE_ROWS = 20_000
 BUFFERED = 16
-"""How many blocks of a piece may wait between the two databases."""
+"""How many blocks of a piece are buffered between the two databases."""
 
 PROGRESS = """
 CREATE TABLE IF NOT EXISTS data_migration (
@@ -40,8 +40,8 @@ MASKED: Mapping[str, str] = MappingProxyType(
         "due_at": "NULL::timestamptz",
     }
 )
-"""What becomes of a payment's columns that are somebody's. One customer stays one customer, and
-nobody can tell who: the key is made for the copy and forgotten after it.
+"""How the personal columns of a payment are masked. The payments of one customer still share a
+customer id, which cannot be traced back: the key is made for the copy and deleted after it.
 """
 
 TABLES: Mapping[str, str] = MappingProxyType(
@@ -55,7 +55,7 @@ TABLES: Mapping[str, str] = MappingProxyType(
         "simulated_results": "key",
     }
 )
-"""What is copied, in an order that references allow, and by which column it is cut into pieces."""
+"""The tables to copy, in an order that foreign keys allow, and the column that orders each one."""
 
 UNMASKED = ("refunds", "postings", "audit_entries", "audit_unarchived", "audit_segments")
 
@@ -78,24 +78,24 @@ GROUP BY account, currency ORDER BY account, currency
 
 COUNT = "SELECT count(*) FROM {table}"
 DIGEST = "SELECT sum(hashtextextended(t::text, 0)::numeric)::text FROM {table} t"
-"""Of a table of ours, by its name; what it says does not depend on the order of the rows."""
+"""A digest of a table that does not depend on the order of its rows."""
 
 END_OF_PIECE = """
 SELECT (array_agg({by} ORDER BY {by} DESC))[1]::text
 FROM (SELECT {by} FROM {table} WHERE {after} ORDER BY {by} LIMIT {limit}) piece
 """
-PIECE = "SELECT {chosen} FROM {table} WHERE {after} AND {by} <= {end} ORDER BY {by}"
+PIECE = "SELECT {columns} FROM {table} WHERE {after} AND {by} <= {end} ORDER BY {by}"
 
-Told = Callable[[str, int, int], None]
-"""The table, how many of its rows are there, and how many there will be."""
-
-
-class CopyRefused(Exception):
-    """The copy cannot begin, or is not what it should be. The message says what to do."""
+ReportProgress = Callable[[str, int, int], None]
+"""Takes a table, the number of its rows that are copied, and the number of all its rows."""
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """One thing that was looked at on both sides."""
+class CopyError(Exception):
+    """The copy cannot start. The message says why, and what to do."""
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One property of the data, on both sides."""
 
     what: str
     source: str
@@ -106,8 +106,8 @@ class Compared(msgspec.Struct, frozen=True):
         return self.source == self.target
 
 
-class Copy:
-    """From one connection to another, both of asyncpg's own. `new_key` gives 256 random bits."""
+class MaskedCopy:
+    """A copy from one asyncpg connection to another. `new_key` returns 256 random bits."""
 
     def __init__(
         self,
@@ -121,25 +121,28 @@ class Copy:
         self._new_key = new_key
         self._piece_rows = piece_rows
 
-    async def run(self, told: Told) -> None:
-        """Copies what is not there yet. Raises CopyRefused before it touches anything that is
-        somebody else's.
+    async def run(self, report_progress: ReportProgress) -> None:
+        """Copies every row that is not copied yet.
+
+        Raises CopyError, before it writes anything, if the source has unfinished work or the target
+        has payments of its own.
         """
         if unfinished := await self._source.fetchval(UNFINISHED):
-            raise CopyRefused(
+            raise CopyError(
                 f"{unfinished} payments, refunds or messages of the source are under way. Stop its "
                 "callers, wait until `remit work` has nothing left to do, and stop it."
             )
-        key = await self._begin()
-        for table, cut_by in TABLES.items():
+        key = await self._start()
+        for table, order_by in TABLES.items():
             if await self._source.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
-                await self._table(table, cut_by, key, told)
+                await self._copy_table(table, order_by, key, report_progress)
 
-    async def record(self, answers: Iterable[list[tuple[str, str, str]]]) -> None:
-        """What the simulated processor answered where it has a file of its own: its key, payment
-        and answer, in the order of the keys. Of what is there already nothing is changed.
+    async def copy_instructions(self, pieces: Iterable[list[tuple[str, str, str]]]) -> None:
+        """Copies the simulated processor's past instructions, of a laptop that has them in a file.
+
+        Each is its key, its payment and itself as JSON. Instructions in the target are left.
         """
-        for piece in answers:
+        for piece in pieces:
             await self._target.executemany(
                 "INSERT INTO simulated_results (key, payment_id, instruction) "
                 "VALUES ($1, $2::text::uuid, $3::text::json) ON CONFLICT DO NOTHING",
@@ -147,14 +150,14 @@ class Copy:
             )
 
     async def finish(self) -> None:
-        """Forgets the key and how far the copy came."""
+        """Deletes the key and the progress of the copy."""
         await self._target.execute("DROP TABLE IF EXISTS data_migration")
 
-    async def _begin(self) -> str:
-        """The key of this copy: a new one, or that of the copy to go on with."""
-        started = await self._target.fetchval("SELECT to_regclass('data_migration') IS NOT NULL")
-        if not started and await self._target.fetchval("SELECT EXISTS (SELECT FROM payments)"):
-            raise CopyRefused("The target holds payments already: it must be a new database.")
+    async def _start(self) -> str:
+        """The key of this copy: a new one, or the key of the copy to continue."""
+        is_started = await self._target.fetchval("SELECT to_regclass('data_migration') IS NOT NULL")
+        if not is_started and await self._target.fetchval("SELECT EXISTS (SELECT FROM payments)"):
+            raise CopyError("The target holds payments already: it must be a new database.")
         async with self._target.transaction():
             await self._target.execute(PROGRESS)
             await self._target.execute(
@@ -165,20 +168,26 @@ class Copy:
             await self._target.fetchval("SELECT last FROM data_migration WHERE place = 'key'")
         )
 
-    async def _table(self, table: str, cut_by: str, key: str, told: Told) -> None:
+    async def _copy_table(
+        self, table: str, order_by: str, key: str, report_progress: ReportProgress
+    ) -> None:
         columns = await self._columns(table)
-        chosen = ", ".join(_masked(table, column, key) for column in columns)
-        total = await self._source.fetchval(_of(COUNT, table))
+        masked_columns = ", ".join(_masked(table, column, key) for column in columns)
+        total = await self._source.fetchval(COUNT.format(table=table))
         row = await self._target.fetchrow(
             "SELECT last, rows FROM data_migration WHERE place = $1", table
         )
         last, done = (row["last"], row["rows"]) if row else (None, 0)
-        while (end := await self._end_of_piece(table, cut_by, last)) is not None:
+        while (end := await self._end_of_piece(table, order_by, last)) is not None:
             query = PIECE.format(
-                chosen=chosen, table=table, by=cut_by, after=_after(cut_by, last), end=_quoted(end)
+                columns=masked_columns,
+                table=table,
+                by=order_by,
+                after=_after(order_by, last),
+                end=_quoted(end),
             )
             async with self._target.transaction():
-                done += await self._piece(table, columns, query)
+                done += await self._copy_piece(table, columns, query)
                 await self._target.execute(
                     "INSERT INTO data_migration VALUES ($1, $2, $3) ON CONFLICT (place) "
                     "DO UPDATE SET last = excluded.last, rows = excluded.rows",
@@ -187,10 +196,10 @@ class Copy:
                     done,
                 )
             last = end
-            told(table, done, total)
+            report_progress(table, done, total)
 
     async def _columns(self, table: str) -> list[str]:
-        """Those of the target, which may be newer than the source; both must have them."""
+        """The columns of the target's table, in their order. The source must have them too."""
         rows = await self._target.fetch(
             "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 "
             "AND NOT attisdropped ORDER BY attnum",
@@ -198,15 +207,19 @@ class Copy:
         )
         return [row["attname"] for row in rows]
 
-    async def _end_of_piece(self, table: str, cut_by: str, last: str | None) -> str | None:
-        """Where the next piece ends. Rows with one value, a ledger transaction's, stay together."""
+    async def _end_of_piece(self, table: str, order_by: str, last: str | None) -> str | None:
+        """The value of `order_by` at which the next piece ends. None if no rows are left.
+
+        Rows with the same value, such as the postings of a transaction, are in one piece.
+        """
         query = END_OF_PIECE.format(
-            by=cut_by, table=table, after=_after(cut_by, last), limit=self._piece_rows
+            by=order_by, table=table, after=_after(order_by, last), limit=self._piece_rows
         )
         end: str | None = await self._source.fetchval(query)
         return end
 
-    async def _piece(self, table: str, columns: list[str], query: str) -> int:
+    async def _copy_piece(self, table: str, columns: list[str], query: str) -> int:
+        """Copies the rows of the query into the table. Returns how many."""
         blocks: asyncio.Queue[bytes | None] = asyncio.Queue(BUFFERED)
 
         async def read() -> None:
@@ -220,32 +233,26 @@ class Copy:
             status = await self._target.copy_to_table(
                 table, source=_blocks(blocks), columns=columns, format="binary"
             )
-            await reading  # a piece that was only half read is not committed
+            await reading  # raises if the piece was not read whole, so that it is not committed
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         return int(status.rpartition(" ")[2])
 
-    async def compare(self) -> list[Compared]:
-        """Counts, sums and contents on both sides: all that must be the same."""
-        counted = ("payments", *UNMASKED)
-        found = [await self._both(f"rows of {t}", _of(COUNT, t)) for t in counted]
-        found.append(await self._both("payments by state", SUMS))
-        found.append(await self._both("ledger by account", LEDGER))
-        found += [await self._both(f"contents of {t}", _of(DIGEST, t)) for t in UNMASKED]
-        return found
+    async def compare(self) -> list[Comparison]:
+        """Compares counts, sums and contents, all of which must be the same on both sides."""
+        queries = {f"rows of {t}": COUNT.format(table=t) for t in ("payments", *UNMASKED)}
+        queries |= {"payments by state": SUMS, "ledger by account": LEDGER}
+        queries |= {f"contents of {t}": DIGEST.format(table=t) for t in UNMASKED}
+        return [await self._compare(what, query) for what, query in queries.items()]
 
-    async def _both(self, what: str, query: str) -> Compared:
+    async def _compare(self, what: str, query: str) -> Comparison:
         source, target = await asyncio.gather(self._source.fetch(query), self._target.fetch(query))
-        return Compared(what, _text(source), _text(target))
+        return Comparison(what, _text(source), _text(target))
 
 
 def _after(column: str, last: str | None) -> str:
     return "true" if last is None else f"{column} > {_quoted(last)}"
-
-
-def _of(query: str, table: str) -> str:
-    return query.format(table=table)
 
 
 def _masked(table: str, column: str, key: str) -> str:

@@ -1,4 +1,4 @@
-"""The outbox on PostgreSQL, the audit entries that wait for the archive, and what expires."""
+"""The outbox, the audit entries to archive, and the deletion of expired records, on PostgreSQL."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,8 +22,9 @@ WITH leased AS (
     RETURNING name
 )
 """
-"""Takes or renews a lease if something waits. If nothing does, or another process holds the lease,
-it writes nothing. A lease is free only after its last holder has deleted what it finished.
+"""Takes or renews a lease if a row waits. If none does, or another process holds the lease, it
+writes nothing. A lease lapses after its holder's last deletion, so the next holder sees no row that
+was handled.
 """
 
 
@@ -76,16 +77,16 @@ _entries = msgspec.json.Decoder(list[AuditEntry])
 
 
 class PostgresOutbox:
-    """Outbox, AuditLog and Retention: rows that the store wrote, until they are done with.
+    """Outbox, AuditLog and Retention.
 
-    One process at a time gets what waits in the outbox, and one the entries to archive: whichever
-    holds the lease. Another can take it `lease_seconds` after it was last renewed.
+    One process at a time relays and one archives, by a lease each. Another process can take a lease
+    `lease_seconds` after it was last renewed.
     """
 
     def __init__(self, connection: Connection, *, holder: str, lease_seconds: float) -> None:
         self._connection = connection
         self._lease = (holder, lease_seconds)
-        self._holds = False
+        self._holds_lease = False
 
     async def pending(self, limit: int) -> list[Message]:
         return _messages.decode(await self._leased(PENDING, limit))
@@ -94,16 +95,16 @@ class PostgresOutbox:
         await self._connection.rows(RENEW, *self._lease)
 
     async def release(self) -> None:
-        """Where the database is not available, the leases lapse by themselves."""
-        if self._holds:
-            self._holds = False
+        """While the database is down it does nothing: the leases lapse by themselves."""
+        if self._holds_lease:
+            self._holds_lease = False
             with suppress(Unavailable):
                 await self._connection.rows(RELEASE, self._lease[0])
 
-    async def sent(self, message_ids: Sequence[str]) -> None:
+    async def mark_sent(self, message_ids: Sequence[str]) -> None:
         await self._connection.rows("DELETE FROM outbox WHERE id = ANY($1::uuid[])", message_ids)
 
-    async def oldest(self) -> datetime | None:
+    async def oldest_created_at(self) -> datetime | None:
         oldest: datetime | None = await self._connection.value("SELECT min(created_at) FROM outbox")
         return oldest
 
@@ -111,9 +112,9 @@ class PostgresOutbox:
         return _entries.decode(await self._leased(UNARCHIVED, limit))
 
     async def _leased(self, query: str, limit: int) -> str:
-        found: str = await self._connection.value(query, limit, *self._lease)
-        self._holds = self._holds or found != "[]"
-        return found
+        rows: str = await self._connection.value(query, limit, *self._lease)
+        self._holds_lease = self._holds_lease or rows != "[]"
+        return rows
 
     async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
         await self._connection.rows(MARK_ARCHIVED, entry_ids, segment)

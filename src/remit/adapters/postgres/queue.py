@@ -1,4 +1,4 @@
-"""The work queue on PostgreSQL, where there is no SQS, with the rules of SQS."""
+"""The work queue on PostgreSQL, with the rules of SQS, for topologies without SQS."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -60,7 +60,7 @@ _message = msgspec.json.Decoder(Message)
 
 
 class PostgresQueue:
-    """Queue and FailedQueue in one table. A receipt is only good until the message comes back."""
+    """Queue and FailedQueue in one table. A receipt is valid until the message is visible again."""
 
     def __init__(
         self,
@@ -91,23 +91,23 @@ class PostgresQueue:
             await self._connection.rows(RECEIVE, limit, self._new_id(), self._visibility_seconds)
         )
 
-    async def delete(self, delivery: ReceivedMessage) -> None:
+    async def delete(self, received: ReceivedMessage) -> None:
         await self._connection.rows(
             "DELETE FROM queue_messages WHERE id = $1::uuid AND receipt = $2::uuid",
-            delivery.message.id,
-            delivery.receipt,
+            received.message.id,
+            received.receipt,
         )
 
     async def retry(
-        self, delivery: ReceivedMessage, error: str, after_seconds: float = 0.0
+        self, received: ReceivedMessage, error: str, after_seconds: float = 0.0
     ) -> None:
-        delay = max(after_seconds, backoff(self._retry_seconds, delivery.receives))
+        pause_seconds = max(after_seconds, backoff(self._retry_seconds, received.receives))
         await self._connection.rows(
-            RETRY, delivery.message.id, delivery.receipt, error, self._max_receives, delay
+            RETRY, received.message.id, received.receipt, error, self._max_receives, pause_seconds
         )
 
-    async def extend(self, delivery: ReceivedMessage, seconds: float) -> None:
-        await self._connection.rows(EXTEND, delivery.message.id, delivery.receipt, seconds)
+    async def extend(self, received: ReceivedMessage, seconds: float) -> None:
+        await self._connection.rows(EXTEND, received.message.id, received.receipt, seconds)
 
     async def failed(self, limit: int) -> list[ReceivedMessage]:
         return _received_messages(await self._connection.rows(FAILED, limit))
@@ -115,9 +115,9 @@ class PostgresQueue:
     async def dead_letters(self, limit: int) -> list[ReceivedMessage]:
         return _received_messages(await self._connection.rows(DEAD_LETTERS, limit))
 
-    async def dead(self) -> int:
-        dead: int = await self._connection.value(COUNT_DEAD)
-        return dead
+    async def count_dead_letters(self) -> int:
+        count: int = await self._connection.value(COUNT_DEAD)
+        return count
 
     async def redrive(self, message_id: str | None) -> int:
         if message_id is not None and not is_id(message_id):

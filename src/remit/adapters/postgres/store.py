@@ -1,12 +1,12 @@
 """The store on PostgreSQL 14 or later.
 
-Rows travel as JSON both ways: the service's types are encoded and decoded by msgspec, and
-PostgreSQL maps the fields onto columns of the same names. That costs the event loop a few
-microseconds a change, where binding columns one by one costs tens.
+Rows are sent and received as JSON. msgspec encodes and decodes the service's types, and PostgreSQL
+maps the fields to columns of the same names. This costs the event loop a few microseconds for each
+change, and to bind the columns one by one costs tens.
 
-All changes of a batch are written by one statement, so by one transaction and one disk flush. It
-expects that nobody else was first and fails as a whole if somebody was. Then a second statement
-says which changes lost their race, and the rest goes again without them.
+One statement writes all changes of a batch, in one transaction and with one flush to disk. If any
+of them conflicts with an earlier commit, the statement fails as a whole. A second statement then
+finds the changes that conflict, and the batch is written again without them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,8 @@ from remit.domain.change import (
     Message,
 )
 from remit.domain.errors import Unavailable
-from remit.domain.payment import Mode, Payment, Refund, State
+from remit.domain.payment import Mode, Payment, State
+from remit.domain.refund import Refund
 from remit.ports.store import OnCommit, PageQuery
 
 COMMIT = """
@@ -102,10 +103,10 @@ SELECT require_all(
     + (SELECT count(*) FROM refund WHERE version > 1) - (SELECT count(*) FROM changed_refunds)
 )
 """
-"""Writes all changes of a batch. Fails, and so writes nothing, if any of them has lost a race."""
+"""Writes all changes of a batch. It fails, and writes nothing, if any of them conflicts."""
 
-LOST = """
-SELECT ARRAY[s.merchant_id, s.mode, s.operation, s.key] AS who, 'key_taken' AS conflict
+CONFLICTS = """
+SELECT ARRAY[s.merchant_id, s.mode, s.operation, s.key] AS subject, 'key_taken' AS conflict
 FROM json_to_recordset($3::json)
        AS r (use text, merchant_id text, mode text, operation text, key text)
      JOIN idempotency s USING (merchant_id, mode, operation, key)
@@ -127,7 +128,7 @@ FROM json_populate_recordset(json_populate_record(NULL::payments, $4::json), $1:
         = p.merchant_id || '/' || p.mode || '/' || p.reference
 WHERE p.version = 1
 """
-"""Which changes of a batch cannot be written any more, because somebody else was first."""
+"""The changes of a batch that conflict with an earlier commit, by what identifies them."""
 
 PAYMENTS = "SELECT coalesce(json_agg(p), '[]')::text FROM payments p WHERE id = ANY($1::uuid[])"
 
@@ -171,18 +172,18 @@ SELECT coalesce(json_agg(found), '[]')::text FROM (
 
 
 MAX_TRIES = 5
-"""How often a batch is sent again without those that lost a race."""
+"""How often a batch is written again without the changes that conflict."""
 
 _encode = msgspec.json.Encoder().encode
 
-_UNSAID = _encode(
+_DEFAULTS = _encode(
     {
         field.name: field.default
         for field in msgspec.structs.fields(Payment)
         if field.default not in (msgspec.NODEFAULT, None)
     }
 ).decode()
-"""What a payment is in the fields that its JSON leaves out, if not null."""
+"""The defaults of a payment that are not null. Its JSON leaves them out."""
 
 _payments = msgspec.json.Decoder(list[Payment])
 _refunds = msgspec.json.Decoder(list[Refund])
@@ -207,8 +208,9 @@ class _MessageRow(msgspec.Struct, frozen=True):
 
 
 class PostgresStore:
-    """Store and Reader. Commits and look-ups travel in batches, over a connection each, which is
-    the same where one request is answered at a time.
+    """Store and Reader. Commits and look-ups go in batches, over a connection for each.
+
+    A process that answers one request at a time uses one connection for both.
     """
 
     def __init__(
@@ -235,80 +237,84 @@ class PostgresStore:
     async def commit(self, change: Change) -> Conflict | None:
         conflict = await self._commits.submit(change)
         if conflict is None:
-            for committed in self._on_commit:
-                await committed(change)
+            for notify in self._on_commit:
+                await notify(change)
         return conflict
 
     async def _commit_batch(self, changes: Sequence[Change]) -> list[Conflict | Exception | None]:
-        """Writes what can be written, together; one that the database refuses fails no other."""
-        answers: list[Conflict | Exception | None] = [None] * len(changes)
+        """Writes every change that does not conflict. A change that the database rejects for
+        another reason does not make the others fail.
+        """
+        results: list[Conflict | Exception | None] = [None] * len(changes)
         left = list(range(len(changes)))
         failure: Exception = Unavailable("The same records are changing too fast. Try again.")
         for _ in range(MAX_TRIES):
             tables = _tables([changes[n] for n in left])
             try:
-                await self._writing.rows(COMMIT, *tables, _UNSAID)
-                return answers
-            except _LOST_RACE:
-                lost = await self._lost([changes[n] for n in left], tables)
+                await self._writing.rows(COMMIT, *tables, _DEFAULTS)
+                return results
+            except _CONFLICT_ERRORS:
+                conflicts = await self._conflicts([changes[n] for n in left], tables)
             except asyncpg.PostgresError as error:
                 failure = error
                 break
-            for place, conflict in lost.items():
-                answers[left[place]] = conflict
-            left = [n for place, n in enumerate(left) if place not in lost]
+            for index, conflict in conflicts.items():
+                results[left[index]] = conflict
+            left = [n for index, n in enumerate(left) if index not in conflicts]
             if not left:
-                return answers
+                return results
         for n in left:
-            answers[n] = (
+            results[n] = (
                 failure if len(changes) == 1 else (await self._commit_batch([changes[n]]))[0]
             )
-        return answers
+        return results
 
-    async def _lost(self, changes: Sequence[Change], tables: Sequence[str]) -> dict[int, Conflict]:
-        """The places of those among `changes` that lost a race, and to what."""
-        places: dict[tuple[str, ...], int] = {}
-        for place, change in enumerate(changes):
+    async def _conflicts(
+        self, changes: Sequence[Change], tables: Sequence[str]
+    ) -> dict[int, Conflict]:
+        """The conflicts of these changes, each by the index of its change."""
+        indexes: dict[tuple[str, ...], int] = {}
+        for index, change in enumerate(changes):
             if change.payment is not None:
-                places[(change.payment.id,)] = place
+                indexes[(change.payment.id,)] = index
             if change.refund is not None:
-                places[(change.refund.id,)] = place
+                indexes[(change.refund.id,)] = index
             if change.record is not None:
                 scope = change.record.scope
-                places[scope.merchant_id, scope.mode, scope.operation, scope.key] = place
-        lost = await self._writing.rows(LOST, *tables[:3], _UNSAID)
-        found: dict[int, Conflict] = {}
-        for who, conflict in lost:
-            # Of two conflicts of one change the key's, which comes first, is the one to tell.
-            found.setdefault(places[tuple(who)], Conflict(conflict))
-        return found
+                indexes[scope.merchant_id, scope.mode, scope.operation, scope.key] = index
+        rows = await self._writing.rows(CONFLICTS, *tables[:3], _DEFAULTS)
+        conflicts: dict[int, Conflict] = {}
+        for subject, conflict in rows:
+            # A change can have two. The key's comes first in the rows, and is the one to return.
+            conflicts.setdefault(indexes[tuple(subject)], Conflict(conflict))
+        return conflicts
 
     async def payment(self, payment_id: str) -> Payment | None:
         return await self._lookups.submit(payment_id)
 
     async def _find_batch(self, ids: Sequence[str]) -> list[Payment | None]:
-        found = _payments.decode(await self._reading.value(PAYMENTS, ids))
-        by_id = {payment.id: payment for payment in found}
+        payments = _payments.decode(await self._reading.value(PAYMENTS, ids))
+        by_id = {payment.id: payment for payment in payments}
         return [by_id.get(payment_id) for payment_id in ids]
 
     async def refund(self, refund_id: str) -> Refund | None:
-        found = await self._reading.value(REFUND, refund_id)
-        return _refunds.decode(found)[0] if found else None
+        rows = await self._reading.value(REFUND, refund_id)
+        return _refunds.decode(rows)[0] if rows else None
 
     async def payment_by_reference(
         self, merchant_id: str, mode: Mode, reference: str
     ) -> Payment | None:
-        found = await self._reading.value(PAYMENT_BY_REFERENCE, f"{merchant_id}/{mode}/{reference}")
-        return _payments.decode(found)[0] if found else None
+        rows = await self._reading.value(PAYMENT_BY_REFERENCE, f"{merchant_id}/{mode}/{reference}")
+        return _payments.decode(rows)[0] if rows else None
 
     async def record(self, scope: KeyScope) -> IdempotencyRecord | None:
-        found = await self._reading.value(
+        record = await self._reading.value(
             RECORD, scope.merchant_id, scope.mode, scope.operation, scope.key
         )
-        return _record.decode(found) if found else None
+        return _record.decode(record) if record else None
 
     async def page(self, query: PageQuery) -> list[Payment]:
-        wanted: dict[str, object] = {
+        conditions: dict[str, object] = {
             "merchant_id =": query.merchant_id,
             "mode =": query.mode,
             "id <": query.cursor,
@@ -316,17 +322,17 @@ class PostgresStore:
             "customer_id =": query.customer_id,
             "reference =": query.reference,
         }
-        return await self._page(wanted, query.limit)
+        return await self._page(conditions, query.limit)
 
     async def newest(self, mode: Mode, *, limit: int, state: State | None = None) -> list[Payment]:
         return await self._page({"mode =": mode, "state =": state}, limit)
 
-    async def _page(self, wanted: Mapping[str, object], limit: int) -> list[Payment]:
-        # Only the conditions that are asked for, so that each can have its index.
-        given = {test: value for test, value in wanted.items() if value is not None}
-        conditions = " AND ".join(f"{test} ${n}" for n, test in enumerate(given, 2))
-        statement = PAGE.format(conditions=conditions)
-        return _payments.decode(await self._reading.value(statement, limit, *given.values()))
+    async def _page(self, conditions: Mapping[str, object], limit: int) -> list[Payment]:
+        # The statement has only the conditions with a value, so that each can use its index.
+        used = {test: value for test, value in conditions.items() if value is not None}
+        where = " AND ".join(f"{test} ${n}" for n, test in enumerate(used, 2))
+        statement = PAGE.format(conditions=where)
+        return _payments.decode(await self._reading.value(statement, limit, *used.values()))
 
     async def refunds(self, payment_id: str) -> list[Refund]:
         return _refunds.decode(await self._reading.value(REFUNDS, payment_id))
@@ -342,10 +348,10 @@ class PostgresStore:
 
 
 def _tables(changes: Sequence[Change]) -> list[str]:
-    """What a batch writes into each table, as JSON, in the order of COMMIT's parameters.
+    """The rows that a batch writes into each table, as JSON, in the order of COMMIT's parameters.
 
-    Payments and refunds go in the order of their ids, so that two processes that change the same
-    ones wait for each other and do not lock each other out.
+    Payments and refunds are sorted by id. Two processes that change the same ones then lock them in
+    the same order, and do not meet in a deadlock.
     """
     payments = [change.payment for change in changes if change.payment is not None]
     refunds = [change.refund for change in changes if change.refund is not None]
@@ -375,7 +381,7 @@ def _record_row(use: KeyUse, record: IdempotencyRecord) -> _RecordRow:
     )
 
 
-_LOST_RACE = (
+_CONFLICT_ERRORS = (
     asyncpg.UniqueViolationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,

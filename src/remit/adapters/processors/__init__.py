@@ -1,1 +1,1 @@
-"""Processors: the simulated one, and those that move real money."""
+"""Adapters to payment processors. Only the simulated one exists so far."""

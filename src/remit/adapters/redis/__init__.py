@@ -1,1 +1,3 @@
-"""What the processes of a service share in Redis. It never decides."""
+"""State that the processes share in Redis: rate limits, cached reads, sessions. It never decides
+about money.
+"""

@@ -1,4 +1,4 @@
-"""Payments as they are shown, in Redis for a few seconds."""
+"""Summaries of payments, cached in Redis for a few seconds."""
 
 import msgspec
 
@@ -8,8 +8,8 @@ from remit.domain.payment import Payment
 from remit.domain.payment_summary import PaymentSummary, payment_summary
 
 LATE_SECONDS = 60.0
-"""Longer than anybody who has read a payment takes to put it here: the store's calls give up
-sooner. For so long a version is remembered after what was shown of it is gone.
+"""How long the version is kept after the summary has expired. A process that read an older version
+from the store puts it here sooner than that, because the store's calls time out sooner.
 """
 
 PUT = Script("""
@@ -21,14 +21,14 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[4])
 return 1
 """)
-"""Keeps what is shown of a version, unless a later one has been here."""
+"""Caches the summary of a version, unless a later version was cached before."""
 
 _encode = msgspec.json.Encoder().encode
-_shown = msgspec.json.Decoder(PaymentSummary)
+_summary = msgspec.json.Decoder(PaymentSummary)
 
 
 class RedisCache:
-    """Cache. What a put that failed leaves behind is gone after `seconds`."""
+    """Cache. A summary expires after `seconds`, also one that a failed put did not replace."""
 
     def __init__(self, redis: RedisConnection, *, seconds: float) -> None:
         self._redis = redis
@@ -36,18 +36,18 @@ class RedisCache:
 
     async def payment(self, payment_id: str) -> PaymentSummary | None:
         try:
-            found = await self._redis.ask("GET", _keys(payment_id)[0])
-            return None if found is None else _shown.decode(found)
+            summary = await self._redis.execute("GET", _keys(payment_id)[0])
+            return None if summary is None else _summary.decode(summary)
         except (Unavailable, msgspec.DecodeError):
             return None
 
     async def put(self, payment: Payment) -> None:
-        kept_ms = max(1, round(self._seconds * 1_000))
-        remembered_ms = kept_ms + round(LATE_SECONDS * 1_000)
+        summary_ms = max(1, round(self._seconds * 1_000))
+        version_ms = summary_ms + round(LATE_SECONDS * 1_000)
         body = _encode(payment_summary(payment))
         try:
-            await self._redis.run(
-                PUT, _keys(payment.id), payment.version, body, kept_ms, remembered_ms
+            await self._redis.run_script(
+                PUT, _keys(payment.id), payment.version, body, summary_ms, version_ms
             )
         except Unavailable:
             return
@@ -58,5 +58,5 @@ class RedisCache:
 
 
 def _keys(payment_id: str) -> tuple[str, str]:
-    """What is shown, and its version: in braces, so that a cluster keeps both in one place."""
+    """The keys of the summary and of its version. The braces put both in one slot of a cluster."""
     return f"payment:{{{payment_id}}}", f"payment:{{{payment_id}}}:version"

@@ -1,4 +1,4 @@
-"""Rate limits that all processes of a service share, in Redis."""
+"""Rate limits in Redis, which all processes of the service share."""
 
 import math
 
@@ -7,7 +7,7 @@ from remit.domain.errors import Unavailable
 from remit.ports.process_state import Limiter
 
 PARTS = 20
-"""A window's parts. A key has a field for each of them at most, and one more."""
+"""The number of parts of a window. A key has at most one field for each part, and one more."""
 
 TAKE = Script("""
 local part, parts, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -32,32 +32,33 @@ redis.call('HINCRBY', KEYS[1], string.format('%.0f', current), 1)
 redis.call('PEXPIRE', KEYS[1], math.ceil((parts + 2) * part / 1000))
 return 0
 """)
-"""Counts one request in the part of the window that Redis's clock says it is; 0, or the
-microseconds until the oldest part is out of the window. A part that the window touches counts as a
-whole, so that no window holds more than `burst`, wherever it begins.
+"""Counts one request in the current part of the window, by Redis's own clock.
+
+Returns 0, or the microseconds until the oldest part has left the window. A part counts as a whole
+while any of it is in the window, so no window has more than `burst` requests, whenever it starts.
 """
 
 
 class RedisLimiter:
-    """Never more than `burst` requests of a key in any `burst / per_second` seconds.
+    """Limiter. Allows at most `burst` requests of a key in any `burst / per_second` seconds.
 
-    That is over all processes. A key that never rests gets at least 95 % of `per_second`. While
-    Redis cannot be asked, `otherwise` limits, which knows of this process alone.
+    This holds over all processes. A key in constant use gets at least 95 % of `per_second`. While
+    Redis is down, `fallback` limits the requests of this process alone.
     """
 
     def __init__(
-        self, redis: RedisConnection, *, per_second: int, burst: int, otherwise: Limiter
+        self, redis: RedisConnection, *, per_second: int, burst: int, fallback: Limiter
     ) -> None:
         self._redis = redis
         self._part_us = math.ceil(1_000_000 * burst / (per_second * PARTS))
         self._burst = burst
-        self._otherwise = otherwise
+        self._fallback = fallback
 
     async def take(self, key: str) -> int | None:
         try:
-            wait_us = await self._redis.run(
+            wait_us = await self._redis.run_script(
                 TAKE, [f"limit:{key}"], self._part_us, PARTS, self._burst
             )
         except Unavailable:
-            return await self._otherwise.take(key)
+            return await self._fallback.take(key)
         return math.ceil(wait_us / 1_000_000) if wait_us else None

@@ -1,4 +1,4 @@
-"""The console's sessions in Redis, so that every process knows them."""
+"""The console's sessions in Redis, which all processes share."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from remit.adapters.redis.connection import RedisConnection
 
 
 class RedisSessions:
-    """Sessions. Raises Unavailable while Redis cannot be asked: nobody is let in unknown."""
+    """Sessions. Raises Unavailable while Redis is down, because then no session can be checked."""
 
     def __init__(self, redis: RedisConnection, new_secret: Callable[[], str]) -> None:
         self._redis = redis
@@ -16,15 +16,15 @@ class RedisSessions:
     async def create(self, subject: str, *, seconds: float) -> str:
         session_id = self._new_secret()
         milliseconds = max(1, round(seconds * 1_000))
-        await self._redis.ask("SET", _key(session_id), subject, "PX", milliseconds)
+        await self._redis.execute("SET", _key(session_id), subject, "PX", milliseconds)
         return session_id
 
     async def get(self, session_id: str) -> str | None:
-        found: bytes | None = await self._redis.ask("GET", _key(session_id))
-        return None if found is None else found.decode()
+        subject: bytes | None = await self._redis.execute("GET", _key(session_id))
+        return None if subject is None else subject.decode()
 
     async def end(self, session_id: str) -> None:
-        await self._redis.ask("DEL", _key(session_id))
+        await self._redis.execute("DEL", _key(session_id))
 
 
 def _key(session_id: str) -> str:

@@ -67,7 +67,7 @@ def migrate_data(
     """
     import asyncpg
 
-    from remit.adapters.postgres.masked_copy import CopyRefused
+    from remit.adapters.postgres.masked_copy import CopyError
     from remit.adapters.postgres.migrations import MigrationError
     from remit.domain.errors import Unavailable
     from remit.entrypoints.cli import local
@@ -75,7 +75,7 @@ def migrate_data(
 
     try:
         compared = asyncio.run(copy_and_compare(source, trail))
-    except (CopyRefused, local.LocalError, MigrationError, Unavailable) as error:
+    except (CopyError, local.LocalError, MigrationError, Unavailable) as error:
         fail(str(error))
     except (OSError, asyncpg.PostgresError) as error:
         fail(f"A database did not answer, and the copy can go on from here: {error}")

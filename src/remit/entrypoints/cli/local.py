@@ -19,13 +19,13 @@ from pathlib import Path
 import asyncpg
 from msgspec.structs import replace
 
-from remit.adapters.postgres.embedded import EmbeddedPostgres
+from remit.adapters.postgres.embedded_server import EmbeddedPostgres
 from remit.adapters.postgres.migrations import migrate
 from remit.assembly.service import assemble
 from remit.clock_and_ids import new_secret
 from remit.entrypoints.cli.data_folder import KEY_FILE, forget_address, own_key, remember_address
 from remit.entrypoints.logs import log_request
-from remit.entrypoints.serve import require_free_port, run, serve, stopped
+from remit.entrypoints.serve import require_free_port, run, serve, stop_event
 from remit.oversight.api_keys import create_key
 from remit.ports.app import App
 from remit.settings import Settings
@@ -71,14 +71,14 @@ def _require_room(data_dir: Path) -> None:
 
 
 async def _serve(settings: Settings, started: Callable[[Settings, str], None]) -> None:
-    stop = stopped()
+    stop = stop_event()
     key = await _prepare(settings)
     app = assemble(settings)
     worker = asyncio.create_task(_keep_working(settings, stop))
     asyncio.get_running_loop().run_in_executor(None, started, settings, key)
     in_terminal = sys.stderr.isatty()
     try:
-        await serve(app, stop, responded=log_request if in_terminal else None)
+        await serve(app, stop, on_response=log_request if in_terminal else None)
     finally:
         stop.set()
         await worker

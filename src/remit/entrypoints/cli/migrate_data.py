@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from remit.adapters.files.storage import FolderBucket
 from remit.adapters.postgres.connection import UrlLogin, connect
-from remit.adapters.postgres.masked_copy import PIECE_ROWS, Compared, Copy, CopyRefused
+from remit.adapters.postgres.masked_copy import PIECE_ROWS, Comparison, CopyError, MaskedCopy
 from remit.adapters.postgres.migrations import migrate
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.assembly.postgres import database_login
@@ -20,7 +20,7 @@ from remit.entrypoints.cli import local
 from remit.entrypoints.cli.data_folder import command_settings
 from remit.entrypoints.cli.target import database_at, print_target, target
 from remit.entrypoints.cli.terminal import Steps, print_note
-from remit.oversight.audit import Verified, copy_trail, verify
+from remit.oversight.audit import VerifiedTrail, copy_trail, verify
 from remit.oversight.reconcile import reconcile
 from remit.ports.audit import Bucket
 from remit.settings import Settings
@@ -29,14 +29,14 @@ MAX_NAMED = 10
 READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-async def copy_and_compare(source_url: str | None, trail: Path | None) -> list[Compared]:
+async def copy_and_compare(source_url: str | None, trail: Path | None) -> list[Comparison]:
     """Copies, compares, and answers with what was compared; the last line is the audit trail's.
 
-    The target is what the settings name. Raises CopyRefused, LocalError, OSError or PostgresError.
+    The target is what the settings name. Raises CopyError, LocalError, OSError or PostgresError.
     """
     settings = command_settings()
     if settings.database_url is None and settings.database_secret_arn is None:
-        raise CopyRefused(
+        raise CopyError(
             "Say where to: set REMIT_DATABASE_URL, or take the settings of a deployment from "
             "`remit outputs --shell`."
         )
@@ -48,11 +48,11 @@ async def copy_and_compare(source_url: str | None, trail: Path | None) -> list[C
     new = await connect(database_login(settings))
     try:
         await migrate(new)
-        async with _source(source_url, trail, laptop) as (source, bucket, answers):
-            copy = Copy(source, new, new_secret)
+        async with _source(source_url, trail, laptop) as (source, bucket, instructions):
+            copy = MaskedCopy(source, new, new_secret)
             with steps.step("copying") as report:
                 await copy.run(report)
-            await copy.record(answers)
+            await copy.copy_instructions(instructions)
             with steps.step("comparing"):
                 compared = await copy.compare()
             if all(one.agrees for one in compared):
@@ -63,13 +63,13 @@ async def copy_and_compare(source_url: str | None, trail: Path | None) -> list[C
 
 
 class Source(NamedTuple):
-    """The source's database as it is at this moment, its audit trail, and what its simulated
-    processor remembers in a file.
+    """A snapshot of the source's database, its audit trail, and the past instructions of a
+    simulated processor that has them in a file.
     """
 
     connection: asyncpg.Connection
     trail: Bucket
-    answers: Iterable[list[tuple[str, str, str]]] = ()
+    instructions: Iterable[list[tuple[str, str, str]]] = ()
 
 
 @asynccontextmanager
@@ -80,7 +80,7 @@ async def _source(url: str | None, trail: Path | None, laptop: Settings) -> Asyn
             simulator = SqliteSimulatorStore(laptop.data_dir / "processor.sqlite")
             try:
                 async with _source(app.settings.database_url, trail, laptop) as found:
-                    yield found._replace(answers=simulator.all(PIECE_ROWS))
+                    yield found._replace(instructions=simulator.all(PIECE_ROWS))
             finally:
                 simulator.close()
         return
@@ -92,7 +92,7 @@ async def _source(url: str | None, trail: Path | None, laptop: Settings) -> Asyn
         await connection.close()
 
 
-async def _trail(bucket: Bucket, settings: Settings) -> list[Compared]:
+async def _trail(bucket: Bucket, settings: Settings) -> list[Comparison]:
     """The trail on both sides, once it is copied; and whether the new books agree in themselves."""
     app = assemble(settings)
     try:
@@ -106,12 +106,12 @@ async def _trail(bucket: Bucket, settings: Settings) -> list[Compared]:
     finally:
         await app.close()
     return [
-        Compared("audit chain", _chain(source), _chain(target)),
-        Compared("discrepancies of the target", "", "; ".join(wrong)),
+        Comparison("audit chain", _chain(source), _chain(target)),
+        Comparison("discrepancies of the target", "", "; ".join(wrong)),
     ]
 
 
 def _chain(found: object) -> str:
-    if isinstance(found, Verified):
+    if isinstance(found, VerifiedTrail):
         return f"{found.segments} segments, {found.entries} entries, head {found.head[:16]}"
     return str(found)

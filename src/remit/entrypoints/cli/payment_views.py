@@ -12,7 +12,8 @@ import msgspec
 from remit.domain.card import CardSummary
 from remit.domain.change import AuditEntry
 from remit.domain.money import major_units
-from remit.domain.payment import STATUS_NAMES, Payment, Refund, State
+from remit.domain.payment import STATUS_NAMES, Payment, State
+from remit.domain.refund import Refund
 from remit.entrypoints.cli.terminal import number, prose, state, value
 from remit.http.two_step.views import payment_view
 

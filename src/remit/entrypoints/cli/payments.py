@@ -205,7 +205,7 @@ def refund_payment(payment_id: str, amount: str | None = None, /, *, json: Json 
     """
     from remit.domain.change import Caller
     from remit.domain.money import read_amount
-    from remit.domain.payment import Refund
+    from remit.domain.refund import Refund
     from remit.entrypoints.cli.payment_views import refund_view
     from remit.payments.refund import refund
     from remit.payments.results import Accepted, Rejected

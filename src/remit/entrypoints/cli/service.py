@@ -18,7 +18,7 @@ def up() -> None:
 
     Example: `PORT=9000 remit up`
     """
-    from remit.adapters.postgres.embedded import EmbeddedPostgresError
+    from remit.adapters.postgres.embedded_server import EmbeddedPostgresError
     from remit.entrypoints import serve
     from remit.entrypoints.cli import example, local
     from remit.entrypoints.logs import configure_logs
@@ -46,7 +46,7 @@ def serve_api() -> None:
     async def main() -> None:
         app = assemble(settings)
         try:
-            await serve.serve(app, serve.stopped())
+            await serve.serve(app, serve.stop_event())
         finally:
             await app.close()
 
@@ -66,7 +66,7 @@ def work(*, with_parent: Annotated[bool, Parameter(show=False)] = False) -> None
     """
     from remit.assembly.service import assemble
     from remit.entrypoints.logs import configure_logs
-    from remit.entrypoints.serve import run, stopped
+    from remit.entrypoints.serve import run, stop_event
     from remit.entrypoints.worker import run_worker
 
     settings = command_settings()
@@ -75,7 +75,7 @@ def work(*, with_parent: Annotated[bool, Parameter(show=False)] = False) -> None
     async def main() -> None:
         app = assemble(settings)
         try:
-            await run_worker(app, stopped(with_parent=with_parent))
+            await run_worker(app, stop_event(with_parent=with_parent))
         finally:
             await app.close()
 
@@ -83,8 +83,8 @@ def work(*, with_parent: Annotated[bool, Parameter(show=False)] = False) -> None
 
 
 def run_job(job: str, /) -> None:
-    """Run one job for an operator whose machine cannot reach the database, and print its answer as
-    one line of JSON. A task's command, which `remit keys` asks for.
+    """Run one job for an operator whose machine cannot reach the database, and print its result as
+    one line of JSON. It is the command of a task that `remit keys` runs.
 
     Example: `remit operate '{"job": "keys"}'`
     """
@@ -106,13 +106,13 @@ def run_job(job: str, /) -> None:
             await app.close()
 
     try:
-        answer = asyncio.run(run())
+        result = asyncio.run(run())
     except (ValueError, msgspec.MsgspecError) as error:
         fail(f"This is no job: {error}")
     except (MigrationError, OSError, asyncpg.PostgresError) as error:
         fail(f"The database did not do it: {error}")
-    # Without bytes that a log could cut in two.
-    print(json.dumps({"answer": answer}))
+    # Only ASCII, which a log does not split within a character.
+    print(json.dumps({"result": result}))
 
 
 def show_settings(*, json: Json = False) -> None:

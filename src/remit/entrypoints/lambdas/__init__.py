@@ -1,9 +1,10 @@
-"""AWS Lambda: each function is a thin way into the same API and the same use cases.
+"""The Lambda functions. Each is an entry point to the same API and the same use cases.
 
     validation   requests to /validate
-    processing   requests to /process and /payments; the failure queue, whose steps it takes again
-    delivery     the table's stream, whose messages it sends; the clock, for what was left
-    health       requests to /health; the clock, for the monitor
+    processing   requests to /process and /payments, and the messages of the failure queue
+    delivery     new messages of the table's stream, and a schedule for the regular jobs
+    health       requests to /health, and a schedule for the health monitor
+    operator     operators' jobs in the network of a private database
 
-Each module has one `handler` and imports only what its function needs.
+Each module has one `handler`, and imports only what its function needs.
 """

@@ -1,7 +1,7 @@
-"""Batches from a queue or a stream: each record answers for itself, and only what failed returns.
+"""Batches of a queue or a stream: handles each record by itself, and returns those that failed.
 
-Powertools' batch processor runs every record at once on an event loop of its own; here a stream is
-taken in its order, and all of a container runs on one loop.
+Powertools' batch processor runs all records at once, on an event loop of its own. Here a stream is
+handled in its order, and everything in a container runs on one loop.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -16,16 +16,16 @@ from remit.ports.monitoring import NAMESPACE
 
 log = structlog.get_logger("lambda")
 
-Failures = dict[str, list[dict[str, str]]]
+BatchResponse = dict[str, list[dict[str, str]]]
 
 
-def failures(identifiers: Sequence[str]) -> Failures:
-    """The partial batch response: what is to be delivered again."""
-    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in identifiers]}
+def batch_response(failed_ids: Sequence[str]) -> BatchResponse:
+    """Lambda's partial batch response: the records that are to be delivered again."""
+    return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in failed_ids]}
 
 
-class Counter:
-    """The Metrics port in the log (CloudWatch's embedded format), written once per invocation."""
+class EmbeddedMetrics:
+    """The Metrics port in the log, in CloudWatch's embedded format, once for each invocation."""
 
     def __init__(self) -> None:
         self._metrics = Metrics(namespace=NAMESPACE)
@@ -41,9 +41,11 @@ class Counter:
             self._metrics.flush_metrics()
 
 
-async def handled(step: Awaitable[None], message: Message, counter: Counter) -> bool:
-    """Whether the step was taken. One poisonous message must not stop the others, and a failure
-    that is caught here never shows in the function's own errors: it is counted by itself.
+async def try_record(step: Awaitable[None], message: Message, metrics: EmbeddedMetrics) -> bool:
+    """Takes the step of one record. Returns False if it failed, whatever the error.
+
+    One record that fails must not stop the others. The function itself does not fail then, so the
+    failure is counted in a metric of its own.
     """
     try:
         await step
@@ -53,5 +55,5 @@ async def handled(step: Awaitable[None], message: Message, counter: Counter) -> 
         log.exception("message_failed", message_id=message.id, kind=message.kind)
     else:
         return True
-    counter.count(FAILED)
+    metrics.count(FAILED)
     return False

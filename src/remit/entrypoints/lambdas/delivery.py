@@ -1,9 +1,9 @@
-"""The payment-delivery function: what the clock has to do, and a table's stream where there is one.
+"""The payment-delivery function: sends the messages of a table's stream, and runs scheduled jobs.
 
-the stream      sends each message as it is written
-{"job": "tick"}   what lapsed, messages that wait, the audit trail
-{"job": "work"}   the same, and the queue where that is a table: until nothing is left
-{"job": "reconcile"}  whether books, payments, processor and audit trail agree
+the stream            sends each new message
+{"job": "tick"}       sweeps, relays the waiting messages, archives audit entries
+{"job": "work"}       ticks and handles the queue that is a table, until nothing is left
+{"job": "reconcile"}  reconciles books, payments, processor and audit trail
 """
 
 from collections import Counter as Tally
@@ -16,9 +16,16 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
     DynamoDBRecordEventName,
 )
 
-from remit.delivery.relay import consume_batch, delete_expired_records, relay, send, sweep
+from remit.delivery.relay import relay, send
+from remit.delivery.sweep import delete_expired_records, sweep
+from remit.delivery.work_messages import handle_batch
 from remit.domain.change import Message
-from remit.entrypoints.lambdas.batch import Counter, Failures, failures, handled
+from remit.entrypoints.lambdas.batch import (
+    BatchResponse,
+    EmbeddedMetrics,
+    batch_response,
+    try_record,
+)
 from remit.entrypoints.lambdas.runtime import Event, make_handler
 from remit.oversight.audit import AuditArchiver
 from remit.oversight.metrics import (
@@ -30,7 +37,7 @@ from remit.oversight.metrics import (
 from remit.ports.app import App
 
 MAX_ROUNDS = 100
-"""Of one run; the clock comes again."""
+"""The most rounds of one run. The schedule starts another run soon."""
 
 _message = msgspec.json.Decoder(Message)
 
@@ -39,42 +46,43 @@ class DeliveryFunction:
     def __init__(self, app: App) -> None:
         self._app = app
         self._archiver = AuditArchiver(app)
-        self._counter = Counter()
+        self._metrics = EmbeddedMetrics()
 
     async def __call__(self, event: Event) -> dict[str, Any]:
         if "Records" in event:
-            return await self.stream(DynamoDBStreamEvent(event))
-        jobs = {"tick": self.tick, "work": self.work, "reconcile": self.reconcile}
+            return await self._send_stream(DynamoDBStreamEvent(event))
+        jobs = {"tick": self._tick, "work": self._work, "reconcile": self._reconcile}
         try:
             return await jobs[event["job"]]()
         finally:
-            # The next run may find another container, and this one never wakes again.
+            # The next run may be in another container, which must not wait for this one's lease.
             await self._app.delivery.outbox.release()
 
-    async def stream(self, event: DynamoDBStreamEvent) -> Failures:
-        """Sends the messages among the new items, in their order. From the first that fails on,
-        the stream comes again.
+    async def _send_stream(self, event: DynamoDBStreamEvent) -> BatchResponse:
+        """Sends the messages among the new items, in their order.
+
+        After one that fails, Lambda delivers the stream again from that one.
         """
         for record in event.records:
             if (message := _new_message(record)) is None:
                 continue
-            if not await handled(self._send(message), message, self._counter):
-                await self._counter.write()
-                return failures([_sequence_number(record)])
-            count_notifications([message], self._counter)
-        await self._counter.write()
-        return failures([])
+            if not await try_record(self._send(message), message, self._metrics):
+                await self._metrics.write()
+                return batch_response([_sequence_number(record)])
+            count_notifications([message], self._metrics)
+        await self._metrics.write()
+        return batch_response([])
 
     async def _send(self, message: Message) -> None:
         await send(self._app, message.topic, [message])
-        await self._app.delivery.outbox.sent([message.id])
+        await self._app.delivery.outbox.mark_sent([message.id])
 
-    async def tick(self) -> dict[str, int]:
-        """One round of each of the worker's jobs; how much each found to do."""
-        await count_outbox_age(self._app, self._counter)
+    async def _tick(self) -> dict[str, int]:
+        """Runs one round of each of the worker's jobs. Returns how much each had to do."""
+        await count_outbox_age(self._app, self._metrics)
         swept = await sweep(self._app)
         relayed = await self._relay()
-        await self._counter.write()
+        await self._metrics.write()
         return {
             "swept": swept,
             "relayed": relayed,
@@ -82,28 +90,28 @@ class DeliveryFunction:
             "expired": await delete_expired_records(self._app),
         }
 
-    async def work(self) -> dict[str, int]:
-        """Ticks and works until neither finds anything; how much each found to do."""
-        done = Tally[str]()
+    async def _work(self) -> dict[str, int]:
+        """Ticks and handles messages until neither has anything to do. Returns the totals."""
+        totals = Tally[str]()
         for _ in range(MAX_ROUNDS):
-            round_ = await self.tick() | {"worked": await consume_batch(self._app)}
-            done.update(round_)
+            round_ = await self._tick() | {"worked": await handle_batch(self._app)}
+            totals.update(round_)
             if not any(round_.values()):
                 break
-        await count_dead_letters(self._app, self._counter)
-        await self._counter.write()
-        return dict(done)
+        await count_dead_letters(self._app, self._metrics)
+        await self._metrics.write()
+        return dict(totals)
 
     async def _relay(self) -> int:
         messages = await relay(self._app)
-        count_notifications(messages, self._counter)
+        count_notifications(messages, self._metrics)
         return len(messages)
 
-    async def reconcile(self) -> dict[str, int]:
-        """How many disagreements each check found."""
-        found = await count_discrepancies(self._app, self._counter)
-        await self._counter.write()
-        return found
+    async def _reconcile(self) -> dict[str, int]:
+        """Returns the number of discrepancies by metric."""
+        counts = await count_discrepancies(self._app, self._metrics)
+        await self._metrics.write()
+        return counts
 
 
 def _new_message(record: DynamoDBRecord) -> Message | None:

@@ -1,4 +1,4 @@
-"""The payment-operator function: an operator's jobs, in the database's network. See `jobs.py`."""
+"""The payment-operator function: runs the jobs of `entrypoints/operator_jobs.py`."""
 
 from remit.entrypoints.lambdas.runtime import make_handler
 from remit.entrypoints.operator_jobs import OperatorJobs

@@ -1,6 +1,6 @@
-"""What every function needs: one `App`, one event loop and one tracer per container, and its logs.
+"""The runtime of every function: one `App`, one event loop and one tracer per container, and logs.
 
-Logs are written by Powertools, which adds the function, the request and the trace to each line.
+Powertools writes the logs. It adds the function, the request and the trace to each line.
 """
 
 import asyncio
@@ -14,12 +14,13 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from remit.assembly.service import assemble
-from remit.entrypoints.lambdas.tracing import Tracing
+from remit.entrypoints.lambdas.tracing import InvocationTracer
 from remit.entrypoints.logs import masked_json
 from remit.ports.app import App
 from remit.settings import read_settings
 
-IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
+FUNCTION_NAME = "AWS_LAMBDA_FUNCTION_NAME"
+"""The variable that Lambda sets in a function's container."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,29 +29,30 @@ Handler = Callable[[Event, LambdaContext], R]
 
 
 def make_handler(
-    make: Callable[[App], T], answer: Callable[[T, Event], Awaitable[R]]
+    make_function: Callable[[App], T], call: Callable[[T, Event], Awaitable[R]]
 ) -> Handler[R]:
-    """A Lambda handler: `make` is called once per container, `answer` for each event."""
+    """A Lambda handler. It calls `make_function` once per container, and `call` for each event."""
 
     @cache
-    def container() -> T:
+    def function() -> T:
         settings = read_settings(os.environ)
         _configure_logs(settings.log_level)
-        return make(assemble(settings))
+        return make_function(assemble(settings))
 
     def handle(event: Event, context: LambdaContext) -> R:
         async def run() -> R:
-            # What was closed while the container was frozen is seen before it is used.
+            # Connections that were closed while the container was frozen are noticed in these two
+            # turns of the loop, before they are used.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            made = container()
-            with _tracing().invocation(context.function_name):
-                return await answer(made, event)
+            instance = function()
+            with _tracer().invocation(context.function_name):
+                return await call(instance, event)
 
         return _loop().run_until_complete(run())
 
-    if IN_LAMBDA in os.environ:
-        container()  # before the first event, while Lambda lends a new container a whole processor
+    if FUNCTION_NAME in os.environ:
+        function()  # before the first event, because Lambda gives a starting container more CPU
     return _logger().inject_lambda_context(clear_state=True)(handle)
 
 
@@ -60,8 +62,8 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 @cache
-def _tracing() -> Tracing:
-    return Tracing(os.environ)
+def _tracer() -> InvocationTracer:
+    return InvocationTracer(os.environ)
 
 
 @cache
@@ -70,7 +72,7 @@ def _logger() -> Logger:
 
 
 def _configure_logs(level: str) -> None:
-    """Structlog's events, written by Powertools."""
+    """Makes structlog write through Powertools."""
     _logger().setLevel(level.upper())
     structlog.configure(
         processors=[

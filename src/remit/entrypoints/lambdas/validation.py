@@ -1,6 +1,6 @@
-"""The payment-validation function: requests to /validate."""
+"""The payment-validation function: answers /validate."""
 
-from remit.entrypoints.lambdas.proxy import Http
+from remit.entrypoints.lambdas.proxy import ProxyApi
 from remit.entrypoints.lambdas.runtime import make_handler
 
-handler = make_handler(Http, Http.__call__)
+handler = make_handler(ProxyApi, ProxyApi.__call__)

@@ -1,1 +1,1 @@
-"""The two-step endpoints: validate, process, look. The short way to take a payment."""
+"""The two-step endpoints: validate a payment, then process it, and read it at any time."""

@@ -122,7 +122,7 @@ HEALTHY: dict[str, Any] = {
         "database": {"ok": True},
         "delivery": {"ok": True, "detail": "oldest message waits 0 s"},
         "dead_letters": {"ok": True, "detail": "0 dead letters"},
-        "monitor": {"ok": True, "detail": "looked 3 s ago"},
+        "monitor": {"ok": True, "detail": "ran 3 s ago"},
     },
 }
 UNHEALTHY: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Handlers of the two-step endpoints, and of health: one function a route."""
+"""The handlers of the two-step endpoints and of `/health`, one function for each route."""
 
 from remit.domain.errors import NotFound
 from remit.domain.ids import is_id
@@ -14,7 +14,7 @@ from remit.http.two_step.views import (
     validate_response,
 )
 from remit.oversight import health as health_checks
-from remit.payments import process as processing
+from remit.payments import process as payment_steps
 from remit.payments.validate import validate as validate_payment
 from remit.ports.app import App
 from remit.ports.store import PageQuery
@@ -29,22 +29,22 @@ async def validate(app: App, call: Call) -> Response:
 
 async def process(app: App, call: Call) -> Response:
     is_async = prefers_async(call.request.header("prefer"))
-    step = processing.enqueue if is_async else processing.process
+    step = payment_steps.enqueue if is_async else payment_steps.process
     result = await step(app, call.caller, call.body, call.scope)
     return process_response(result, call.request.request_id)
 
 
 async def show(app: App, call: Call) -> Response:
     payment_id = call.params["transaction_id"]
-    payment = await _summary(app, payment_id) if is_id(payment_id) else None
+    payment = await _cached_payment(app, payment_id) if is_id(payment_id) else None
     owner = (call.caller.merchant_id, call.caller.mode)
     if payment is None or (payment.merchant_id, payment.mode) != owner:
         raise NotFound("payment", param="transaction_id")
     return payment_response(payment)
 
 
-async def _summary(app: App, payment_id: str) -> Payment | PaymentSummary | None:
-    """The payment as it is, or was a moment ago. The caller checks whose it is."""
+async def _cached_payment(app: App, payment_id: str) -> Payment | PaymentSummary | None:
+    """The payment, of any merchant, from the cache or else from the store."""
     cached = await app.process_state.cache.payment(payment_id)
     if cached is not None:
         return cached
@@ -69,5 +69,5 @@ async def list_payments(app: App, call: Call) -> Response:
 
 
 async def health(app: App, call: Call) -> Response:
-    found = await health_checks.health(app)
-    return json_response(found, 200 if found.status == "healthy" else 503)
+    report = await health_checks.health(app)
+    return json_response(report, 200 if report.status == "healthy" else 503)

@@ -1,4 +1,4 @@
-"""Bodies and query parameters of the two-step endpoints, read into typed values."""
+"""Reads the bodies and query parameters of the two-step endpoints into typed values."""
 
 from decimal import Decimal
 

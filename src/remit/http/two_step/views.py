@@ -1,4 +1,4 @@
-"""Views of a payment, as the two-step endpoints show it, and the responses made of them."""
+"""The views of a payment on the two-step endpoints, and the responses with them."""
 
 from datetime import datetime
 from typing import assert_never
@@ -14,8 +14,9 @@ from remit.http.responses import (
     ErrorBody,
     ErrorResponse,
     Response,
-    encode,
+    as_replay,
     error_response,
+    json_response,
 )
 from remit.payments.results import Accepted, Queued, Rejected, Replayed, StepResult
 
@@ -30,7 +31,7 @@ class CardView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ValidatedView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer of `POST /validate`."""
+    """The response of `POST /validate`."""
 
     status: str
     transaction_id: str
@@ -47,7 +48,7 @@ class FailureView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PaymentView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A payment, as `POST /process` and `GET /payments` answer it. Amounts are in major units."""
+    """A payment in the responses of `/process` and `/payments`. Amounts are in major units."""
 
     status: str
     transaction_id: str
@@ -102,20 +103,19 @@ def _failure_view(failure: Declined | None) -> FailureView | None:
 
 
 def page_response(payments: list[Payment], limit: int) -> Response:
-    """`payments` holds one more than `limit` when there is a next page."""
-    shown = payments[:limit]
-    more = len(payments) > limit
-    page = PageView([payment_view(payment) for payment in shown], shown[-1].id if more else None)
-    return Response(200, encode(page))
+    """One page. `payments` has one more than `limit` if there is a next page."""
+    on_page = payments[:limit]
+    next_cursor = on_page[-1].id if len(payments) > limit else None
+    return json_response(PageView([payment_view(payment) for payment in on_page], next_cursor))
 
 
 def payment_response(payment: Payment | PaymentSummary) -> Response:
-    return Response(200, encode(payment_view(payment)))
+    return json_response(payment_view(payment))
 
 
-def validate_response(outcome: StepResult, request_id: str) -> Response:
-    """The answer of `POST /validate`."""
-    match outcome:
+def validate_response(result: StepResult, request_id: str) -> Response:
+    """The response of `POST /validate`."""
+    match result:
         case Accepted(payment) | Replayed(payment) | Queued(payment):
             card = payment.card
             view = ValidatedView(
@@ -126,31 +126,29 @@ def validate_response(outcome: StepResult, request_id: str) -> Response:
                 currency=payment.currency,
                 card=CardView(card.brand, card.last4) if card else None,
             )
-            return Response(200, encode(view), _replay_headers(outcome))
+            return _mark_replay(json_response(view), result)
         case Rejected(error):
             return error_response(error, request_id)
         case _:
-            assert_never(outcome)
+            assert_never(result)
 
 
-def process_response(outcome: StepResult, request_id: str) -> Response:
-    """The answer of `POST /process`."""
-    match outcome:
+def process_response(result: StepResult, request_id: str) -> Response:
+    """The response of `POST /process`."""
+    match result:
         case Queued(payment) | Replayed(payment, queued=True):
             view = msgspec.structs.replace(payment_view(payment), status="processing")
-            return Response(202, encode(view), _replay_headers(outcome))
+            return _mark_replay(json_response(view, 202), result)
         case Accepted(payment) | Replayed(payment):
-            answer = _processed(payment, request_id)
-            return msgspec.structs.replace(
-                answer, headers=answer.headers + _replay_headers(outcome)
-            )
+            return _mark_replay(_state_response(payment, request_id), result)
         case Rejected(error):
             return error_response(error, request_id)
         case _:
-            assert_never(outcome)
+            assert_never(result)
 
 
-def _processed(payment: Payment, request_id: str) -> Response:
+def _state_response(payment: Payment, request_id: str) -> Response:
+    """The response of `POST /process` for the state that the payment is in."""
     match payment.state:
         case State.CAPTURED | State.AUTHORIZED:
             return payment_response(payment)
@@ -162,9 +160,9 @@ def _processed(payment: Payment, request_id: str) -> Response:
                 failure.message if failure else "The card was declined.",
                 decline_code=failure.decline_code if failure else None,
             )
-            return Response(402, encode(ErrorResponse(body, request_id)))
+            return json_response(ErrorResponse(body, request_id), 402)
         case State.UNKNOWN:
-            return Response(202, encode(payment_view(payment)))
+            return json_response(payment_view(payment), 202)
         case State.VALIDATED:
             error = ProcessorUnavailable("The processor never received the payment. Try again.")
             return error_response(error, request_id)
@@ -174,5 +172,5 @@ def _processed(payment: Payment, request_id: str) -> Response:
             assert_never(payment.state)
 
 
-def _replay_headers(outcome: StepResult) -> tuple[tuple[str, str], ...]:
-    return (("idempotent-replayed", "true"),) if isinstance(outcome, Replayed) else ()
+def _mark_replay(response: Response, result: StepResult) -> Response:
+    return as_replay(response) if isinstance(result, Replayed) else response

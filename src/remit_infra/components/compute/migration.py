@@ -13,7 +13,7 @@ import boto3
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
-from remit.adapters.aws.ecs import RunTask, run_to_end
+from remit.adapters.aws.ecs import RunTask, run_until_stopped
 from remit.domain.errors import Unavailable
 from remit_infra.components.compute.containers import CONTAINER
 
@@ -47,16 +47,16 @@ def run_task(inputs: dict[str, Any], client: Any) -> str:
         log_group=inputs["log_group"],
         stream_prefix="payment-migration",
     )
-    run = run_to_end(client, task, started_by="remit deploy", limit_seconds=LIMIT_SECONDS)
+    run = run_until_stopped(client, task, started_by="remit deploy", limit_seconds=LIMIT_SECONDS)
     try:
-        ended = asyncio.run(run)
+        stopped = asyncio.run(run)
     except Unavailable as error:
         raise MigrationFailed(f"The migration was not run: {error.message}") from error
-    if ended.exit_status != 0:
+    if stopped.exit_status != 0:
         raise MigrationFailed(
-            f"The migration failed: {ended.reason}. Its log is in {inputs['log_group']}."
+            f"The migration failed: {stopped.reason}. Its log is in {inputs['log_group']}."
         )
-    return ended.task
+    return stopped.arn
 
 
 class _MigrationProvider(ResourceProvider):

@@ -16,3 +16,7 @@ ALTER TABLE health_states RENAME COLUMN verdict TO state;
 ALTER TABLE simulated_answers RENAME TO simulated_results;
 ALTER TABLE simulated_results RENAME COLUMN asked TO instruction;
 ALTER INDEX simulated_answers_of_payment RENAME TO simulated_results_of_payment;
+
+UPDATE health_states
+SET state = (state::jsonb - 'owed') || jsonb_build_object('unsent_alerts', state -> 'owed')
+WHERE state -> 'owed' IS NOT NULL;

@@ -1,7 +1,7 @@
-"""The database schema as numbered SQL files, and the function that brings a database up to date.
+"""The database schema, as numbered SQL files, and the function that applies them.
 
-Files are applied in order, each in its own transaction, and never edited once released. Two
-processes that migrate at once take turns; the second finds nothing left to do.
+Files are applied in order, each in its own transaction, and are never edited once released. If two
+processes migrate at once they take turns, and the second has nothing left to apply.
 """
 
 from importlib.resources import files
@@ -9,25 +9,25 @@ from importlib.resources import files
 import asyncpg
 
 _LOCK = 0x52656D6974
-"""The advisory lock that migrating processes take turns on: "Remit" in ASCII."""
+"""The advisory lock of a migration: "Remit" in ASCII."""
 
 
 class MigrationError(Exception):
-    """The database was migrated by a newer version of the service than this one."""
+    """A newer version of the service has migrated the database."""
 
 
 def migration_files() -> list[tuple[int, str, str]]:
     """Number, name and SQL of every migration, in order."""
-    found = [
+    migrations = [
         (int(entry.name.split("_", 1)[0]), entry.name, entry.read_text(encoding="utf-8"))
         for entry in files(__package__).iterdir()
         if entry.name.endswith(".sql")
     ]
-    return sorted(found)
+    return sorted(migrations)
 
 
 async def migrate(connection: asyncpg.Connection) -> list[str]:
-    """Applies what is missing and returns the names of the files it applied."""
+    """Applies the missing files and returns their names. Raises MigrationError."""
     applied = []
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:

@@ -1,1 +1,1 @@
-"""The simulated processor, and where it keeps its own books."""
+"""The simulated processor, and the stores for its own books."""

@@ -1,4 +1,4 @@
-"""The simulated processor's memory beside the payments in DynamoDB, for trying a deployment out."""
+"""The simulated processor's store in the DynamoDB table of the payments."""
 
 import msgspec
 
@@ -11,14 +11,14 @@ _past = msgspec.json.Decoder(PastInstruction)
 
 
 class DynamoSimulatorStore:
-    """One item for each key, which the first answer makes."""
+    """SimulatorStore. The first result of a key makes its item."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def record(self, instruction: Instruction, answer: ProcessorResult) -> ProcessorResult:
-        past = PastInstruction(instruction.operation, instruction.amount_minor, answer)
-        first = await self._table.put_new(
+    async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
+        past = PastInstruction(instruction.operation, instruction.amount_minor, result)
+        is_first = await self._table.put_new(
             {
                 "transaction_id": f"result#{instruction.key}",
                 "kind": "result",
@@ -26,11 +26,11 @@ class DynamoSimulatorStore:
                 "data": msgspec.json.encode(past).decode(),
             }
         )
-        return answer if first else await self.find(instruction.key) or answer
+        return result if is_first else await self.find(instruction.key) or result
 
     async def find(self, key: str) -> ProcessorResult | None:
         item = await self._table.get(f"result#{key}")
-        return None if item is None else _past.decode(item["data"]).answer
+        return None if item is None else _past.decode(item["data"]).result
 
     async def of_payment(self, payment_id: str) -> list[PastInstruction]:
         return [

@@ -1,4 +1,4 @@
-"""The simulated processor's memory beside the payments, for trying a deployment out."""
+"""The simulated processor's store in the PostgreSQL database of the payments."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from remit.adapters.processors.simulated.processor import PastInstruction
 from remit.domain.payment import ProcessorResult
 from remit.ports.processor import Instruction
 
-REMEMBER = """
+RECORD = """
 INSERT INTO simulated_results (key, payment_id, instruction) VALUES ($1, $2::uuid, $3::json)
 ON CONFLICT (key) DO NOTHING RETURNING key
 """
@@ -20,22 +20,22 @@ _past = msgspec.json.Decoder(PastInstruction)
 
 
 class PostgresSimulatorStore:
-    """One row for each key, which the first answer makes."""
+    """SimulatorStore. The first result of a key makes its row."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def record(self, instruction: Instruction, answer: ProcessorResult) -> ProcessorResult:
-        past = PastInstruction(instruction.operation, instruction.amount_minor, answer)
+    async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
+        past = PastInstruction(instruction.operation, instruction.amount_minor, result)
         data = msgspec.json.encode(past).decode()
-        first = await self._connection.value(
-            REMEMBER, instruction.key, instruction.payment_id, data
+        is_first = await self._connection.value(
+            RECORD, instruction.key, instruction.payment_id, data
         )
-        return answer if first else await self.find(instruction.key) or answer
+        return result if is_first else await self.find(instruction.key) or result
 
     async def find(self, key: str) -> ProcessorResult | None:
-        found = await self._connection.value(FIND, key)
-        return None if found is None else _past.decode(found).answer
+        past = await self._connection.value(FIND, key)
+        return None if past is None else _past.decode(past).result
 
     async def of_payment(self, payment_id: str) -> list[PastInstruction]:
         rows = await self._connection.rows(OF_PAYMENT, payment_id)

@@ -1,13 +1,13 @@
-"""The simulated processor: an outside party with a memory of its own, for laptops and tests.
+"""The simulated processor: for laptops and tests, and to try a deployment out. It moves no money.
 
-It has a memory of its own, so that a crash of the service leaves it knowing what it did, as a real
-processor would. CONTRACT: the test card's number decides the answer, and amounts
-whose remainder is configured (`simulator_*_at`) fail in the four ways a network can:
+Its store is apart from the service's own, as a real processor's is: after a crash of the service it
+still knows what it did. The number of the test card decides the result. Amounts with a configured
+remainder (`simulator_timeout_at` and its siblings) fail in one of the four ways of a network:
 
-    timeout   nothing is done and no answer comes
-    late      the work is done and the answer comes after a delay
-    lost      the work is done and no answer comes
-    down      the question is refused at once, nothing is done
+    timeout   nothing is done, and no response comes
+    late      the operation is done, and the response comes after a delay
+    lost      the operation is done, and no response comes
+    down      the call is rejected at once, and nothing is done
 """
 
 import asyncio
@@ -38,19 +38,19 @@ _DECLINES = {
 _SIGN = {Operation.CHARGE: 1, Operation.CAPTURE: 1, Operation.REFUND: -1}
 
 
-class PastInstruction(msgspec.Struct, frozen=True):
-    """One question of the past, and what was answered."""
+class PastInstruction(msgspec.Struct, frozen=True, rename={"result": "answer"}):
+    """An instruction of the past and its result. `answer` is the field's name in stored records."""
 
     operation: Operation
     amount_minor: int
-    answer: ProcessorResult
+    result: ProcessorResult
 
 
 class SimulatorStore(Protocol):
-    """What the processor did, kept apart from the service's own store."""
+    """The books of the simulated processor."""
 
-    async def record(self, instruction: Instruction, answer: ProcessorResult) -> ProcessorResult:
-        """The answer that was given first under the instruction's key: this one, or an earlier."""
+    async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
+        """Stores the result of an instruction, and returns the first one stored under its key."""
         ...
 
     async def find(self, key: str) -> ProcessorResult | None: ...
@@ -59,7 +59,7 @@ class SimulatorStore(Protocol):
 
 
 class SimulatedProcessor:
-    """Does each key's work once and repeats its answer ever after, also across restarts."""
+    """Processor. It does each key's operation once and repeats its result, also after a restart."""
 
     name = "simulated"
     modes: frozenset[Mode] = frozenset({"test"})
@@ -75,17 +75,17 @@ class SimulatedProcessor:
             raise ProcessorUnavailable("The processor cannot be reached. Try again.")
         if remainder == settings.simulator_timeout_at:
             raise ProcessorTimeout("The processor did not answer in time.")
-        answer = await self._do_once(instruction)
+        result = await self._do_once(instruction)
         if remainder == settings.simulator_lost_at:
             raise ProcessorTimeout("The processor did not answer in time.")
         if remainder == settings.simulator_late_at:
             await asyncio.sleep(settings.simulator_late_seconds)
-        return answer
+        return result
 
     async def _do_once(self, instruction: Instruction) -> ProcessorResult:
         declined = _DECLINES.get(instruction.card.number) if instruction.card else None
-        answer = declined or Approved(f"sim_{instruction.key}")
-        return await self._store.record(instruction, answer)
+        result = declined or Approved(f"sim_{instruction.key}")
+        return await self._store.record(instruction, result)
 
     async def find(self, key: str) -> ProcessorResult | None:
         return await self._store.find(key)
@@ -95,7 +95,7 @@ class SimulatedProcessor:
         if not past:
             return None
         return sum(
-            _SIGN.get(one.operation, 0) * one.amount_minor
-            for one in past
-            if isinstance(one.answer, Approved)
+            _SIGN.get(instruction.operation, 0) * instruction.amount_minor
+            for instruction in past
+            if isinstance(instruction.result, Approved)
         )

@@ -1,4 +1,4 @@
-"""The simulated processor's memory in an SQLite file, for the laptop: shared by processes."""
+"""The simulated processor's store in an SQLite file, which the laptop's processes share."""
 
 import fcntl
 import sqlite3
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE INDEX IF NOT EXISTS refunds_of_payment ON answers (payment_id) WHERE operation = 'refund';
 """
 
-# The key of every question about a payment but a refund begins with the payment's id.
+# The key of every operation but a refund begins with the payment's id.
 _OF_PAYMENT = """
 SELECT operation, amount_minor, answer FROM answers WHERE key >= :id || '-' AND key < :id || '.'
 UNION ALL
@@ -36,43 +36,43 @@ SELECT key, payment_id, operation, amount_minor, answer FROM answers
 WHERE key > :last ORDER BY key LIMIT :limit
 """
 
-_answer = msgspec.json.Decoder(ProcessorResult)
+_result = msgspec.json.Decoder(ProcessorResult)
 
 
 class SqliteSimulatorStore:
-    """Survives a killed process, which needs no flush to disk."""
+    """SimulatorStore. It survives a killed process, for which no flush to disk is needed."""
 
     def __init__(self, path: Path) -> None:
         with path.with_suffix(".lock").open("a") as lock:
-            # SQLite does not wait while another process sets the same new file up: take turns.
+            # SQLite does not wait for another process that sets up the same new file.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._books = sqlite3.connect(path, isolation_level=None, timeout=10)
-            self._books.execute("PRAGMA journal_mode = WAL")
-            self._books.execute("PRAGMA synchronous = OFF")
-            self._books.executescript(_SCHEMA)
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=10)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = OFF")
+            self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
-        self._books.close()
+        self._database.close()
 
     def all(self, limit: int) -> Iterator[list[tuple[str, str, str]]]:
-        """Every past instruction, `limit` at a time: key, payment, and the rest as JSON."""
+        """Every past instruction, `limit` at a time: its key, its payment, and itself as JSON."""
         last = ""
-        while rows := self._books.execute(_ALL, {"last": last, "limit": limit}).fetchall():
+        while rows := self._database.execute(_ALL, {"last": last, "limit": limit}).fetchall():
             last = rows[-1][0]
             yield [
                 (
                     key,
                     payment_id,
                     msgspec.json.encode(
-                        PastInstruction(Operation(operation), amount_minor, _answer.decode(answer))
+                        PastInstruction(Operation(operation), amount_minor, _result.decode(result))
                     ).decode(),
                 )
-                for key, payment_id, operation, amount_minor, answer in rows
+                for key, payment_id, operation, amount_minor, result in rows
             ]
 
-    async def record(self, instruction: Instruction, answer: ProcessorResult) -> ProcessorResult:
+    async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
         try:
-            self._books.execute(
+            self._database.execute(
                 "INSERT INTO answers (key, payment_id, operation, amount_minor, answer) "
                 "VALUES (?, ?, ?, ?, ?)",
                 (
@@ -80,26 +80,26 @@ class SqliteSimulatorStore:
                     instruction.payment_id,
                     instruction.operation.value,
                     instruction.amount_minor,
-                    msgspec.json.encode(answer).decode(),
+                    msgspec.json.encode(result).decode(),
                 ),
             )
         except sqlite3.IntegrityError:
-            return await self.find(instruction.key) or answer
+            return await self.find(instruction.key) or result
         except sqlite3.OperationalError as error:
-            # The disk is full, or the file is locked for too long: nothing was written.
+            # The disk is full, or the file was locked for too long. Nothing was written.
             raise ProcessorUnavailable(
                 f"The simulated processor cannot write its books: {error}. Try again."
             ) from error
-        return answer
+        return result
 
     async def find(self, key: str) -> ProcessorResult | None:
-        row = self._books.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _answer.decode(row[0])
+        row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _result.decode(row[0])
 
     async def of_payment(self, payment_id: str) -> list[PastInstruction]:
         return [
-            PastInstruction(Operation(operation), amount_minor, _answer.decode(answer))
-            for operation, amount_minor, answer in self._books.execute(
+            PastInstruction(Operation(operation), amount_minor, _result.decode(result))
+            for operation, amount_minor, result in self._database.execute(
                 _OF_PAYMENT, {"id": payment_id}
             )
         ]

@@ -1,4 +1,4 @@
-"""API keys: hashed, shown once, recognised, revoked in time, limited, kept apart."""
+"""API keys: stored as a hash, shown once, authenticated, limited, and revoked in time."""
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ from remit.oversight.api_keys import MERCHANT, Authenticator, NewKey, create_key
 from remit.ports.app import App
 from remit.settings import Settings
 from tests.builders import AppFactory, clock_of
-from tests.unit.arranged import store_of
+from tests.unit.steps import store_of
 
 
 async def a_key(app: App, merchant_id: str = "acme", mode: Mode = "test") -> NewKey:
@@ -33,7 +33,7 @@ async def test_only_the_hash_of_a_key_is_stored(in_memory: App) -> None:
     )
 
 
-async def test_a_new_key_does_not_show_itself(in_memory: App) -> None:
+async def test_the_representation_of_a_new_key_does_not_show_it(in_memory: App) -> None:
     made = await a_key(in_memory)
     assert repr(made) == f"NewKey({made.key.id})"
     assert made.secret not in f"{made} {made.key!r}"
@@ -46,11 +46,11 @@ def test_a_secret_holds_256_bits_and_no_two_are_alike() -> None:
 
 
 @pytest.mark.parametrize("mode", ["test", "live"])
-async def test_a_key_says_who_calls_and_in_which_mode(in_memory: App, mode: Mode) -> None:
+async def test_a_key_identifies_its_merchant_and_mode(in_memory: App, mode: Mode) -> None:
     made = await a_key(in_memory, "zenith", mode)
     assert made.secret.startswith(f"sk_{mode}_")
-    recognised = await Authenticator(in_memory)(made.secret, "req-1")
-    assert recognised == Caller("zenith", mode, f"key:{made.key.id}", "req-1")
+    authenticated = await Authenticator(in_memory)(made.secret, "req-1")
+    assert authenticated == Caller("zenith", mode, f"key:{made.key.id}", "req-1")
 
 
 async def test_a_key_does_not_work_in_the_other_mode(in_memory: App) -> None:
@@ -60,7 +60,7 @@ async def test_a_key_does_not_work_in_the_other_mode(in_memory: App) -> None:
         await Authenticator(in_memory)(forged, "req")
 
 
-async def test_anything_but_a_key_is_refused(in_memory: App) -> None:
+async def test_text_that_is_no_known_key_is_rejected(in_memory: App) -> None:
     made = await a_key(in_memory)
     authenticate = Authenticator(in_memory)
     for secret in (
@@ -76,9 +76,9 @@ async def test_anything_but_a_key_is_refused(in_memory: App) -> None:
         made.key.id,
         f"sk_test_{new_secret()}",
     ):
-        with pytest.raises(Unauthenticated) as refused:
+        with pytest.raises(Unauthenticated) as rejected:
             await authenticate(secret, "req")
-        assert made.secret not in refused.value.message
+        assert made.secret not in rejected.value.message
 
 
 async def test_a_revoked_key_stops_within_the_cache_time(new_app: AppFactory) -> None:
@@ -97,7 +97,7 @@ async def test_a_revoked_key_stops_within_the_cache_time(new_app: AppFactory) ->
         await Authenticator(app)(made.secret, "req")
 
 
-async def test_being_used_does_not_keep_a_revoked_key_alive(in_memory: App) -> None:
+async def test_a_revoked_key_in_constant_use_stops_too(in_memory: App) -> None:
     made = await a_key(in_memory)
     authenticate = Authenticator(in_memory)
     await authenticate(made.secret, "req")
@@ -110,13 +110,13 @@ async def test_being_used_does_not_keep_a_revoked_key_alive(in_memory: App) -> N
         await authenticate(made.secret, "req")
 
 
-async def test_another_key_of_the_merchant_outlives_the_revoked_one(in_memory: App) -> None:
+async def test_another_key_of_the_merchant_works_after_one_is_revoked(in_memory: App) -> None:
     lost, kept = await a_key(in_memory), await a_key(in_memory)
     await in_memory.database.api_keys.revoke(lost.key.id, clock_of(in_memory).now)
     assert (await Authenticator(in_memory)(kept.secret, "req")).merchant_id == "acme"
 
 
-async def test_a_key_over_its_rate_waits_and_others_do_not(new_app: AppFactory) -> None:
+async def test_a_key_over_its_rate_is_limited_and_others_are_not(new_app: AppFactory) -> None:
     app = new_app(settings=Settings(rate_per_second=1, rate_burst=2))
     busy, calm = await a_key(app), await a_key(app)
     authenticate = Authenticator(app)
@@ -131,10 +131,10 @@ async def test_a_key_over_its_rate_waits_and_others_do_not(new_app: AppFactory) 
 
 
 @pytest.mark.parametrize("name", ["acme", "a", "0", "acme-eu_1", "a" * 63])
-def test_a_merchant_may_be_called_so(name: str) -> None:
+def test_a_merchants_id_is_accepted(name: str) -> None:
     assert MERCHANT.fullmatch(name)
 
 
 @pytest.mark.parametrize("name", ["", "-acme", "_a", "Acme", "a/b", "a b", "a\n", "é", "a" * 64])
-def test_a_merchant_may_not_be_called_so(name: str) -> None:
+def test_a_merchants_id_of_another_form_is_rejected(name: str) -> None:
     assert MERCHANT.fullmatch(name) is None

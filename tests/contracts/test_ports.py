@@ -1,4 +1,4 @@
-"""What every store can be asked: pages, refunds, what is due, the books, keys, the work queue."""
+"""The database ports beside the store, and the queue: pages, due records, the books, keys, work."""
 
 from datetime import timedelta
 
@@ -6,16 +6,17 @@ from msgspec.structs import replace
 
 from remit.clock_and_ids import new_secret
 from remit.domain.change import Change, Topic
-from remit.domain.payment import RefundState, State
+from remit.domain.payment import State
+from remit.domain.refund import RefundState
 from remit.oversight.api_keys import create_key
 from remit.ports.api_keys import ApiKey
 from remit.ports.app import App
 from remit.ports.store import PageQuery
 from tests.contracts.changes import (
     AT,
-    a_busy_payment,
     a_message,
     a_payment,
+    a_pending_payment,
     a_refund,
     an_entry,
     new,
@@ -26,7 +27,7 @@ from tests.contracts.changes import (
 ACME = PageQuery(merchant_id="acme", mode="test", limit=10)
 
 
-async def test_a_page_shows_ones_own_payments_newest_first(app: App) -> None:
+async def test_a_page_lists_the_merchants_own_payments_newest_first(app: App) -> None:
     mine = [a_payment(app, customer_id=f"c{n % 2}", reference=f"r{n}") for n in range(5)]
     others = [a_payment(app, merchant_id="other"), a_payment(app, mode="live")]
     for payment in (*mine, *others):
@@ -39,23 +40,25 @@ async def test_a_page_shows_ones_own_payments_newest_first(app: App) -> None:
     assert await app.database.reader.page(replace(ACME, state=State.CAPTURED)) == []
     both = replace(ACME, customer_id="c0", state=State.VALIDATED, cursor=mine[4].id, limit=1)
     assert await app.database.reader.page(both) == [mine[2]]
-    assert await app.database.reader.page(replace(ACME, merchant_id="nobody")) == []
+    assert await app.database.reader.page(replace(ACME, merchant_id="unknown")) == []
 
 
 async def test_the_newest_payments_are_those_of_every_merchant(app: App) -> None:
-    # Every merchant that has paid has a key, which is how a store may know them.
+    # A merchant with a payment has an API key, by which a store may find the merchant.
     for merchant in ("acme", "other"):
         await create_key(app, merchant_id=merchant, mode="test", label="", random=new_secret())
-    found = [a_payment(app, merchant_id=one) for one in ("acme", "other", "acme")]
-    for payment in (*found, a_payment(app, mode="live")):
+    payments = [a_payment(app, merchant_id=merchant) for merchant in ("acme", "other", "acme")]
+    for payment in (*payments, a_payment(app, mode="live")):
         await app.store.commit(new(app, payment=payment))
-    assert await app.database.reader.newest("test", limit=10) == found[::-1]
-    assert await app.database.reader.newest("test", limit=2) == [found[2], found[1]]
-    assert await app.database.reader.newest("test", limit=10, state=State.VALIDATED) == found[::-1]
+    assert await app.database.reader.newest("test", limit=10) == payments[::-1]
+    assert await app.database.reader.newest("test", limit=2) == [payments[2], payments[1]]
+    assert (
+        await app.database.reader.newest("test", limit=10, state=State.VALIDATED) == payments[::-1]
+    )
     assert await app.database.reader.newest("test", limit=10, state=State.CAPTURED) == []
 
 
-async def test_what_is_due_is_found_and_what_is_not_is_left(app: App) -> None:
+async def test_only_due_payments_are_found(app: App) -> None:
     due = a_payment(app, due_at=AT)
     later = a_payment(app, due_at=AT + timedelta(seconds=1))
     never = a_payment(app, due_at=None)
@@ -69,7 +72,7 @@ async def test_what_is_due_is_found_and_what_is_not_is_left(app: App) -> None:
 
 
 async def test_refunds_are_listed_oldest_first_and_found_when_due(app: App) -> None:
-    payment = a_busy_payment(app)
+    payment = a_pending_payment(app)
     refunds = [a_refund(app, payment, due_at=AT if n else None) for n in range(3)]
     await app.store.commit(new(app, payment=payment, refund=refunds[0]))
     for refund in refunds[1:]:
@@ -80,23 +83,23 @@ async def test_refunds_are_listed_oldest_first_and_found_when_due(app: App) -> N
     assert sorted(refund.id for refund in due) == [refund.id for refund in refunds[1:]]
 
 
-async def test_the_books_are_read_as_an_auditor_does(app: App) -> None:
-    taken = a_busy_payment(app)
+async def test_the_books_hold_each_payment_with_its_sums(app: App) -> None:
+    captured = a_pending_payment(app)
     plain = a_payment(app)
-    refund = a_refund(app, taken, state=RefundState.SUCCEEDED)
-    failed = a_refund(app, taken, state=RefundState.FAILED)
+    refund = a_refund(app, captured, state=RefundState.SUCCEEDED)
+    failed = a_refund(app, captured, state=RefundState.FAILED)
     await app.store.commit(
-        new(app, payment=taken, refund=refund, postings=postings_of(app, taken, 60))
+        new(app, payment=captured, refund=refund, postings=postings_of(app, captured, 60))
     )
-    await app.store.commit(Change(refund=failed, audit=(), postings=postings_of(app, taken, 5)))
+    await app.store.commit(Change(refund=failed, audit=(), postings=postings_of(app, captured, 5)))
     await app.store.commit(new(app, payment=plain))
-    found = [
-        (one.payment, one.booked_minor, one.refunds_minor)
-        async for one in app.database.books.booked_payments()
+    booked = [
+        (found.payment, found.booked_minor, found.refunds_minor)
+        async for found in app.database.books.booked_payments()
     ]
-    assert sorted(found, key=lambda one: one[0].id) == [(taken, 65, 10), (plain, 0, 0)]
+    assert sorted(booked, key=lambda item: item[0].id) == [(captured, 65, 10), (plain, 0, 0)]
     assert await app.database.books.count() == 2
-    assert (await app.database.books.unbalanced(), await app.database.books.orphaned()) == (
+    assert (await app.database.books.find_unbalanced(), await app.database.books.find_orphan()) == (
         None,
         None,
     )
@@ -105,12 +108,12 @@ async def test_the_books_are_read_as_an_auditor_does(app: App) -> None:
 async def test_a_payment_without_an_entry_and_a_posting_without_its_payment_are_found(
     app: App,
 ) -> None:
-    silent = a_payment(app)
-    await app.store.commit(Change(payment=silent, audit=()))
-    assert await app.database.books.orphaned() == f"payment {silent.id}"
+    unaudited = a_payment(app)
+    await app.store.commit(Change(payment=unaudited, audit=()))
+    assert await app.database.books.find_orphan() == f"payment {unaudited.id}"
     postings = postings_of(app, a_payment(app), 5)
-    await app.store.commit(Change(audit=(an_entry(app, silent),), postings=postings))
-    assert await app.database.books.orphaned() == f"posting {postings[0].transaction_id}"
+    await app.store.commit(Change(audit=(an_entry(app, unaudited),), postings=postings))
+    assert await app.database.books.find_orphan() == f"posting {postings[0].transaction_id}"
 
 
 async def test_a_key_is_found_by_its_hash_until_and_after_it_is_revoked(app: App) -> None:
@@ -138,27 +141,27 @@ async def test_a_key_is_found_by_its_hash_until_and_after_it_is_revoked(app: App
     assert await app.database.api_keys.revoke("no id", AT) is False
 
 
-async def test_a_message_that_is_sent_twice_is_received_once(app: App) -> None:
+async def test_a_message_sent_twice_is_received_once(app: App) -> None:
     message = a_message(app, Topic.WORK)
     await app.delivery.queue.send([message])
     await app.delivery.queue.send([message])
-    [delivery] = await app.delivery.queue.receive(10)
-    assert (delivery.message, delivery.receives, delivery.last_error) == (message, 1, None)
-    await app.delivery.queue.delete(delivery)
+    [received] = await app.delivery.queue.receive(10)
+    assert (received.message, received.receives, received.last_error) == (message, 1, None)
+    await app.delivery.queue.delete(received)
     assert await app.delivery.queue.receive(10) == []
 
 
-async def test_work_comes_back_with_its_error_until_it_is_a_dead_letter(app: App) -> None:
+async def test_a_failed_message_returns_with_its_error_until_it_is_a_dead_letter(app: App) -> None:
     message = a_message(app, Topic.WORK)
     await app.delivery.queue.send([message])
     for receives in range(1, app.settings.work_max_receives + 1):
-        [delivery] = await app.delivery.queue.receive(10)
-        assert delivery.receives == receives
-        await app.delivery.queue.retry(delivery, f"error {receives}")
+        [received] = await app.delivery.queue.receive(10)
+        assert received.receives == receives
+        await app.delivery.queue.retry(received, f"error {receives}")
     assert await app.delivery.queue.receive(10) == []
     assert await app.delivery.failed.failed(10) == []
     [dead] = await app.delivery.failed.dead_letters(10)
-    assert await app.delivery.failed.dead() == 1
+    assert await app.delivery.failed.count_dead_letters() == 1
     assert (dead.message, dead.receives, dead.last_error) == (message, 5, "error 5")
     assert await app.delivery.failed.redrive(app.new_id()) == 0
     assert await app.delivery.failed.redrive(message.id) == 1
@@ -167,12 +170,12 @@ async def test_work_comes_back_with_its_error_until_it_is_a_dead_letter(app: App
     assert (again.receives, again.last_error) == (1, None)
 
 
-async def test_all_dead_letters_are_redriven_at_once(app: App) -> None:
+async def test_all_dead_letters_are_redriven(app: App) -> None:
     messages = [a_message(app, Topic.WORK) for _ in range(3)]
     await app.delivery.queue.send(messages)
     for _ in range(app.settings.work_max_receives):
-        for delivery in await app.delivery.queue.receive(10):
-            await app.delivery.queue.retry(delivery, "error")
+        for received in await app.delivery.queue.receive(10):
+            await app.delivery.queue.retry(received, "error")
     assert len(await app.delivery.failed.dead_letters(2)) == 2
     assert await app.delivery.failed.redrive(None) == 3
-    assert {d.message.id for d in await app.delivery.queue.receive(10)} == {m.id for m in messages}
+    assert {m.message.id for m in await app.delivery.queue.receive(10)} == {m.id for m in messages}

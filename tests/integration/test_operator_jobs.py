@@ -35,7 +35,7 @@ class Database:
         """What the one line says that the process prints."""
         ended = await self.run(json.dumps({"job": job, **asked}))
         assert (ended.returncode, ended.stderr, ended.stdout.count("\n")) == (0, "", 1)
-        return json.loads(ended.stdout)["answer"]
+        return json.loads(ended.stdout)["result"]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def test_a_key_is_added_listed_and_revoked(database: Database, in_memory: 
     assert datetime.fromisoformat(found["revoked_at"]) == datetime.fromisoformat(at)
 
 
-async def test_a_live_key_is_refused_where_the_processor_moves_no_money(
+async def test_a_live_key_is_rejected_where_the_processor_moves_no_money(
     database: Database, in_memory: App
 ) -> None:
     made = await create_key(
@@ -72,7 +72,7 @@ async def test_a_live_key_is_refused_where_the_processor_moves_no_money(
     assert await database.answer("keys") == []
 
 
-async def test_failed_work_is_asked_for(database: Database) -> None:
+async def test_failed_work_is_listed_and_redriven(database: Database) -> None:
     assert await database.answer("failed", limit=10) == []
     assert await database.answer("dead_letters", limit=10) == []
     assert await database.answer("redrive", id=None) == 0
@@ -89,7 +89,7 @@ async def test_failed_work_is_asked_for(database: Database) -> None:
         ("[]", "This is no job: Expected `object`, got `array`"),
     ],
 )
-async def test_what_is_no_job_is_one_line(database: Database, asked: str, said: str) -> None:
+async def test_an_unknown_job_is_one_line(database: Database, asked: str, said: str) -> None:
     ended = await database.run(asked)
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert said in ended.stderr

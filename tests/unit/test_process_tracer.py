@@ -1,4 +1,4 @@
-"""Spans of a process that stays: which traces are sampled, and what X-Ray is sent."""
+"""The spans of a long-running process: which traces are sampled, and what is uploaded."""
 
 import base64
 import subprocess
@@ -10,15 +10,15 @@ from opentelemetry import trace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
 from remit.entrypoints.xray_format import SAMPLED
-from remit.entrypoints.xray_tracer import Tracing, Uploader
+from remit.entrypoints.xray_tracer import ProcessTracer, SpanUploader
 from tests.builders import StoppedClock
-from tests.unit.test_tracing import PARENT_ID, TRACE_ID
+from tests.unit.test_invocation_tracer import PARENT_ID, TRACE_ID
 
 ROOT = f"1-{TRACE_ID[:8]}-{TRACE_ID[8:]}"
 
 
 class XRay:
-    """A client that keeps what it is sent."""
+    """A client that keeps the documents it takes."""
 
     def __init__(self) -> None:
         self.down = False
@@ -38,12 +38,12 @@ def xray() -> XRay:
 
 
 @pytest.fixture
-def uploader(xray: XRay) -> Uploader:
-    return Uploader(xray)
+def uploader(xray: XRay) -> SpanUploader:
+    return SpanUploader(xray)
 
 
-def tracing(uploader: Uploader, ratio: float) -> Tracing:
-    return Tracing(ratio, uploader, StoppedClock(), "payment-api")
+def tracing(uploader: SpanUploader, ratio: float) -> ProcessTracer:
+    return ProcessTracer(ratio, uploader, StoppedClock(), "payment-api")
 
 
 def sent(xray: XRay) -> list[Span]:
@@ -58,12 +58,14 @@ def sent(xray: XRay) -> list[Span]:
     return found
 
 
-def begin(tracing: Tracing, header: str | None) -> None:
-    with tracing.begin("POST /validate", header):
+def begin(tracing: ProcessTracer, header: str | None) -> None:
+    with tracing.start_span("POST /validate", header):
         pass
 
 
-def test_a_balancer_names_the_trace_and_the_ratio_decides(xray: XRay, uploader: Uploader) -> None:
+def test_a_load_balancer_names_the_trace_and_the_ratio_decides(
+    xray: XRay, uploader: SpanUploader
+) -> None:
     for ratio in (0.0, 1.0):
         traced = tracing(uploader, ratio)
         begin(traced, f"Root={ROOT}")
@@ -76,7 +78,7 @@ def test_a_balancer_names_the_trace_and_the_ratio_decides(xray: XRay, uploader: 
     )
 
 
-def test_a_decision_made_before_holds(xray: XRay, uploader: Uploader) -> None:
+def test_a_decision_in_the_header_is_kept(xray: XRay, uploader: SpanUploader) -> None:
     for ratio, sampled in ((1.0, 0), (1e-9, 1)):
         traced = tracing(uploader, ratio)
         begin(traced, f"Self=1-0-0; Root={ROOT};Parent={PARENT_ID};Sampled={sampled}")
@@ -86,8 +88,8 @@ def test_a_decision_made_before_holds(xray: XRay, uploader: Uploader) -> None:
 
 
 @pytest.mark.parametrize("header", [None, "", "Root=1-x-y", "Root", "Root=2-1-1;Parent=;Sampled=?"])
-def test_without_a_trace_one_begins_with_its_second(
-    xray: XRay, uploader: Uploader, header: str | None
+def test_a_request_without_a_trace_starts_one_at_the_current_second(
+    xray: XRay, uploader: SpanUploader, header: str | None
 ) -> None:
     traced = tracing(uploader, 1.0)
     begin(traced, header)
@@ -96,21 +98,19 @@ def test_without_a_trace_one_begins_with_its_second(
     assert int(span.trace_id.hex()[:8], 16) == int(StoppedClock()().timestamp())
 
 
-def test_what_is_called_meanwhile_is_a_span_in_it_and_nothing_else_is(
-    xray: XRay, uploader: Uploader
-) -> None:
+def test_a_call_is_a_child_span_of_its_request(xray: XRay, uploader: SpanUploader) -> None:
     traced = tracing(uploader, 1.0)
     inner = traced._provider.get_tracer("remit")
     with inner.start_as_current_span("of nobody"):
         pass
-    with traced.begin("process", None), inner.start_as_current_span("get_item"):
+    with traced.start_span("process", None), inner.start_as_current_span("get_item"):
         assert trace.get_current_span().is_recording()
     traced.close()
     call, step = sent(xray)
     assert (call.name, step.name, call.parent_span_id) == ("get_item", "process", step.span_id)
 
 
-def test_the_ratio_is_of_all_traces(xray: XRay, uploader: Uploader) -> None:
+def test_the_ratio_is_of_all_traces(xray: XRay, uploader: SpanUploader) -> None:
     traced = tracing(uploader, 0.5)
     for number in range(200):
         begin(traced, f"Root=1-5759e988-{number:08x}{number * 2**64 // 200:016x}")
@@ -118,7 +118,9 @@ def test_the_ratio_is_of_all_traces(xray: XRay, uploader: Uploader) -> None:
     assert len(sent(xray)) == 100
 
 
-def test_what_is_not_taken_is_dropped_and_counted(xray: XRay, uploader: Uploader) -> None:
+def test_spans_that_xray_does_not_take_are_dropped_and_counted(
+    xray: XRay, uploader: SpanUploader
+) -> None:
     traced = tracing(uploader, 1.0)
     xray.unprocessed = [{"Id": "x"}]
     begin(traced, None)

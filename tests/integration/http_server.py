@@ -16,14 +16,14 @@ from remit.domain.payment import Mode
 from remit.entrypoints.serve import serve
 from remit.oversight.api_keys import create_key
 from remit.ports.app import App
-from tests.service import Answered, wait_until
+from tests.service import ServiceResponse, wait_until
 
 T = TypeVar("T")
 
 JSON = {"content-type": "application/json"}
 
 
-class Served:
+class HttpServer:
     """Answers on `app.settings.port` for as long as the `with` block lasts."""
 
     def __init__(self, app: App) -> None:
@@ -33,7 +33,7 @@ class Served:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._serve)
 
-    def __enter__(self) -> "Served":
+    def __enter__(self) -> "HttpServer":
         self._thread.start()
         wait_until(self._listens, 10, "the port to be open")
         self.key = self.new_key("acme")
@@ -59,7 +59,7 @@ class Served:
         )
         return made.secret
 
-    def post(self, path: str, body: object, **headers: str) -> Answered:
+    def post(self, path: str, body: object, **headers: str) -> ServiceResponse:
         """Sends `body` as JSON with the service's own key; names of headers have underscores."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.send("POST", path, json.dumps(body), JSON | {"x-api-key": self.key} | named)
@@ -68,19 +68,19 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def get(self, path: str, key: str | None = None) -> Answered:
+    def get(self, path: str, key: str | None = None) -> ServiceResponse:
         return self.send("GET", path, None, {"x-api-key": key or self.key})
 
     def send(
         self, method: str, path: str, body: str | bytes | None, headers: dict[str, str]
-    ) -> Answered:
+    ) -> ServiceResponse:
         """One request on a connection of its own, exactly as given."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             text = response.read()
-            return Answered(
+            return ServiceResponse(
                 response.status,
                 json.loads(text) if text else {},
                 {name.lower(): value for name, value in response.getheaders()},

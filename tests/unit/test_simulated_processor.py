@@ -1,0 +1,209 @@
+"""The simulated processor: the test cards, its store, and the four ways in which it fails."""
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remit.adapters.processors.simulated.processor import SimulatedProcessor
+from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
+from remit.domain.card import Card
+from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
+from remit.domain.payment import Approved, Declined, Operation, ProcessorResult
+from remit.ports.processor import Instruction
+from remit.settings import Settings
+from tests.builders import DECLINED_CARD, GOOD_CARD
+
+Open = Callable[..., SimulatedProcessor]
+
+RESULTS = {
+    "4242424242424242": None,
+    "4000000000000002": ("card_declined", "generic_decline"),
+    "4000000000009995": ("card_declined", "insufficient_funds"),
+    "4000000000000069": ("expired_card", "expired_card"),
+    "4000000000000127": ("incorrect_cvc", "incorrect_cvc"),
+    "4000000000000119": ("processing_error", "processing_error"),
+    "4100000000000019": ("card_declined", "fraudulent"),
+    "4000000000000259": None,
+    "5555555555554444": None,
+}
+"""The (code, decline code) of each test card by the contract. None is success."""
+
+
+@pytest.fixture
+def open_processor(tmp_path: Path) -> Iterator[Open]:
+    """Opens the processor's file with the test's settings. It can be opened several times."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> SimulatedProcessor:
+            store = SqliteSimulatorStore(tmp_path / "processor.sqlite")
+            stack.callback(store.close)
+            return SimulatedProcessor(store, Settings(**settings))
+
+        yield make
+
+
+def an_instruction(
+    key: str = "p1-1",
+    operation: Operation = Operation.CHARGE,
+    amount_minor: int = 10_000,
+    card: str | None = GOOD_CARD,
+    payment_id: str = "p1",
+) -> Instruction:
+    return Instruction(
+        key=key,
+        operation=operation,
+        payment_id=payment_id,
+        amount_minor=amount_minor,
+        currency="USD",
+        card=None if card is None else Card(card, "visa", 12, 2030),
+    )
+
+
+@pytest.mark.parametrize("number", RESULTS)
+@pytest.mark.parametrize("operation", [Operation.CHARGE, Operation.AUTHORIZE])
+async def test_the_test_card_decides_the_result(
+    open_processor: Open, number: str, operation: Operation
+) -> None:
+    result = await open_processor().execute(an_instruction(operation=operation, card=number))
+    match RESULTS[number]:
+        case None:
+            assert result == Approved("sim_p1-1")
+        case code, decline_code:
+            assert isinstance(result, Declined)
+            assert (result.code, result.decline_code) == (code, decline_code)
+            assert number not in repr(result)
+
+
+async def test_an_instruction_without_a_card_is_approved(open_processor: Open) -> None:
+    assert await open_processor().execute(an_instruction(card=None)) == Approved("sim_p1-1")
+
+
+async def test_the_same_key_has_the_same_result_for_any_instruction(open_processor: Open) -> None:
+    processor = open_processor()
+    first = await processor.execute(an_instruction(card=DECLINED_CARD))
+    assert await processor.execute(an_instruction(card=GOOD_CARD, amount_minor=1)) == first
+    assert await processor.execute(an_instruction(key="p1-2")) == Approved("sim_p1-2")
+
+
+async def test_the_results_survive_a_restart(open_processor: Open) -> None:
+    before = open_processor()
+    declined = await before.execute(an_instruction("p1-1", card=DECLINED_CARD))
+    approved = await before.execute(an_instruction("p1-2"))
+    after = open_processor()
+    assert await after.find("p1-1") == declined
+    assert await after.find("p1-2") == approved
+    assert await after.execute(an_instruction("p1-1", card=GOOD_CARD)) == declined
+    assert await after.balance("p1") == 10_000
+
+
+async def test_an_unknown_key_has_no_result(open_processor: Open) -> None:
+    processor = open_processor()
+    assert await processor.find("p1-1") is None
+    assert await processor.balance("p1") is None
+
+
+async def test_a_balance_is_captured_less_refunded(open_processor: Open) -> None:
+    processor = open_processor()
+    for instruction in (
+        an_instruction("p1-0", Operation.CHARGE, 10_000, DECLINED_CARD),
+        an_instruction("p1-1", Operation.AUTHORIZE, 10_000),
+        an_instruction("p1-2", Operation.CAPTURE, 2_500),
+        an_instruction("p1-3", Operation.CAPTURE, 4_000),
+        an_instruction("p1-3", Operation.CAPTURE, 4_000),
+        an_instruction("r1", Operation.REFUND, 1_000, card=None),
+        an_instruction("p1-5", Operation.VOID, 10_000, card=None),
+        an_instruction("p2-0", Operation.CHARGE, 700, payment_id="p2"),
+    ):
+        await processor.execute(instruction)
+    assert await processor.balance("p1") == 5_500
+    assert await processor.balance("p2") == 700
+
+
+async def test_a_decline_leaves_a_balance_of_zero(open_processor: Open) -> None:
+    processor = open_processor()
+    await processor.execute(an_instruction(card=DECLINED_CARD))
+    assert await processor.balance("p1") == 0
+
+
+async def test_a_processor_that_is_down_does_nothing(open_processor: Open) -> None:
+    processor = open_processor(simulator_down_at=13)
+    with pytest.raises(ProcessorUnavailable):
+        await processor.execute(an_instruction(amount_minor=5_013))
+    assert await processor.find("p1-1") is None
+
+
+async def test_a_processor_that_times_out_does_nothing(open_processor: Open) -> None:
+    processor = open_processor(simulator_timeout_at=13)
+    with pytest.raises(ProcessorTimeout):
+        await processor.execute(an_instruction(amount_minor=5_013))
+    assert await processor.find("p1-1") is None
+
+
+async def test_a_lost_response_is_to_an_operation_that_was_done(open_processor: Open) -> None:
+    processor = open_processor(simulator_lost_at=13)
+    with pytest.raises(ProcessorTimeout):
+        await processor.execute(an_instruction(amount_minor=5_013))
+    assert await processor.find("p1-1") == Approved("sim_p1-1")
+    assert await processor.balance("p1") == 5_013
+
+
+async def test_a_late_response_comes_after_the_operation_was_done(open_processor: Open) -> None:
+    processor = open_processor(simulator_late_at=13, simulator_late_seconds=60)
+    late = asyncio.create_task(processor.execute(an_instruction(amount_minor=5_013)))
+    await asyncio.sleep(0)
+    assert not late.done()
+    assert await processor.find("p1-1") == Approved("sim_p1-1")
+    late.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await late
+
+
+async def test_a_late_response_arrives(open_processor: Open) -> None:
+    processor = open_processor(simulator_late_at=13, simulator_late_seconds=0.01)
+    assert await processor.execute(an_instruction(amount_minor=5_013)) == Approved("sim_p1-1")
+
+
+async def test_other_amounts_do_not_fail(open_processor: Open) -> None:
+    faults = {f"simulator_{fault}_at": 13 for fault in ("down", "timeout", "lost", "late")}
+    processor = open_processor(**faults, simulator_modulus=100, simulator_late_seconds=60)
+    for number, amount_minor in enumerate((12, 14, 1_300, 10_014)):
+        result = await processor.execute(an_instruction(f"p1-{number}", amount_minor=amount_minor))
+        assert result == Approved(f"sim_p1-{number}")
+    with pytest.raises(ProcessorUnavailable):
+        await processor.execute(an_instruction("p1-9", amount_minor=913))
+
+
+def execute_many(path: Path, worker: int) -> list[tuple[str, ProcessorResult]]:
+    """The results in one process: for keys of its own, and for keys that every process uses."""
+    store = SqliteSimulatorStore(path)
+    processor = SimulatedProcessor(store, Settings())
+    try:
+        return [
+            (key, asyncio.run(processor.execute(an_instruction(key, card=card, amount_minor=100))))
+            for number in range(50)
+            for key, card in (
+                (f"p1-own-{worker}-{number}", GOOD_CARD),
+                (f"p1-shared-{number}", (GOOD_CARD, DECLINED_CARD)[worker % 2]),
+            )
+        ]
+    finally:
+        store.close()
+
+
+async def test_processes_on_one_file_agree_on_every_result(
+    open_processor: Open, tmp_path: Path
+) -> None:
+    path = tmp_path / "processor.sqlite"
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        by_worker = pool.starmap(execute_many, [(path, worker) for worker in range(4)], chunksize=1)
+    results = [pair for of_worker in by_worker for pair in of_worker]
+    processor = open_processor()
+    assert len(results) == 4 * 2 * 50
+    assert [pair for pair in results if await processor.find(pair[0]) != pair[1]] == []
+    approved = {key for key, result in results if isinstance(result, Approved)}
+    assert await processor.balance("p1") == 100 * len(approved)
