@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.database import database
 from benchmarks.figures import CannotMeasure
-from benchmarks.processes import free_port, local_client, running, wait_for_response
+from benchmarks.processes import free_port, local_client, started_process, wait_for_response
 from benchmarks.remit_service import Target
 
 EXAMPLE_KEY = "sk_test_benchmark"
@@ -35,7 +35,7 @@ def plain_fastapi(data: Path, *, workers: int) -> Iterator[Target]:
     ]
     with database(data, "plain") as (_, url):
         environ = {"BENCHMARK_DATABASE_URL": url, "BENCHMARK_KEY": EXAMPLE_KEY}
-        with running(command, output=output, environ=environ) as process:
+        with started_process(command, output=output, environ=environ) as process:
             target = Target(port, EXAMPLE_KEY, process)
             wait_for_response(process, f"{target.url}/health", output)
             yield target
@@ -49,7 +49,7 @@ def localstripe(data: Path) -> Iterator[tuple[Target, str]]:
     port = free_port()
     command = [sys.executable, "-m", "localstripe", "--from-scratch", "--port", str(port)]
     try:
-        with running(command, output=output) as process:
+        with started_process(command, output=output) as process:
             target = Target(port, EXAMPLE_KEY, process)
             wait_for_response(process, f"{target.url}/js.stripe.com/v3/", output)
             yield target, _payment_method(target)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
-def running(
+def started_process(
     command: Sequence[str | Path], *, output: Path, environ: Mapping[str, str] | None = None
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """Runs `command` for as long as the block, then ends it as Ctrl-C would, or by force.
@@ -95,7 +95,7 @@ def free_port() -> int:
 
 def run(command: Sequence[str | Path], *, timeout_seconds: float, output: Path) -> str:
     """Runs a program to its end and returns what it printed. Raises CannotMeasure if it fails."""
-    with running(command, output=output) as process:
+    with started_process(command, output=output) as process:
         try:
             status = process.wait(timeout_seconds)
         except subprocess.TimeoutExpired as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.figures import CannotMeasure
-from benchmarks.processes import POLL_SECONDS, free_port, running, wait_for_response
+from benchmarks.processes import POLL_SECONDS, free_port, started_process, wait_for_response
 
 EXAMPLE_SECONDS = 30.0
 EXAMPLE_IS_DONE = "Ctrl-C"
@@ -46,7 +46,9 @@ def remit_up(data: Path, *, wait: bool = True) -> Iterator[Target]:
         "REMIT_RATE_PER_SECOND": "1000000",
         "REMIT_RATE_BURST": "1000000",
     }
-    with running([sys.executable, "-m", "remit", "up"], output=output, environ=environ) as process:
+    with started_process(
+        [sys.executable, "-m", "remit", "up"], output=output, environ=environ
+    ) as process:
         target = Target(port, "", process)
         if wait:
             wait_for_response(process, f"{target.url}/health", output)

@@ -64,7 +64,7 @@ class Service:
     def start(self) -> "Service":
         """Starts it and waits for its first answer."""
         self.launch()
-        wait_until(self.answers, START_SECONDS, "the service to answer")
+        wait_until(self.is_healthy, START_SECONDS, "the service to answer")
         return self
 
     def launch(self) -> None:
@@ -100,7 +100,7 @@ class Service:
             pid = int((self.data / "postgres" / "postmaster.pid").read_text().split()[0])
             os.kill(pid, signal.SIGKILL)
 
-    def answers(self) -> bool:
+    def is_healthy(self) -> bool:
         if self._running().poll() is not None:
             raise AssertionError(f"it ended: {self.output.read_text()}")
         with suppress(OSError, http.client.HTTPException):

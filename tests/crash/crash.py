@@ -37,7 +37,7 @@ FAST_RECOVERY = {
 
 @dataclass
 class Report:
-    """What the clients were told, by payment reference, and what was found wrong at the end."""
+    """The last response for each payment reference, and what was found wrong at the end."""
 
     acknowledged: dict[str, dict[str, Any]] = field(default_factory=dict)
     repeats: int = 0
@@ -114,9 +114,9 @@ def _check(service: Service, report: Report) -> None:
     by_reference = {payment["payment_id"]: payment for payment in found if "payment_id" in payment}
     if len(by_reference) != len([payment for payment in found if "payment_id" in payment]):
         report.wrong.append("a reference names two payments")
-    for reference, told in report.acknowledged.items():
+    for reference, response in report.acknowledged.items():
         kept = by_reference.get(reference)
-        if kept is None or kept["transaction_id"] != told["transaction_id"]:
+        if kept is None or kept["transaction_id"] != response["transaction_id"]:
             report.wrong.append(f"{reference}: acknowledged and not there")
         elif kept["status"] != "processed" or kept["amount_captured"] != kept["amount"]:
             report.wrong.append(f"{reference}: {kept['status']}, {kept['amount_captured']}")

@@ -11,7 +11,7 @@ from remit_infra.plan.compare import (
     MOST,
     VOLUMES,
     Cheapest,
-    Comparison,
+    CostComparison,
     Crossover,
     MonthlyCost,
     cheapest_at,
@@ -96,17 +96,17 @@ def ours(prod_graphs: dict[str, Graph]) -> dict[str, list[Cost]]:
 
 
 @pytest.fixture(scope="module")
-def found(ours: dict[str, list[Cost]]) -> Comparison:
+def found(ours: dict[str, list[Cost]]) -> CostComparison:
     return compare(ours)
 
 
-def test_every_topology_is_there_at_every_volume(found: Comparison) -> None:
+def test_every_topology_is_there_at_every_volume(found: CostComparison) -> None:
     assert {(cost.topology, cost.payments) for cost in found.costs} == {
         (topology, payments) for topology in TOPOLOGIES for payments in VOLUMES
     }
 
 
-def test_more_payments_cost_more_in_all_and_less_each(found: Comparison) -> None:
+def test_more_payments_cost_more_in_all_and_less_each(found: CostComparison) -> None:
     for topology in TOPOLOGIES:
         own = [cost for cost in found.costs if cost.topology == topology]
         assert [cost.month for cost in own] == sorted(cost.month for cost in own)
@@ -116,7 +116,7 @@ def test_more_payments_cost_more_in_all_and_less_each(found: Comparison) -> None
 
 
 def test_before_each_change_another_is_the_cheapest(
-    ours: dict[str, list[Cost]], found: Comparison
+    ours: dict[str, list[Cost]], found: CostComparison
 ) -> None:
     assert [one.payments for one in found.cheapest] == sorted(t.payments for t in found.cheapest)
     for before, after in zip(found.cheapest, found.cheapest[1:], strict=False):
@@ -132,7 +132,7 @@ def test_before_each_change_another_is_the_cheapest(
 
 
 def test_each_crossover_is_where_both_cost_the_same(
-    ours: dict[str, list[Cost]], found: Comparison
+    ours: dict[str, list[Cost]], found: CostComparison
 ) -> None:
     assert {one.payments for one in found.crossovers} >= {
         one.payments for one in found.cheapest[1:]

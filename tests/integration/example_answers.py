@@ -143,7 +143,7 @@ async def declined(client: Client) -> Answered:
     return await client.call("process")
 
 
-async def shown(client: Client) -> Answered:
+async def shown_payment(client: Client) -> Answered:
     await client.process()
     return await client.call("show_payment")
 
@@ -153,7 +153,7 @@ async def listed(client: Client) -> Answered:
     return await client.call("list_payments")
 
 
-async def watched(client: Client) -> Answered:
+async def after_the_monitor_ran(client: Client) -> Answered:
     await Monitor(client.app).check()
     clock_of(client.app).advance(3)
     return await client.call("health")
@@ -191,9 +191,9 @@ OWN: dict[tuple[str, int], Scenario] = {
     ("process", 404): lambda client: client.call("process"),
     ("list_payments", 200): listed,
     ("list_payments", 400): lambda client: client.send("GET", "/payments", query="limit=0"),
-    ("show_payment", 200): shown,
+    ("show_payment", 200): shown_payment,
     ("show_payment", 404): lambda client: client.call("show_payment"),
-    ("health", 200): watched,
+    ("health", 200): after_the_monitor_ran,
     ("health", 503): without_a_database,
 }
 """What leads to an answer of one operation."""
@@ -206,7 +206,7 @@ async def with_a_live_key(client: Client, name: str) -> Answered:
 
 
 async def with_a_wrong_key(client: Client, name: str) -> Answered:
-    return await client.call(name, x_api_key="nobody")  # pragma: allowlist secret
+    return await client.call(name, x_api_key="unknown")  # pragma: allowlist secret
 
 
 async def while_in_flight(client: Client, name: str) -> Answered:

@@ -126,7 +126,7 @@ async def test_an_idle_service_does_not_use_its_database_until_the_next_payment(
                 await asyncio.sleep(0.05)
             assert (await health(api)).checks["database"].detail == IDLE
             assert await connections(asking) == ours
-            await a_validated_payment(api)  # which the worker is told of
+            await a_validated_payment(api)  # which puts a message on the queue
             while await asking.delivery.outbox.oldest_created_at():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         stop.set()

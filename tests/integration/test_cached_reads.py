@@ -154,7 +154,7 @@ async def test_a_late_reader_cannot_cache_an_old_version_after_a_newer_one_expir
     connection = redis_connection(cache, StoppedClock())
     brief = RedisCache(connection, seconds=0.001)
     await brief.put(replace(payment, version=2))
-    while await brief.payment(payment.id) is not None:  # noqa: ASYNC110 - Redis tells nobody
+    while await brief.payment(payment.id) is not None:  # noqa: ASYNC110 - Redis sends no event
         await asyncio.sleep(0.001)
     await app.process_state.cache.put(payment)
     assert await app.process_state.cache.payment(payment.id) is None

@@ -1,4 +1,4 @@
-"""A server that is told to end: it says so, finishes what is under way, and is gone."""
+"""A server that is during_drain to end: it says so, finishes what is under way, and is gone."""
 
 import http.client
 import json
@@ -40,7 +40,7 @@ class Server:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
 
-    def ask(self, method: str, path: str, body: object = None) -> ServiceResponse:
+    def request(self, method: str, path: str, body: object = None) -> ServiceResponse:
         connection = self.connect()
         try:
             return answered(connection, method, path, body, self._key)
@@ -49,7 +49,7 @@ class Server:
 
     def is_up(self) -> bool:
         try:
-            return self.ask("GET", "/live").status == 200
+            return self.request("GET", "/live").status == 200
         except OSError:
             return False
 
@@ -94,20 +94,23 @@ def test_a_server_that_drains_fails_its_check_and_finishes_its_requests(
 ) -> None:
     order = {"amount": "6.66", "card": {"number": GOOD_CARD, "exp_month": 12, "exp_year": 2030}}
     assert server.check() == 0
-    validated = server.ask("POST", "/validate", order)
+    validated = server.request("POST", "/validate", order)
     assert "connection" not in validated.headers
     idle = server.connect()
     assert answered(idle, "GET", "/live", None, key).status == 200
     with ThreadPoolExecutor() as threads:
         step = {"transaction_id": validated.body["transaction_id"]}
-        slow: Future[ServiceResponse] = threads.submit(server.ask, "POST", "/process", step)
+        slow: Future[ServiceResponse] = threads.submit(server.request, "POST", "/process", step)
         wait_until(lambda: is_asked(server), 10, "the payment to be under way")
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: server.ask("GET", "/live").status == 503, 10, "the server to drain")
+        wait_until(lambda: server.request("GET", "/live").status == 503, 10, "the server to drain")
         assert server.check() == 1
-        told = server.ask("GET", "/live")
-        assert (told.body, told.headers["connection"]) == ({"status": "draining"}, "close")
-        listed = server.ask("GET", "/payments")
+        during_drain = server.request("GET", "/live")
+        assert (during_drain.body, during_drain.headers["connection"]) == (
+            {"status": "draining"},
+            "close",
+        )
+        listed = server.request("GET", "/payments")
         assert (listed.status, listed.headers["connection"]) == (200, "close")
         assert not slow.done()
         assert slow.result(30).status == 200
@@ -117,7 +120,7 @@ def test_a_server_that_drains_fails_its_check_and_finishes_its_requests(
 
 
 def is_asked(server: Server) -> bool:
-    return bool(server.ask("GET", "/payments?status=processing").body["data"])
+    return bool(server.request("GET", "/payments?status=processing").body["data"])
 
 
 def test_a_server_without_a_drain_time_ends_at_once(

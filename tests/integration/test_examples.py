@@ -44,10 +44,10 @@ def test_the_examples_of_a_body_that_the_server_refuses(serve_memory: Serve, nam
             f"{head}content-type: application/json\r\ncontent-length: 9\r\n\r\n".encode()
         )
         late = connection.recv(4096).decode()
-    told = json.loads(late.rpartition("\r\n\r\n")[2])
+    received = json.loads(late.rpartition("\r\n\r\n")[2])
     expected = json.loads(json.dumps(answers[408]["error"]).replace("10 s", "0.2 s"))
     assert late.startswith("HTTP/1.1 408 ")
-    assert told["error"] == expected
+    assert received["error"] == expected
 
 
 @pytest.mark.parametrize("card", TEST_CARDS, ids=lambda card: card.number)

@@ -35,9 +35,9 @@ NOW = "2026-11-20T12:00:00Z"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def whole_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A whole `remit up`, with the simulated processor."""
-    folder = tmp_path_factory.mktemp("running")
+    folder = tmp_path_factory.mktemp("service")
     folder.chmod(0o755)
     with Service(folder) as service:
         yield service.start()
@@ -200,18 +200,18 @@ def test_other_merchants_and_modes_do_not_see_a_payment(each_server: HttpServer)
     ],
 )
 def test_each_test_card_is_declined_as_the_contract_says(
-    running: Service, number: str, code: str, decline_code: str
+    whole_service: Service, number: str, code: str, decline_code: str
 ) -> None:
-    made = running.call("POST", "/validate", {"amount": 5, "card": number})
+    made = whole_service.call("POST", "/validate", {"amount": 5, "card": number})
     step = {"transaction_id": made.body["transaction_id"]}
-    declined = running.call("POST", "/process", step)
+    declined = whole_service.call("POST", "/process", step)
     assert problem(declined) == (402, "card_error", code)
     assert declined.body["error"]["decline_code"] == decline_code
-    shown = running.call("GET", f"/payments/{step['transaction_id']}").body
-    assert (shown["status"], shown["failure"]["decline_code"]) == ("declined", decline_code)
-    again = running.call("POST", "/process", step)
+    payment = whole_service.call("GET", f"/payments/{step['transaction_id']}").body
+    assert (payment["status"], payment["failure"]["decline_code"]) == ("declined", decline_code)
+    again = whole_service.call("POST", "/process", step)
     assert (again.status, again.headers["idempotent-replayed"]) == (402, "true")
-    retried = running.call("POST", "/process", step | {"card": GOOD_CARD})
+    retried = whole_service.call("POST", "/process", step | {"card": GOOD_CARD})
     assert (retried.status, retried.body["status"]) == (200, "processed")
 
 

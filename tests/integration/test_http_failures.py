@@ -1,4 +1,4 @@
-"""What callers are told when something behind the API fails, and that they can go on after."""
+"""What callers receive when a part behind the API fails, and that the service recovers."""
 
 import asyncio
 from dataclasses import replace

@@ -63,8 +63,8 @@ def test_every_operation_stands_in_a_chapter(described: HttpServer) -> None:
 
 
 def test_the_document_tells_every_status_and_code_of_an_error(described: HttpServer) -> None:
-    told = described.get("/openapi.json").body["info"]["description"]
-    errors = told.partition("# Errors")[2]
+    description = described.get("/openapi.json").body["info"]["description"]
+    errors = description.partition("# Errors")[2]
     places = [*STATUSES.values(), *((error.status, error.type) for error in HTTP_ERRORS.values())]
     assert [place for place in places if f"| {place[0]} `{place[1]}` |" not in errors] == []
     codes = {*HTTP_ERRORS, *(kind.code for kind in STATUSES if kind is not InvalidRequest)}

@@ -1,4 +1,4 @@
-"""The functions on AWS Lambda: the same answers as the server's, whoever carries the request."""
+"""The functions on AWS Lambda: the same responses as the server's, through every gateway."""
 
 import base64
 import json
@@ -70,10 +70,10 @@ def proxied(
     return event
 
 
-async def ask(
+async def request(
     app: App, carrier: str, path: str, body: str | bytes | None, **headers: str
 ) -> tuple[int, Any, dict[str, str]]:
-    """Status, body and headers of one answer."""
+    """Status, body and headers of one response."""
     method = "GET" if body is None else "POST"
     sent = {"content-type": "application/json"} | headers
     response = await ProxyApi(app)(proxied(carrier, method, path, body, sent))
@@ -88,20 +88,20 @@ async def test_a_payment_is_processed_through_every_gateway(
     in_memory: App, key: str, carrier: str
 ) -> None:
     sent = {"x-api-key": key, "idempotency-key": "k1"}
-    status, validated, headers = await ask(
+    status, validated, headers = await request(
         in_memory, carrier, "/validate", json.dumps(FINE), **sent
     )
     assert (status, validated["status"]) == (200, "validated")
     assert len(headers["x-request-id"]) == 36
     step = json.dumps({"transaction_id": validated["transaction_id"]})
-    status, processed, _ = await ask(in_memory, carrier, "/process", step, **sent)
+    status, processed, _ = await request(in_memory, carrier, "/process", step, **sent)
     assert (status, processed["status"]) == (200, "processed")
-    status, again, headers = await ask(in_memory, carrier, "/process", step, **sent)
+    status, again, headers = await request(in_memory, carrier, "/process", step, **sent)
     assert (status, again, headers["idempotent-replayed"]) == (200, processed, "true")
     path = "/payments?status=processed&limit=5"
-    status, page, _ = await ask(in_memory, carrier, path, None, **sent)
+    status, page, _ = await request(in_memory, carrier, path, None, **sent)
     assert (status, page["data"]) == (200, [processed])
-    assert (await ask(in_memory, carrier, "/health", None))[1]["status"] == "healthy"
+    assert (await request(in_memory, carrier, "/health", None))[1]["status"] == "healthy"
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -110,7 +110,7 @@ async def test_a_wrong_body_gets_the_same_error_as_from_the_server(
     in_memory: App, key: str, carrier: str, name: str
 ) -> None:
     body, error = REJECTED[name]
-    status, response, _ = await ask(in_memory, carrier, "/validate", body, **{"x-api-key": key})
+    status, response, _ = await request(in_memory, carrier, "/validate", body, **{"x-api-key": key})
     assert (status, response["error"]) == (400, error)
     assert rejection_of(in_memory) == ("validate", error["code"])
 
@@ -120,7 +120,9 @@ async def test_a_wrong_body_of_process_gets_the_same_error_as_from_the_server(
     in_memory: App, key: str, name: str
 ) -> None:
     body, error = PROCESS_REJECTED[name]
-    status, response, _ = await ask(in_memory, CARRIERS[0], "/process", body, **{"x-api-key": key})
+    status, response, _ = await request(
+        in_memory, CARRIERS[0], "/process", body, **{"x-api-key": key}
+    )
     assert (status, response["error"]) == (400, error)
 
 
@@ -128,7 +130,7 @@ async def test_a_request_without_a_key_or_with_a_wrong_body_is_rejected(
     in_memory: App, key: str
 ) -> None:
     async def status(body: str | bytes | None, **headers: str) -> int:
-        return (await ask(in_memory, CARRIERS[0], "/validate", body, **headers))[0]
+        return (await request(in_memory, CARRIERS[0], "/validate", body, **headers))[0]
 
     assert await status(json.dumps(FINE)) == 401
     assert await status(json.dumps(FINE).ljust(65_537), **{"x-api-key": key}) == 413

@@ -1,4 +1,4 @@
-"""A development database is copied into a new environment, and nobody's card or customer is."""
+"""Copying a development database into a new environment, without any card or customer."""
 
 import asyncio
 import json
@@ -85,7 +85,7 @@ async def test_a_copy_agrees_with_its_source_and_has_no_card_or_customer_of_it(
     await some_payments(on_postgres)
     shown = await asyncio.to_thread(migrate_data, database_url, target_url, tmp_path, "--json")
     compared = {one["what"]: one for one in json.loads(shown.stdout)}
-    # The processor of these tests is a script, whose memory nobody can copy.
+    # The processor of these tests is a script, whose memory cannot be copied.
     differing = {what for what, one in compared.items() if one["source"] != one["target"]}
     assert differing <= {"discrepancies of the target"}, shown.stderr
     assert compared["rows of payments"]["target"] == "5"
@@ -139,8 +139,8 @@ async def test_a_copy_that_was_interrupted_continues(on_postgres: App, pair: Pai
     class Ended(Exception):
         pass
 
-    def until_the_second_piece(*told: Any) -> None:
-        seen.append(told)
+    def until_the_second_piece(*progress: Any) -> None:
+        seen.append(progress)
         if len(seen) == 5:
             raise Ended
 
@@ -148,7 +148,7 @@ async def test_a_copy_that_was_interrupted_continues(on_postgres: App, pair: Pai
         await (await pair(piece_rows=5)).run(until_the_second_piece)
     again: list[tuple[str, int, int]] = []
     copy = await pair(piece_rows=5)
-    await copy.run(lambda *told: again.append(told))
+    await copy.run(lambda *progress: again.append(progress))
     assert ("payments", 5, 12) in seen
     assert ("payments", 5, 12) not in again
     assert all(one.agrees for one in await copy.compare())

@@ -51,7 +51,7 @@ async def test_a_key_is_added_listed_and_revoked(database: Database, in_memory: 
     assert msgspec.convert(await database.answer("keys"), list[ApiKey]) == [made.key]
     at = in_memory.clock().isoformat()
     assert await database.answer("revoke_key", id=made.key.id, at=at) is True
-    assert await database.answer("revoke_key", id="nobody's", at=at) is False
+    assert await database.answer("revoke_key", id="unknown", at=at) is False
     [found] = await database.answer("keys")
     assert datetime.fromisoformat(found["revoked_at"]) == datetime.fromisoformat(at)
 

@@ -254,7 +254,7 @@ async def test_a_connection_closed_by_the_server_is_opened_again(
 async def test_a_database_that_rejects_every_password_is_unavailable(
     database: EmulatedDatabase, login: SecretLogin
 ) -> None:
-    database.change_password("nobody knows")
+    database.change_password("a new one")
     with pytest.raises(Unavailable):
         await Connection(login).value("SELECT 1")
 

@@ -34,11 +34,11 @@ DOWN = Check(ok=False, detail="Redis cannot be reached. Rate limits are per proc
 NewLimiter = Callable[..., RedisLimiter]
 
 
-class Nobody:
-    """A limiter for where Redis must be the one that answers."""
+class NoFallback:
+    """The fallback where Redis must answer."""
 
     async def take(self, key: str) -> int | None:
-        raise AssertionError("Redis was not asked")
+        raise AssertionError("the fallback was called")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def new_limiter(cache: EmulatedCache) -> AsyncIterator[NewLimiter]:
         def make(per_second: int, burst: int, clock: StoppedClock | None = None) -> RedisLimiter:
             connection = redis_connection(cache, clock or StoppedClock())
             stack.push_async_callback(connection.close)
-            otherwise = LocalLimiter(clock, per_second=1, burst=1) if clock else Nobody()
+            otherwise = LocalLimiter(clock, per_second=1, burst=1) if clock else NoFallback()
             return RedisLimiter(connection, per_second=per_second, burst=burst, fallback=otherwise)
 
         yield make
@@ -145,11 +145,11 @@ async def test_redis_is_probed_a_second_after_a_failure(
     attempts: list[SSLConnection] = []
     connect = SSLConnection.connect
 
-    async def counted(connection: SSLConnection) -> None:
+    async def count_attempt(connection: SSLConnection) -> None:
         attempts.append(connection)
         await connect(connection)  # type: ignore[no-untyped-call]
 
-    monkeypatch.setattr(SSLConnection, "connect", counted)
+    monkeypatch.setattr(SSLConnection, "connect", count_attempt)
     clock = StoppedClock()
     limiter = new_limiter(per_second=1_000, burst=10_000, clock=clock)
     cache.stop()

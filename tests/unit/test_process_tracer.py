@@ -101,7 +101,7 @@ def test_a_request_without_a_trace_starts_one_at_the_current_second(
 def test_a_call_is_a_child_span_of_its_request(xray: XRay, uploader: SpanUploader) -> None:
     traced = tracing(uploader, 1.0)
     inner = traced._provider.get_tracer("remit")
-    with inner.start_as_current_span("of nobody"):
+    with inner.start_as_current_span("of no trace"):
         pass
     with traced.start_span("process", None), inner.start_as_current_span("get_item"):
         assert trace.get_current_span().is_recording()

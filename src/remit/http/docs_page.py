@@ -51,7 +51,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 """The script's address holds its version, so what is at it never changes."""
 
 
-class Script(NamedTuple):
+class InstalledScript(NamedTuple):
     """The installed script: the name that its address ends in, and its file."""
 
     name: str
@@ -59,13 +59,15 @@ class Script(NamedTuple):
 
 
 @cache
-def script() -> Script | None:
+def script() -> InstalledScript | None:
     """The script of the installed package, or None where it is not installed."""
     try:
         package = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError:
         return None
-    return Script(f"scalar-{package.version}.js", str(package.locate_file(_FILE_IN_PACKAGE)))
+    return InstalledScript(
+        f"scalar-{package.version}.js", str(package.locate_file(_FILE_IN_PACKAGE))
+    )
 
 
 def page(script_name: str) -> str:

@@ -39,8 +39,10 @@ Environment = Annotated[str, Parameter(name="--env")]
 
 
 def main() -> None:
-    """Runs one command. Where `remit outputs … --shell` fails, the shell that evaluates what it
-    prints is told so: the next command refuses, instead of taking this machine's data.
+    """Runs one command.
+
+    If `remit outputs … --shell` fails, it prints a setting that makes the shell's next command
+    refuse, instead of acting on this machine's data.
     """
     arguments = sys.argv[1:]
     succeeded = False

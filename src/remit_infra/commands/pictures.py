@@ -30,7 +30,7 @@ from remit_infra.commands.stack import (
 )
 
 if TYPE_CHECKING:
-    from remit_infra.plan.compare import Comparison
+    from remit_infra.plan.compare import CostComparison
     from remit_infra.plan.cost import ServiceCost
 
 Chart = Annotated[
@@ -144,7 +144,7 @@ def compare_topologies(*, env: Environment = "prod", chart: Chart = (), json: Js
         _write(chart, lambda path: write_chart(spec, path))
 
 
-def _print_comparison(found: "Comparison") -> None:
+def _print_comparison(found: "CostComparison") -> None:
     """What each costs, and then a line for each number of payments at which two cost the same."""
     volumes = sorted({cost.payments for cost in found.costs})
     rows: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import vl_convert
 
-from remit_infra.plan.compare import MOST, Comparison, Crossover, Lines, total
+from remit_infra.plan.compare import MOST, CostComparison, Crossover, Lines, total
 from remit_infra.plan.cost import ServiceCost
 
 Spec = dict[str, Any]
@@ -92,7 +92,7 @@ def cost_chart(title: str, services: Sequence[ServiceCost], payments_a_day: int)
     return _chart(title, subtitle, [bar, label], width=640, height=28 * len(shown))
 
 
-def compare_chart(title: str, lines: Lines, comparison: Comparison) -> Spec:
+def compare_chart(title: str, lines: Lines, comparison: CostComparison) -> Spec:
     """A line for each topology over payments a month, both axes logarithmic, and each crossover."""
     marks = _powers(FEWEST, MOST, POINTS_A_DECADE)
     points = [

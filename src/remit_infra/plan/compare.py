@@ -68,7 +68,7 @@ class Crossover(msgspec.Struct, frozen=True):
     above: str
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class CostComparison(msgspec.Struct, frozen=True):
     costs: list[MonthlyCost]
     cheapest: list[Cheapest]
     crossovers: list[Crossover]
@@ -78,9 +78,9 @@ Lines = Mapping[str, Sequence[Cost]]
 """The lines of each topology's estimate."""
 
 
-def compare(lines: Lines) -> Comparison:
+def compare(lines: Lines) -> CostComparison:
     """Every topology at every volume, which is the cheapest from where on, and where two cross."""
-    return Comparison(
+    return CostComparison(
         costs=[
             MonthlyCost(
                 topology, payments, month := total(own, payments), month / payments * MILLION

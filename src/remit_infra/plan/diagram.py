@@ -33,44 +33,44 @@ from remit_infra.plan.flows import (
     flows_of,
     value,
 )
-from remit_infra.plan.placement import GROUPS, Boundary, Place, Placement
+from remit_infra.plan.placement import GROUPS, Boundary, DiagramPlacement, Place
 
 
-class Kind(NamedTuple):
+class ServiceKind(NamedTuple):
     """AWS's name of a service, and the class that draws it in `diagram_style.d2`."""
 
     service: str
     look: str
 
 
-NAT_GATEWAY = Kind("NAT gateway", "network")
-SCHEDULES = Kind("Amazon EventBridge", "integration")
-KEYS = Kind("AWS KMS", "security")
-MONITORING = Kind("Amazon CloudWatch", "integration")
+NAT_GATEWAY = ServiceKind("NAT gateway", "network")
+SCHEDULES = ServiceKind("Amazon EventBridge", "integration")
+KEYS = ServiceKind("AWS KMS", "security")
+MONITORING = ServiceKind("Amazon CloudWatch", "integration")
 TOGETHER = (NAT_GATEWAY, SCHEDULES, KEYS, MONITORING)
 """Of these, all that a topology has is one box."""
 
 LOG_GROUPS = ("AWS::Logs::LogGroup", "aws:cloudwatch/logGroup:LogGroup")
-CODE = Kind("", "code")
-KINDS: Mapping[str, Kind] = MappingProxyType(
+CODE = ServiceKind("", "code")
+KINDS: Mapping[str, ServiceKind] = MappingProxyType(
     {
-        **dict.fromkeys(FIREWALLS, Kind("AWS WAF", "security")),
-        **dict.fromkeys(APIS, Kind("Amazon API Gateway", "network")),
-        BALANCER: Kind("Application Load Balancer", "network"),
+        **dict.fromkeys(FIREWALLS, ServiceKind("AWS WAF", "security")),
+        **dict.fromkeys(APIS, ServiceKind("Amazon API Gateway", "network")),
+        BALANCER: ServiceKind("Application Load Balancer", "network"),
         NAT: NAT_GATEWAY,
-        EGRESS_ONLY: Kind("Egress-only internet gateway", "network"),
+        EGRESS_ONLY: ServiceKind("Egress-only internet gateway", "network"),
         **dict.fromkeys(RULES, SCHEDULES),
         **dict.fromkeys((*FUNCTIONS, SERVICE, DYNAMIC_RESOURCE), CODE),
-        "AWS::DynamoDB::Table": Kind("Amazon DynamoDB", "database"),
-        "aws:rds/instance:Instance": Kind("Amazon RDS for PostgreSQL", "database"),
-        "aws:rds/cluster:Cluster": Kind("Amazon Aurora PostgreSQL", "database"),
-        "aws:elasticache/replicationGroup:ReplicationGroup": Kind(
+        "AWS::DynamoDB::Table": ServiceKind("Amazon DynamoDB", "database"),
+        "aws:rds/instance:Instance": ServiceKind("Amazon RDS for PostgreSQL", "database"),
+        "aws:rds/cluster:Cluster": ServiceKind("Amazon Aurora PostgreSQL", "database"),
+        "aws:elasticache/replicationGroup:ReplicationGroup": ServiceKind(
             "Amazon ElastiCache for Redis", "database"
         ),
-        "aws:ecr/repository:Repository": Kind("Amazon ECR", "registry"),
-        **dict.fromkeys(QUEUES, Kind("Amazon SQS", "queue")),
-        **dict.fromkeys(TOPICS, Kind("Amazon SNS", "integration")),
-        **dict.fromkeys(BUCKETS, Kind("Amazon S3", "bucket")),
+        "aws:ecr/repository:Repository": ServiceKind("Amazon ECR", "registry"),
+        **dict.fromkeys(QUEUES, ServiceKind("Amazon SQS", "queue")),
+        **dict.fromkeys(TOPICS, ServiceKind("Amazon SNS", "integration")),
+        **dict.fromkeys(BUCKETS, ServiceKind("Amazon S3", "bucket")),
         **dict.fromkeys(("AWS::KMS::Key", "aws:kms/key:Key"), KEYS),
         **dict.fromkeys((*ALARMS, *DASHBOARDS, *LOG_GROUPS), MONITORING),
     }
@@ -110,7 +110,7 @@ class Diagram(NamedTuple):
 def diagram_of(graph: Graph) -> Diagram:
     """The picture of a topology; the same for the same graph, in whatever order it was made."""
     flows = flows_of(graph)
-    placement = Placement(graph, (flow.target for flow in flows if flow.what == "requests"))
+    placement = DiagramPlacement(graph, (flow.target for flow in flows if flow.what == "requests"))
     ends = {end for flow in flows for end in (flow.source, flow.target)}
     boxes = [
         *(Box((who,), who, (), look, ()) for who, look in OUTSIDE.items() if who in ends),
@@ -124,8 +124,8 @@ def diagram_of(graph: Graph) -> Diagram:
     )
 
 
-def _boxes(graph: Graph, placement: Placement) -> Iterator[Box]:
-    together: dict[Kind, list[Resource]] = defaultdict(list)
+def _boxes(graph: Graph, placement: DiagramPlacement) -> Iterator[Box]:
+    together: dict[ServiceKind, list[Resource]] = defaultdict(list)
     for resource in sorted(graph.resources, key=lambda one: one.name):
         if (kind := KINDS.get(resource.type)) in TOGETHER:
             together[kind].append(resource)
@@ -133,11 +133,11 @@ def _boxes(graph: Graph, placement: Placement) -> Iterator[Box]:
             name = _name(resource, graph.suffix)
             heading, *lines = [kind.service, name] if kind.service else [name]
             lines += _tasks(graph, resource)
-            place = (*placement.around(resource), name)
+            place = (*placement.boundaries_around(resource), name)
             yield Box(place, heading, tuple(lines), kind.look, (resource.name,))
     for kind, resources in together.items():
         yield Box(
-            (*placement.around(resources[0]), kind.service),
+            (*placement.boundaries_around(resources[0]), kind.service),
             kind.service,
             tuple(_summary(kind, resources, graph.suffix)),
             kind.look,
@@ -145,7 +145,7 @@ def _boxes(graph: Graph, placement: Placement) -> Iterator[Box]:
         )
 
 
-def _summary(kind: Kind, resources: list[Resource], suffix: str) -> list[str]:
+def _summary(kind: ServiceKind, resources: list[Resource], suffix: str) -> list[str]:
     """What a box that stands for several says of them: their names, or how many there are."""
     counted = {"alarms": ALARMS, "log groups": LOG_GROUPS} if kind == MONITORING else {}
     counts = {what: [one for one in resources if one.type in counted[what]] for what in counted}
@@ -178,7 +178,7 @@ def _tasks(graph: Graph, resource: Resource) -> list[str]:
 Flowing = defaultdict[tuple[Place, Place], set[str]]
 
 
-def _arrows(flows: Iterable[Flow], boxes: list[Box], placement: Placement) -> list[Arrow]:
+def _arrows(flows: Iterable[Flow], boxes: list[Box], placement: DiagramPlacement) -> list[Arrow]:
     """One arrow from each end to each other, with all that flows there; and one for a whole group
     of code where the same flows from, or to, each of its members.
     """

@@ -32,7 +32,7 @@ class Boundary(NamedTuple):
     label: str
 
 
-class Placement:
+class DiagramPlacement:
     """The place of each resource. `answering` are the names of what requests are sent to."""
 
     def __init__(self, graph: Graph, answering: Iterable[str]) -> None:
@@ -56,7 +56,7 @@ class Placement:
             **GROUPS,
         }
 
-    def around(self, resource: Resource) -> Place:
+    def boundaries_around(self, resource: Resource) -> Place:
         """The boundaries around a resource."""
         place = self._network_place(resource)
         if resource.type in FUNCTIONS:

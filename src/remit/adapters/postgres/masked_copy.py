@@ -94,7 +94,7 @@ class CopyError(Exception):
     """The copy cannot start. The message says why, and what to do."""
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class DataComparison(msgspec.Struct, frozen=True):
     """One property of the data, on both sides."""
 
     what: str
@@ -239,16 +239,16 @@ class MaskedCopy:
             await asyncio.gather(reading, return_exceptions=True)
         return int(status.rpartition(" ")[2])
 
-    async def compare(self) -> list[Comparison]:
+    async def compare(self) -> list[DataComparison]:
         """Compares counts, sums and contents, all of which must be the same on both sides."""
         queries = {f"rows of {t}": COUNT.format(table=t) for t in ("payments", *UNMASKED)}
         queries |= {"payments by state": SUMS, "ledger by account": LEDGER}
         queries |= {f"contents of {t}": DIGEST.format(table=t) for t in UNMASKED}
         return [await self._compare(what, query) for what, query in queries.items()]
 
-    async def _compare(self, what: str, query: str) -> Comparison:
+    async def _compare(self, what: str, query: str) -> DataComparison:
         source, target = await asyncio.gather(self._source.fetch(query), self._target.fetch(query))
-        return Comparison(what, _text(source), _text(target))
+        return DataComparison(what, _text(source), _text(target))
 
 
 def _after(column: str, last: str | None) -> str:

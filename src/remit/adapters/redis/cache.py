@@ -2,7 +2,7 @@
 
 import msgspec
 
-from remit.adapters.redis.connection import RedisConnection, Script
+from remit.adapters.redis.connection import LuaScript, RedisConnection
 from remit.domain.errors import Unavailable
 from remit.domain.payment import Payment
 from remit.domain.payment_summary import PaymentSummary, payment_summary
@@ -12,7 +12,7 @@ LATE_SECONDS = 60.0
 from the store puts it here sooner than that, because the store's calls time out sooner.
 """
 
-PUT = Script("""
+PUT = LuaScript("""
 local held = tonumber(redis.call('GET', KEYS[2]) or '0')
 if held > tonumber(ARGV[1]) then
   return 0

@@ -43,7 +43,7 @@ Part = str | bytes | int
 log = structlog.get_logger("redis")
 
 
-class Script:
+class LuaScript:
     """A Lua script. Redis runs it as one atomic step."""
 
     def __init__(self, source: str) -> None:
@@ -78,7 +78,7 @@ class RedisConnection:
         except ResponseError as error:
             raise Unavailable("Redis rejected the command.") from error
 
-    async def run_script(self, script: Script, keys: Sequence[str], *args: Part) -> Any:
+    async def run_script(self, script: LuaScript, keys: Sequence[str], *args: Part) -> Any:
         """The result of a script. Its source is sent only if Redis does not have it yet."""
         try:
             try:

@@ -2,14 +2,14 @@
 
 import math
 
-from remit.adapters.redis.connection import RedisConnection, Script
+from remit.adapters.redis.connection import LuaScript, RedisConnection
 from remit.domain.errors import Unavailable
 from remit.ports.process_state import Limiter
 
 PARTS = 20
 """The number of parts of a window. A key has at most one field for each part, and one more."""
 
-TAKE = Script("""
+TAKE = LuaScript("""
 local part, parts, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

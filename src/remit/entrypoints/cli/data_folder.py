@@ -14,7 +14,7 @@ KEY_FILE = "example.key"
 """Keeps the laptop's own test key, so that a second start can show it again."""
 
 ADDRESS_FILE = "address"
-"""Keeps where the service was started, for commands that are not told."""
+"""Stores the address of the running service, for commands that are not given one."""
 
 _SAY_WHERE = ("PORT", "REMIT_HOST", "REMIT_PORT")
 

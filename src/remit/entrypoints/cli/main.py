@@ -12,7 +12,7 @@ from cyclopts import CycloptsError
 from remit.domain.errors import RemitError
 from remit.entrypoints.cli import database, service
 from remit.entrypoints.cli.audit import audit
-from remit.entrypoints.cli.failed import failed
+from remit.entrypoints.cli.failed_work import failed
 from remit.entrypoints.cli.keys import keys
 from remit.entrypoints.cli.payments import pay, payments
 from remit.entrypoints.cli.reconcile import reconcile

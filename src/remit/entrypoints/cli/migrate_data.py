@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from remit.adapters.files.storage import FolderBucket
 from remit.adapters.postgres.connection import UrlLogin, connect
-from remit.adapters.postgres.masked_copy import PIECE_ROWS, Comparison, CopyError, MaskedCopy
+from remit.adapters.postgres.masked_copy import PIECE_ROWS, CopyError, DataComparison, MaskedCopy
 from remit.adapters.postgres.migrations import migrate
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.assembly.postgres import database_login
@@ -29,7 +29,7 @@ MAX_NAMED = 10
 READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-async def copy_and_compare(source_url: str | None, trail: Path | None) -> list[Comparison]:
+async def copy_and_compare(source_url: str | None, trail: Path | None) -> list[DataComparison]:
     """Copies, compares, and answers with what was compared; the last line is the audit trail's.
 
     The target is what the settings name. Raises CopyError, LocalError, OSError or PostgresError.
@@ -92,7 +92,7 @@ async def _source(url: str | None, trail: Path | None, laptop: Settings) -> Asyn
         await connection.close()
 
 
-async def _trail(bucket: Bucket, settings: Settings) -> list[Comparison]:
+async def _trail(bucket: Bucket, settings: Settings) -> list[DataComparison]:
     """The trail on both sides, once it is copied; and whether the new books agree in themselves."""
     app = assemble(settings)
     try:
@@ -106,8 +106,8 @@ async def _trail(bucket: Bucket, settings: Settings) -> list[Comparison]:
     finally:
         await app.close()
     return [
-        Comparison("audit chain", _chain(source), _chain(target)),
-        Comparison("discrepancies of the target", "", "; ".join(wrong)),
+        DataComparison("audit chain", _chain(source), _chain(target)),
+        DataComparison("discrepancies of the target", "", "; ".join(wrong)),
     ]
 
 

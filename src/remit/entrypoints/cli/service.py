@@ -1,4 +1,4 @@
-"""`remit up`, `serve`, `work` and `settings`: the service's own processes, and what they are told.
+"""`remit up`, `serve`, `work` and `settings`: the service's processes and their settings.
 
 What each command needs is imported by it, so that `remit --help` waits for nothing.
 """

@@ -12,7 +12,7 @@ import pulumi
 import pulumi_aws as aws
 
 from remit_infra.components.context import Context
-from remit_infra.components.network.network import Placement
+from remit_infra.components.network.network import VpcPlacement
 from remit_infra.components.roles import RolePermissions, make_role, policy_document
 from remit_infra.model.compute import FUNCTION_MEMORY_MIB, FunctionSpec
 from remit_infra.model.environments import Names
@@ -41,7 +41,7 @@ class Function(pulumi.ComponentResource):
         *,
         permissions: RolePermissions,
         environment: Mapping[str, pulumi.Input[str]],
-        placement: Placement,
+        placement: VpcPlacement,
     ) -> None:
         super().__init__("remit:functions:Function", spec.name)
         self.spec = spec

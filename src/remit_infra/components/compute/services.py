@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from remit_infra.components.compute.autoscaling import TargetTracking
 from remit_infra.components.compute.containers import CONTAINER, PORT, Cluster, TaskDefinition
 from remit_infra.components.context import Context
-from remit_infra.components.network.network import Placement
+from remit_infra.components.network.network import VpcPlacement
 
 DIMENSION = "ecs:service:DesiredCount"
 SPOT_WEIGHTS: Mapping[bool, Mapping[str, int]] = {
@@ -48,7 +48,7 @@ class EcsService(pulumi.ComponentResource):
         task: TaskDefinition,
         spec: ServiceSpec,
         *,
-        placement: Placement,
+        placement: VpcPlacement,
         depends_on: Sequence[pulumi.Resource],
     ) -> None:
         super().__init__("remit:containers:Service", spec.name)

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from remit_infra.components.compute.functions import allow_invoke
 from remit_infra.components.context import Context
 from remit_infra.components.data.buckets import Buckets
-from remit_infra.components.network.network import HTTP, HTTPS, Placement
+from remit_infra.components.network.network import HTTP, HTTPS, VpcPlacement
 from remit_infra.model.gateway import GATEWAY_RESPONSES, ROUTES, path_pattern
 
 PATHS_IN_A_RULE = 5
@@ -44,7 +44,7 @@ class LoadBalancer(pulumi.ComponentResource):
         self,
         context: Context,
         *,
-        placement: Placement,
+        placement: VpcPlacement,
         certificate_arn: str | None,
         buckets: Buckets,
         target_group: aws.lb.TargetGroup | None = None,

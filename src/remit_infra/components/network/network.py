@@ -47,7 +47,7 @@ def egress_of_replies(cidr: pulumi.Input[str]) -> AclRule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placement:
+class VpcPlacement:
     """Where functions or tasks run in a network."""
 
     subnets: Sequence[aws.ec2.Subnet]

@@ -31,8 +31,8 @@ MIGRATION = TaskSpec(
 TASKS = (API, WORKER, MIGRATION)
 
 DRAIN_SECONDS = 10
-"""How long a task goes on answering after it is told to stop: the load balancer needs this time to
-send it no more requests.
+"""How long a task still serves requests after SIGTERM, until the load balancer sends it no
+more.
 """
 
 DEREGISTRATION_SECONDS = 30

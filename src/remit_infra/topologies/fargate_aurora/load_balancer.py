@@ -13,7 +13,7 @@ from remit_infra.components.network.network import (
     ANYWHERE_IPV6,
     HTTP,
     HTTPS,
-    Placement,
+    VpcPlacement,
     allow_traffic,
 )
 from remit_infra.topologies.fargate_aurora.configuration import (
@@ -44,7 +44,7 @@ def make_load_balancer(
     target_group = _target_group(context, network)
     balancer = LoadBalancer(
         context,
-        placement=Placement(subnets=network.public, security_group=balancer_group),
+        placement=VpcPlacement(subnets=network.public, security_group=balancer_group),
         certificate_arn=configuration.certificate_arn,
         buckets=buckets,
         target_group=target_group,

@@ -29,7 +29,7 @@ from remit_infra.components.network.egress import EgressOnlyNetwork
 from remit_infra.components.network.network import (
     ANYWHERE_IPV6,
     HTTPS,
-    Placement,
+    VpcPlacement,
     allow_traffic,
 )
 from remit_infra.components.roles import RolePermissions, make_roles
@@ -193,11 +193,11 @@ def make_foundation(
     return Foundation(context=context, roles=roles, keys=keys, repository=make_repository(context))
 
 
-def _task_placement(network: EgressOnlyNetwork) -> Placement:
+def _task_placement(network: EgressOnlyNetwork) -> VpcPlacement:
     """The task subnets and the tasks' security group, with its way to AWS."""
     group = network.security_group("payment-app-sg", "Tasks: HTTPS to AWS, database, cache")
     allow_traffic("payment-app-https", source=group, target=ANYWHERE_IPV6, port=HTTPS)
-    return Placement(subnets=network.tasks, security_group=group)
+    return VpcPlacement(subnets=network.tasks, security_group=group)
 
 
 def _task_image(configuration: FargateAuroraConfiguration) -> TaskImage:
@@ -300,7 +300,7 @@ def _migration(
     context: Context,
     cluster: Cluster,
     task: TaskDefinition,
-    placement: Placement,
+    placement: VpcPlacement,
     database: pulumi.Resource,
 ) -> Migration:
     return Migration(

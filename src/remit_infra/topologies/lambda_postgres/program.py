@@ -22,7 +22,13 @@ from remit_infra.components.gateway.web_firewall import WebFirewall
 from remit_infra.components.kms_keys import KmsKeys
 from remit_infra.components.monitoring import make_alarms, make_dashboard
 from remit_infra.components.network.nat import NatNetwork
-from remit_infra.components.network.network import ANYWHERE, HTTP, HTTPS, Placement, allow_traffic
+from remit_infra.components.network.network import (
+    ANYWHERE,
+    HTTP,
+    HTTPS,
+    VpcPlacement,
+    allow_traffic,
+)
 from remit_infra.components.roles import RolePermissions, make_roles
 from remit_infra.components.schedules import schedule_function
 from remit_infra.components.storage import Storage
@@ -121,14 +127,14 @@ def build(
 
 def _function_placement(
     network: NatNetwork, configuration: LambdaPostgresConfiguration
-) -> Placement:
+) -> VpcPlacement:
     """The private subnets and the functions' security group, with its ways to AWS."""
     group = network.security_group(
         "payment-functions-sg", "Functions: HTTPS to AWS, and the database"
     )
     allow_traffic("payment-functions-https", source=group, target=ANYWHERE, port=HTTPS)
     network.interface_endpoints(configuration.interface_endpoints, group)
-    return Placement(subnets=network.private, security_group=group)
+    return VpcPlacement(subnets=network.private, security_group=group)
 
 
 def _function_code(configuration: LambdaPostgresConfiguration) -> FunctionCode:
@@ -209,7 +215,7 @@ def _gateway(
         allow_traffic(f"payment-alb-{port}", source=ANYWHERE, target=group, port=port)
     balancer = LoadBalancer(
         context,
-        placement=Placement(subnets=network.public, security_group=group),
+        placement=VpcPlacement(subnets=network.public, security_group=group),
         certificate_arn=configuration.certificate_arn,
         buckets=buckets,
     )

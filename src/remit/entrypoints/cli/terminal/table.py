@@ -42,7 +42,7 @@ STATE_STYLES: Mapping[str, str] = MappingProxyType(
 """By the first word of a cell; another word has no colour."""
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """How a column is set: a number to the right, a state in its colour, prose by words."""
 
     VALUE = "value"
@@ -53,7 +53,7 @@ class Kind(Enum):
 
 class Column(NamedTuple):
     head: str
-    kind: Kind = Kind.VALUE
+    kind: ColumnKind = ColumnKind.VALUE
 
 
 def value(head: str) -> Column:
@@ -61,15 +61,15 @@ def value(head: str) -> Column:
 
 
 def number(head: str) -> Column:
-    return Column(head, Kind.NUMBER)
+    return Column(head, ColumnKind.NUMBER)
 
 
 def state(head: str) -> Column:
-    return Column(head, Kind.STATE)
+    return Column(head, ColumnKind.STATE)
 
 
 def prose(head: str) -> Column:
-    return Column(head, Kind.PROSE)
+    return Column(head, ColumnKind.PROSE)
 
 
 class Placed(NamedTuple):
@@ -129,7 +129,7 @@ def _places(
 
 
 def _least(column: Column, natural: int) -> int:
-    return min(natural, NARROWEST_PROSE) if column.kind is Kind.PROSE else natural
+    return min(natural, NARROWEST_PROSE) if column.kind is ColumnKind.PROSE else natural
 
 
 def _used(line: Sequence[Placed]) -> int:
@@ -173,7 +173,7 @@ def _line(line: Sequence[Placed], row: Sequence[str], *, head: bool = False) -> 
 
 
 def _wrapped(cell: str, placed: Placed) -> list[str]:
-    if placed.column.kind is not Kind.PROSE or cell_len(cell) <= placed.width:
+    if placed.column.kind is not ColumnKind.PROSE or cell_len(cell) <= placed.width:
         return [cell]
     return textwrap.wrap(cell, placed.width, break_long_words=False, break_on_hyphens=False)
 
@@ -182,12 +182,12 @@ def _padded(cell: str, placed: Placed, *, head: bool) -> Text:
     """The cell in its style, with the space that fills its width: before a number, else after."""
     text = Text(cell, "bold" if head else _style(cell, placed.column))
     space = " " * max(0, placed.width - cell_len(cell))
-    if placed.column.kind is Kind.NUMBER:
+    if placed.column.kind is ColumnKind.NUMBER:
         return Text(space).append_text(text)
     return text.append(space)
 
 
 def _style(cell: str, column: Column) -> str:
-    if column.kind is not Kind.STATE:
+    if column.kind is not ColumnKind.STATE:
         return ""
     return STATE_STYLES.get(cell.partition(" ")[0].rstrip(","), "")
