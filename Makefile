@@ -34,7 +34,7 @@ bench: .venv/.bench ## Run the benchmarks: one JSON line per figure (QUICK=1 to 
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 soak: .venv/.dev .venv/.emulator ## Take ten thousand queued payments while workers die, on the emulator
-	@SOAK_PAYMENTS=10000 $(BIN)/pytest -v tests/emulated/fargate/test_load.py
+	@SOAK_PAYMENTS=10000 $(BIN)/pytest -v tests/emulated/fargate_aurora/test_load.py
 
 pictures: .venv/.dev ## Draw the pictures in docs/images again, from the programs
 	@$(BIN)/python -m tests.infra.pictures

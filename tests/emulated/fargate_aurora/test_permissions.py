@@ -20,7 +20,7 @@ from remit_infra.model.permissions import FARGATE_AURORA, Statement
 from remit_infra.topologies.fargate_aurora import record_graph
 from tests.builders import order
 from tests.emulated.conftest import eventually
-from tests.emulated.fargate.conftest import SUFFIX, Stack
+from tests.emulated.fargate_aurora.conftest import SUFFIX, Stack
 from tests.emulated.roles import lacking, with_less
 from tests.infra.promises_of_fargate import PROMISES
 from tests.infra.recorded import broken

@@ -3,12 +3,12 @@
 import pytest
 
 from tests.emulated.conftest import left_of
-from tests.emulated.postgres.conftest import Stack
+from tests.emulated.fargate_aurora.conftest import Stack
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("terraform"),
+    pytest.mark.xdist_group("fargate"),
 ]
 
 

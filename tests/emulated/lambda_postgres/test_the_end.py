@@ -3,12 +3,12 @@
 import pytest
 
 from tests.emulated.conftest import left_of
-from tests.emulated.fargate.conftest import Stack
+from tests.emulated.lambda_postgres.conftest import Stack
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("fargate"),
+    pytest.mark.xdist_group("terraform"),
 ]
 
 

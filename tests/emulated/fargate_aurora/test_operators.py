@@ -10,7 +10,7 @@ import pytest
 from remit_infra.emulated.run_task import RunTaskEmulator
 from remit_infra.restore.aurora import ClusterRestore
 from tests.emulated.conftest import remit
-from tests.emulated.fargate.conftest import SUFFIX, Stack
+from tests.emulated.fargate_aurora.conftest import SUFFIX, Stack
 
 pytestmark = [
     pytest.mark.slow,

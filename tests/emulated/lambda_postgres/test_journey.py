@@ -16,7 +16,7 @@ from remit.ports.app import App
 from remit_infra.deploy.operator_settings import operator_settings
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
 from tests.emulated.conftest import DOWN, Caller, eventually, remit
-from tests.emulated.postgres.conftest import SUFFIX, Stack, a_key
+from tests.emulated.lambda_postgres.conftest import SUFFIX, Stack, a_key
 
 pytestmark = [
     pytest.mark.slow,

@@ -17,8 +17,8 @@ from remit.oversight.audit import VerifiedTrail, verify
 from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.ports.app import App
 from remit_infra.emulated.fargate_stack import TaskProcess
-from tests.emulated.fargate.conftest import Stack, settled
-from tests.emulated.fargate.proxy import Client, Proxy
+from tests.emulated.fargate_aurora.conftest import Stack, settled
+from tests.emulated.fargate_aurora.proxy import Client, Proxy
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,7 +12,7 @@ from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
 from tests.emulated.conftest import eventually, subscribe
-from tests.emulated.fargate.conftest import Stack
+from tests.emulated.fargate_aurora.conftest import Stack
 
 pytestmark = [
     pytest.mark.slow,

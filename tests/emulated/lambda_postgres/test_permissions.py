@@ -16,7 +16,7 @@ from remit.ports.app import App
 from remit_infra.graph.graph import Graph
 from remit_infra.model.permissions import LAMBDA_POSTGRES, Statement
 from remit_infra.topologies.lambda_postgres import record_graph
-from tests.emulated.postgres.conftest import SUFFIX, Stack
+from tests.emulated.lambda_postgres.conftest import SUFFIX, Stack
 from tests.emulated.roles import lacking, with_less
 from tests.infra.promises_of_functions import PROMISES
 from tests.infra.recorded import broken
