@@ -1,4 +1,4 @@
-"""Templates of the topologies, synthesised once, and what an image is made of."""
+"""The templates of lambda-dynamodb, and what an image is made of."""
 
 import shutil
 from pathlib import Path
@@ -7,17 +7,14 @@ import pytest
 
 from remit_infra.graph.graph import Graph
 from remit_infra.plan.compare import graphs_of
-from remit_infra.topologies.lambda_dynamodb.stack import synthesise
-from tests.infra.promises import Template
+from tests.infra.graphs import SUFFIXES, Template, template_of
 from tests.tidy.tree import ROOT
-
-ENVIRONMENT_SUFFIXES = ("dev", "staging-001", "prod")
 
 
 @pytest.fixture(scope="session")
 def templates() -> dict[str, Template]:
     """The lambda-dynamodb stack in each environment, by suffix."""
-    return {suffix: synthesise(suffix=suffix)[1] for suffix in ENVIRONMENT_SUFFIXES}
+    return {suffix: template_of(suffix) for suffix in SUFFIXES}
 
 
 @pytest.fixture(scope="session")

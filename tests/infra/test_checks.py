@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_cdk import aws_s3 as s3
@@ -16,19 +17,28 @@ from remit_infra.graph.scanners import (
 )
 from remit_infra.topologies.lambda_dynamodb.nag import cdk_nag
 from remit_infra.topologies.lambda_dynamodb.stack import LambdaDynamodbStack
-from tests.infra.promises import Template, View
+from tests.infra.graphs import Template
 from tests.tidy.tree import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cdk")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("graphs")]
 
 CHECKOV = ROOT / ".venv/scan/bin/checkov"
 TOPOLOGY = "lambda-dynamodb"
 
 
+def first(template: Template, kind: str) -> tuple[str, dict[str, Any]]:
+    """The name and the properties of a resource of that type."""
+    return next(
+        (name, resource["Properties"])
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == kind
+    )
+
+
 @pytest.mark.parametrize("suffix", ["dev", "prod"])
 def test_nothing_is_found_that_is_not_accepted(templates: dict[str, Template], suffix: str) -> None:
     template = templates[suffix]
-    findings = [*cdk_nag(suffix=suffix), *cfn_lint(template), *checkov(template, CHECKOV)]
+    findings = [*cdk_nag(suffix=suffix), *cfn_lint(template), *checkov(template, command=CHECKOV)]
     assert unsuppressed(findings, read_suppressions(TOPOLOGY)) == []
 
 
@@ -40,15 +50,15 @@ def test_at_most_nine_entries_each_with_its_reason() -> None:
 
 def test_cfn_lint_finds_what_cloudformation_would_refuse(templates: dict[str, Template]) -> None:
     template = deepcopy(templates["dev"])
-    View(template).of("AWS::Lambda::Function").popitem()[1]["Runtime"] = "python3.3"
+    first(template, "AWS::Lambda::Function")[1]["Runtime"] = "python3.3"
     assert cfn_lint(template) != []
 
 
 def test_checkov_finds_a_queue_that_is_not_encrypted(templates: dict[str, Template]) -> None:
     template = deepcopy(templates["dev"])
-    name, queue = View(template).of("AWS::SQS::Queue").popitem()
+    name, queue = first(template, "AWS::SQS::Queue")
     del queue["KmsMasterKeyId"]
-    found = unsuppressed(checkov(template, CHECKOV), read_suppressions(TOPOLOGY))
+    found = unsuppressed(checkov(template, command=CHECKOV), read_suppressions(TOPOLOGY))
     assert name in {finding.resource for finding in found}
 
 

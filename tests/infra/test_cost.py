@@ -12,7 +12,7 @@ from remit_infra.plan.pricing import read_prices
 from remit_infra.plan.usage import PRICED, USES
 from remit_infra.topologies import fargate_aurora
 from remit_infra.topologies.lambda_postgres import record_graph
-from tests.infra.promises import Template
+from tests.infra.graphs import Template
 
 pytestmark = pytest.mark.xdist_group("cdk")
 

@@ -12,8 +12,8 @@ from remit_infra.graph.terraform_names import DYNAMIC_RESOURCE
 from remit_infra.plan.diagram import KINDS, OUTSIDE, Diagram, diagram_of
 from remit_infra.plan.flows import ACTIONS, FUNCTIONS, POLICIES, value
 from remit_infra.plan.plan import TOPOLOGIES, plan_stack
+from tests.infra.mutations.mutation import altered, gone, unordered
 from tests.infra.not_drawn import MOVES_LITTLE, NOT_DRAWN
-from tests.infra.recorded import altered, gone, unordered
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
 
@@ -207,14 +207,14 @@ def test_an_arrow_is_gone_with_what_it_stood_for(
 ) -> None:
     topology, kind, name = taken
     before = prod_graphs[topology]
-    assert arrows(before) - arrows(altered(before, kind, name, gone)) == lost
+    assert arrows(before) - arrows(altered(kind, name, gone)(before)) == lost
 
 
 def test_without_a_firewall_callers_reach_the_balancer_and_without_a_certificate_by_http(
     prod_graphs: dict[str, Graph],
 ) -> None:
     graph = prod_graphs["fargate-aurora"]
-    open_to_all = altered(graph, "wafv2/webAclAssociation:WebAclAssociation", "payment-waf", gone)
+    open_to_all = altered("wafv2/webAclAssociation:WebAclAssociation", "payment-waf", gone)(graph)
     assert ("Callers", "payment-alb", "HTTPS") in arrows(open_to_all)
     plain = plan_stack("fargate-aurora", "dev", {}).graph
     assert ("Callers", "payment-waf", "HTTP") in arrows(plain)
@@ -224,7 +224,7 @@ def test_what_waits_for_another_without_using_it_has_no_arrow_to_it(
     prod_graphs: dict[str, Graph],
 ) -> None:
     graph = prod_graphs["fargate-aurora"]
-    assert arrows(unordered(graph, "ecs/service:Service", "payment")) == arrows(graph)
+    assert arrows(unordered("ecs/service:Service", "payment")(graph)) == arrows(graph)
 
 
 def test_a_permission_of_one_function_is_its_own_and_of_all_is_the_groups() -> None:

@@ -12,10 +12,10 @@ from remit_infra.graph.scanners import checkov, read_suppressions, unsuppressed
 from remit_infra.graph.terraform import Terraform, TerraformError, to_terraform
 from remit_infra.graph.terraform_names import DYNAMIC_RESOURCE, attribute_of, type_of
 from remit_infra.plan.plan import RECORDED
-from tests.infra.recorded import CERTIFICATE, SUFFIXES
+from tests.infra.graphs import SUFFIXES, graph_of
 from tests.tidy.tree import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("graphs")]
 
 CHECKOV = ROOT / ".venv/scan/bin/checkov"
 PROVIDER = {"region": "us-east-1"}
@@ -31,8 +31,7 @@ def topology(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def graphs(topology: str) -> dict[str, Graph]:
-    make = RECORDED[topology]
-    return {suffix: make(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
+    return {suffix: graph_of(topology, suffix) for suffix in SUFFIXES}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +56,7 @@ def test_no_resource_and_no_property_is_dropped(
 
 
 def test_a_resource_of_our_own_is_kept_with_all_that_it_is_given() -> None:
-    graph = RECORDED["fargate-aurora"]("dev", certificateArn=CERTIFICATE)
+    graph = graph_of("fargate-aurora", "dev")
     [migration] = to_terraform(graph, PROVIDER)["resource"]["terraform_data"].values()
     assert {"cluster", "task_definition", "subnets", "groups"} <= migration["input"].keys()
     assert "aws_rds_cluster.payment-db" in " ".join(migration["depends_on"])
@@ -93,7 +92,7 @@ def test_without_terraform_it_says_how_to_install_it(
 def test_nothing_is_found_that_is_not_accepted(
     topology: str, programs: dict[str, dict[str, Any]]
 ) -> None:
-    findings = [one for program in programs.values() for one in checkov(program, CHECKOV)]
+    findings = checkov(*programs.values(), command=CHECKOV)
     assert unsuppressed(findings, read_suppressions(topology)) == []
 
 
@@ -167,13 +166,13 @@ def test_checkov_finds_what_is_put_back(topology: str, programs: dict[str, dict[
             made[attribute] = value
             if value is None:
                 del made[attribute]
-    found = unsuppressed(checkov(program, CHECKOV), read_suppressions(topology))
+    found = unsuppressed(checkov(program, command=CHECKOV), read_suppressions(topology))
     put_back = {name for _, name, _ in WRONG[topology].values()}
     assert put_back <= {finding.resource for finding in found}
 
 
 def test_checkov_finds_a_task_that_can_write_to_its_image_and_a_tag_that_moves() -> None:
-    graph = RECORDED["fargate-aurora"]("dev", certificateArn=CERTIFICATE)
+    graph = graph_of("fargate-aurora", "dev")
     program = to_terraform(graph, PROVIDER)
     task = program["resource"]["aws_ecs_task_definition"]["payment-task"]
     [container] = json.loads(task["container_definitions"])
@@ -182,7 +181,7 @@ def test_checkov_finds_a_task_that_can_write_to_its_image_and_a_tag_that_moves()
     [repository] = program["resource"]["aws_ecr_repository"].values()
     repository["image_tag_mutability"] = "MUTABLE"
     found = unsuppressed(
-        checkov(program, CHECKOV), read_suppressions("fargate-aurora"), complete=False
+        checkov(program, command=CHECKOV), read_suppressions("fargate-aurora"), complete=False
     )
     assert {finding.rule for finding in found} == {"CKV_AWS_51", "CKV_AWS_336"}
 

@@ -110,4 +110,4 @@ def _write(target: Path, content: Path, files: list[Path]) -> None:
             entry.external_attr = 0o644 << 16
             entry.create_system = 3
             body = (content / file).read_bytes()
-            archive.writestr(entry, body, zipfile.ZIP_DEFLATED, compresslevel=9)
+            archive.writestr(entry, body, zipfile.ZIP_DEFLATED, compresslevel=6)

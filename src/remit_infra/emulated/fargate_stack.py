@@ -15,7 +15,8 @@ from remit_infra.components.roles import POLICY_VERSION
 from remit_infra.emulated.cache import EmulatedCache
 from remit_infra.emulated.database import EmulatedDatabase
 from remit_infra.emulated.emulated_stack import EmulatedStack
-from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator, free_port
+from remit_infra.emulated.emulator import ACCOUNT, REGION, Emulator
+from remit_infra.emulated.ports import free_port
 from remit_infra.topologies.fargate_aurora import record_graph
 
 STOP_SECONDS = 60

@@ -20,6 +20,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 
     `depends_on` and `parent` are names. `depends_on` leaves out what `properties` refer to.
     `ignores` are the properties whose changes the tool ignores.
+    `kept`: it stays when the stack is destroyed, or keeps the stack from being destroyed.
     """
 
     type: str
@@ -28,6 +29,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     depends_on: tuple[str, ...] = ()
     parent: str | None = None
     ignores: tuple[str, ...] = ()
+    kept: bool = False
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +123,7 @@ def graph_of_template(topology: str, suffix: str, template: Mapping[str, Any]) -
                 name=name,
                 properties=_without_functions(resource.get("Properties", {}), resources),
                 depends_on=_as_tuple(resource.get("DependsOn", ())),
+                kept=resource.get("DeletionPolicy", "Delete") != "Delete",
             )
             for name, resource in resources.items()
         ),

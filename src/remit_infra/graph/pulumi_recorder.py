@@ -121,6 +121,7 @@ class _Recorder(mocks.MockMonitor):
                 ),
                 parent=parent if parent in self.components else None,
                 ignores=tuple(request.ignoreChanges),
+                kept=request.protect or request.retainOnDelete,
             )
         )
         return registered

@@ -99,19 +99,24 @@ def _resource(path: Sequence[object] | None) -> str:
     return "/".join(str(part) for part in (path or ())[1:2]) or "template"
 
 
-def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Finding]:
-    """The findings of checkov in a CloudFormation template or Terraform JSON. Needs no network."""
+def checkov(*documents: Mapping[str, Any], command: Path = SCANNER) -> list[Finding]:
+    """The findings of checkov in CloudFormation templates or in Terraform JSON. Needs no network.
+
+    One run for all of them, because most of its time is checkov's own start.
+    """
     if not command.exists():
         raise ScannerError(f"{command.name} is not installed: run `make aws`.")
-    is_terraform = "resource" in document
+    is_terraform = "resource" in documents[0]
     name = "main.tf.json" if is_terraform else "template.json"
     framework = "terraform_json" if is_terraform else "cloudformation"
     with TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_text(json.dumps(_with_containers(document), indent=1), encoding="utf-8")
+        paths = [Path(folder) / str(number) / name for number in range(len(documents))]
+        for path, document in zip(paths, documents, strict=True):
+            path.parent.mkdir()
+            path.write_text(json.dumps(_with_containers(document), indent=1), encoding="utf-8")
         ended = subprocess.run(  # nosec B603
             [
-                *(str(command), "--file", str(path), "--framework", framework),
+                *(str(command), "--file", *map(str, paths), "--framework", framework),
                 *("--output", "json", "--quiet", "--compact", "--skip-download"),
             ],
             capture_output=True,
@@ -123,7 +128,7 @@ def checkov(document: Mapping[str, Any], command: Path = SCANNER) -> list[Findin
     except json.JSONDecodeError as error:
         raise ScannerError(f"checkov did not run: {ended.stderr.strip()}") from error
     if report["summary"]["parsing_errors"] or not report["summary"]["passed"]:
-        raise ScannerError("checkov could not read the document.")
+        raise ScannerError("checkov could not read a document.")
     return [
         Finding(check["check_id"], check["resource"].rpartition(".")[2], check["check_name"])
         for check in report["results"]["failed_checks"]

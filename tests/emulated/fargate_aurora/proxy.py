@@ -79,16 +79,24 @@ class Proxy:
         port = self._targets[next(self._turn) % len(self._targets)]
         try:
             reader, writer = await self._connection(port)
+        except OSError:
+            self.failed += 1
+            return BAD_GATEWAY
+        is_kept = False
+        try:
             writer.write(request)
-            answer = await _message(reader)
+            response = await _message(reader)
+            is_kept = port in self._idle and not CLOSE.search(response.partition(HEAD)[0])
         except (OSError, asyncio.IncompleteReadError):
             self.failed += 1
             return BAD_GATEWAY
-        if CLOSE.search(answer.partition(HEAD)[0]) or port not in self._idle:
-            writer.close()
-        else:
-            self._idle[port].append((reader, writer))
-        return answer
+        finally:
+            # Also where this task is canceled meanwhile: no transport is left open.
+            if is_kept:
+                self._idle[port].append((reader, writer))
+            else:
+                writer.close()
+        return response
 
     async def _connection(self, port: int) -> Streams:
         idle = self._idle.get(port, deque())
@@ -98,40 +106,6 @@ class Proxy:
                 return reader, writer
             writer.close()
         return await asyncio.open_connection("127.0.0.1", port)
-
-
-class Client:
-    """A caller that keeps its connection and uses it again."""
-
-    def __init__(self, port: int, key: str) -> None:
-        self._port = port
-        self._key = key
-        self._streams: Streams | None = None
-
-    async def post(self, path: str, body: bytes, *more: str) -> tuple[int, bytes]:
-        """Status and body. Raises what the connection raises."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
-        reader, writer = self._streams
-        head = [
-            f"POST {path} HTTP/1.1",
-            "host: localhost",
-            f"x-api-key: {self._key}",
-            "content-type: application/json",
-            f"content-length: {len(body)}",
-            *more,
-        ]
-        writer.write("\r\n".join(head).encode() + HEAD + body)
-        answer = await _message(reader)
-        start, _, rest = answer.partition(HEAD)
-        if CLOSE.search(start):
-            self.close()
-        return int(start.split(b" ", 2)[1]), rest
-
-    def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:

@@ -11,23 +11,19 @@ from remit.oversight.audit import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
-from tests.emulated.conftest import eventually, subscribe
-from tests.emulated.fargate_aurora.conftest import Stack
+from tests.emulated.fargate_aurora.stack import FargateAurora
+from tests.emulated.harness import BAD_BODIES, assert_refused, eventually, of_topology
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.xdist_group("fargate"),
-]
+pytestmark = of_topology("fargate-aurora")
 
 
-def test_what_is_applied_is_what_was_asked_for(stack: Stack) -> None:
+def test_what_is_applied_is_what_was_asked_for(stack: FargateAurora) -> None:
     plan = stack.terraform.plan()
     assert drift(plan) == []
     assert len(plan["resource_changes"]) > 150
 
 
-def test_the_database_is_migrated_by_a_task_of_its_own(stack: Stack) -> None:
+def test_the_database_is_migrated_by_a_task_of_its_own(stack: FargateAurora) -> None:
     log = stack.folder / "migration.log"
     assert "applied 0001_payments" in log.read_text()
     again = stack.start("payment-migration-task", log)
@@ -35,18 +31,18 @@ def test_the_database_is_migrated_by_a_task_of_its_own(stack: Stack) -> None:
     assert log.read_text().splitlines()[-1] == "already up to date"
 
 
-def test_a_payment_is_taken_shown_and_recorded(stack: Stack) -> None:
+def test_a_payment_is_taken_shown_and_recorded(stack: FargateAurora) -> None:
     with stack.api() as api:
         transaction_id = api.validate()
         answer = api.process(transaction_id)
-        assert (answer.status, answer.body["status"]) == (200, "processed")
+        assert (answer.status_code, answer.json()["status"]) == (200, "processed")
         again = api.process(transaction_id)
         assert again.headers["idempotent-replayed"] == "true"
-        shown = api.ask("GET", f"/payments/{transaction_id}")
-        assert (shown.status, shown.body) == (200, answer.body)
-        assert api.ask("GET", f"/payments/{transaction_id}").body == answer.body
-        health = api.ask("GET", "/health")
-    assert health.body["checks"].keys() == {
+        shown = api.send("GET", f"/payments/{transaction_id}")
+        assert (shown.status_code, shown.json()) == (200, answer.json())
+        assert api.send("GET", f"/payments/{transaction_id}").json() == answer.json()
+        health = api.send("GET", "/health")
+    assert health.json()["checks"].keys() == {
         *("cache", "database", "dead_letters", "delivery", "monitor")
     }
     assert [stack.cache.contents()[key] for key in stack.cache.contents()] != []
@@ -54,25 +50,25 @@ def test_a_payment_is_taken_shown_and_recorded(stack: Stack) -> None:
     assert stack.rows(postings, transaction_id) == [(0, 2)]
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b'{"amount": -5}', b'{"amount": NaN}'])
-def test_a_bad_body_is_refused(stack: Stack, body: bytes) -> None:
+@pytest.mark.parametrize("body", BAD_BODIES)
+def test_a_bad_body_is_refused(stack: FargateAurora, body: bytes) -> None:
     with stack.api() as api:
-        answer = api.ask("POST", "/validate", body)
-    assert (answer.status, answer.body["error"]["type"]) == (400, "invalid_request_error")
+        answer = api.send("POST", "/validate", body)
+    assert_refused(answer, 400, "invalid_request_error")
 
 
-def test_a_task_is_told_no_secret(stack: Stack) -> None:
+def test_a_task_is_told_no_secret(stack: FargateAurora) -> None:
     for family in ("payment-task", "payment-worker-task", "payment-migration-task"):
         told = stack.environment(family)
         assert stack.database.password not in json.dumps(told)
 
 
-def test_work_that_waits_is_done_told_of_and_sealed(stack: Stack) -> None:
-    told = subscribe(stack.emulator, stack.names("topic", "payment-notifications"))
+def test_work_that_waits_is_done_told_of_and_sealed(stack: FargateAurora) -> None:
+    told = stack.subscribe("payment-notifications")
     with stack.api() as api, stack.worker():
         transaction_id = api.validate()
         queued = api.process(transaction_id, prefer="respond-async")
-        assert (queued.status, queued.body["status"]) == (202, "processing")
+        assert (queued.status_code, queued.json()["status"]) == (202, "processing")
         state = "SELECT state FROM payments WHERE id = $1::uuid"
         eventually(lambda: stack.rows(state, transaction_id) == [("captured",)], 60)
 
@@ -86,7 +82,7 @@ def test_work_that_waits_is_done_told_of_and_sealed(stack: Stack) -> None:
     assert isinstance(stack.use(lambda app: verify(app.audit.bucket)), VerifiedTrail)
 
 
-def test_the_daily_proof_is_a_message_that_one_worker_takes(stack: Stack) -> None:
+def test_the_daily_proof_is_a_message_that_one_worker_takes(stack: FargateAurora) -> None:
     """As EventBridge sends it: the id is no UUID of ours, and the time has no fraction."""
     rule = stack.names("rule", "payment-reconcile")
     [target] = stack.client("events").list_targets_by_rule(Rule=rule)["Targets"]
@@ -102,16 +98,16 @@ def test_the_daily_proof_is_a_message_that_one_worker_takes(stack: Stack) -> Non
     assert {"LedgerImbalances", "AuditBreaks"} <= {metric["MetricName"] for metric in counted}
 
 
-def test_payments_go_on_without_the_cache_and_one_alert_says_so(stack: Stack) -> None:
-    told = subscribe(stack.emulator, stack.names("topic", "payment-alarms"))
+def test_payments_go_on_without_the_cache_and_one_alert_says_so(stack: FargateAurora) -> None:
+    told = stack.subscribe("payment-alarms")
     with stack.api() as api, stack.worker(), stack.worker():
         stack.cache.stop()
         try:
             transaction_id = api.validate()
-            assert api.process(transaction_id).status == 200
-            assert api.ask("GET", f"/payments/{transaction_id}").body["status"] == "processed"
-            health = api.ask("GET", "/health")
-            assert (health.status, health.body["checks"]["cache"]["ok"]) == (200, False)
+            assert api.process(transaction_id).status_code == 200
+            assert api.send("GET", f"/payments/{transaction_id}").json()["status"] == "processed"
+            health = api.send("GET", "/health")
+            assert (health.status_code, health.json()["checks"]["cache"]["ok"]) == (200, False)
             eventually(lambda: alerts(told, "health.failing"), 180)
         finally:
             stack.cache.start()
@@ -124,10 +120,10 @@ def alerts(told: Callable[[], list[dict[str, Any]]], kind: str) -> list[dict[str
     return [one for one in told() if one.get("kind") == kind and "cache" in one["detail"]]
 
 
-def test_poison_ends_as_a_dead_letter_is_told_of_and_goes_back(stack: Stack) -> None:
+def test_poison_ends_as_a_dead_letter_is_told_of_and_goes_back(stack: FargateAurora) -> None:
     """Once a body that nobody can read, and once a step that nobody knows."""
     sqs, url = stack.client("sqs"), stack.queue_url("payment-queue")
-    told = subscribe(stack.emulator, stack.names("topic", "payment-alarms"))
+    told = stack.subscribe("payment-alarms")
     unknown = {"id": "0197f2d4-8a51-7c3e-9d0b-5f6a7b8c9d0e", "topic": "work", "kind": "mystery"}
     unknown["created_at"] = "2026-11-21T10:00:00Z"
     bodies = ["{ no message", json.dumps(unknown)]
@@ -162,7 +158,7 @@ def test_poison_ends_as_a_dead_letter_is_told_of_and_goes_back(stack: Stack) -> 
     assert sorted(back) == sorted(bodies)
 
 
-def receives(stack: Stack) -> list[int]:
+def receives(stack: FargateAurora) -> list[int]:
     """How often each message was received that a worker gave up on, by its log."""
     lines = [json.loads(line) for line in stack.log("payment-worker-task").splitlines()]
     tries: dict[str, int] = {}
@@ -172,22 +168,22 @@ def receives(stack: Stack) -> list[int]:
     return [tries[message_id] for message_id in tries]
 
 
-def test_books_processor_and_trail_agree(stack: Stack) -> None:
+def test_books_processor_and_trail_agree(stack: FargateAurora) -> None:
     async def prove(app: App) -> list[Any]:
         return [found async for found in reconcile(app)]
 
     assert stack.use(prove) == []
 
 
-def test_a_rotated_password_is_taken_up(stack: Stack) -> None:
+def test_a_rotated_password_is_taken_up(stack: FargateAurora) -> None:
     with stack.api() as api:
-        assert api.process(api.validate()).status == 200
+        assert api.process(api.validate()).status_code == 200
         stack.change_password(new_secret())
         stack.database.terminate_connections()
-        eventually(lambda: api.ask("GET", "/payments").status == 200, 30)
-        assert api.process(api.validate()).status == 200
+        eventually(lambda: api.send("GET", "/payments").status_code == 200, 30)
+        assert api.process(api.validate()).status_code == 200
 
 
-def test_what_is_left_out_is_known(stack: Stack) -> None:
+def test_what_is_left_out_is_known(stack: FargateAurora) -> None:
     written = json.loads((stack.folder / "terraform" / "main.tf.json").read_text())
     assert not LEFT_OUT.keys() & written["resource"].keys()

@@ -3,7 +3,6 @@ fails while tasks are replaced.
 """
 
 import asyncio
-import json
 import os
 import random
 import threading
@@ -11,63 +10,69 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-import pytest
+import httpx
 
 from remit.oversight.audit import VerifiedTrail, verify
 from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.ports.app import App
 from remit_infra.emulated.fargate_stack import TaskProcess
-from tests.emulated.fargate_aurora.conftest import Stack, settled
-from tests.emulated.fargate_aurora.proxy import Client, Proxy
+from tests.emulated.fargate_aurora.proxy import Proxy
+from tests.emulated.fargate_aurora.stack import FargateAurora, settled
+from tests.emulated.harness import CARD, of_topology
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.xdist_group("fargate"),
-]
+pytestmark = of_topology("fargate-aurora", 900)
 
 PAYMENTS = int(os.environ.get("SOAK_PAYMENTS", "2000"))
 """The short form. The long one: `make soak`."""
 
 CONNECTIONS = 64
+LOAD_SECONDS = 60.0
+"""How long a caller waits for one response, with every connection busy."""
+
 REPLACEMENTS = 5
 DRAIN_SECONDS = 1.5
 HEARD_SECONDS = 0.5
 """How long after a task was told to stop the load balancer goes on sending it requests."""
 
-CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"}
-BODY = json.dumps({"amount": "12.34", "currency": "USD", "card": CARD}).encode()
+ORDER = {"amount": "12.34", "currency": "USD", "card": CARD}
 
 
-async def payment(client: Client, *headers: str) -> tuple[int, int]:
+async def payment(client: httpx.AsyncClient, **headers: str) -> tuple[int, int]:
     """One payment, step by step: the status of each."""
-    status, body = await client.post("/validate", BODY)
-    if status != 200:
-        return status, 0
-    asked = json.dumps({"transaction_id": json.loads(body)["transaction_id"]}).encode()
-    then, _ = await client.post("/process", asked, *headers)
-    return status, then
+    validated = await client.post("/validate", json=ORDER)
+    if validated.status_code != 200:
+        return validated.status_code, 0
+    transaction = {"transaction_id": validated.json()["transaction_id"]}
+    processed = await client.post("/process", json=transaction, headers=headers)
+    return validated.status_code, processed.status_code
 
 
 async def load(
-    port: int, key: str, work: Callable[[Client], Awaitable[bool]], connections: int = CONNECTIONS
+    port: int,
+    key: str,
+    work: Callable[[httpx.AsyncClient], Awaitable[bool]],
+    connections: int = CONNECTIONS,
 ) -> None:
     """`work` over and over on so many connections, until it says that it is done."""
-    clients = [Client(port, key) for _ in range(connections)]
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}",
+        headers={"x-api-key": key},
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        timeout=LOAD_SECONDS,
+        trust_env=False,
+    ) as client:
 
-    async def run(client: Client) -> None:
-        while await work(client):
-            pass
+        async def run() -> None:
+            while await work(client):
+                pass
 
-    await asyncio.gather(*(run(client) for client in clients))
-    for client in clients:
-        client.close()
+        await asyncio.gather(*(run() for _ in range(connections)))
 
 
 class Duplicator(threading.Thread):
     """SQS delivers at least once: this takes messages and puts each back twice."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: FargateAurora) -> None:
         super().__init__()
         self.stopping = threading.Event()
         self.doubled = 0
@@ -85,15 +90,15 @@ class Duplicator(threading.Thread):
             self.stopping.wait(0.2)
 
 
-def test_queued_payments_are_each_taken_once_while_workers_die(stack: Stack) -> None:
+def test_queued_payments_are_each_taken_once_while_workers_die(stack: FargateAurora) -> None:
     before = captured(stack)
     accepted: Counter[tuple[int, int]] = Counter()
     left = iter(range(PAYMENTS))
 
-    async def enqueue(client: Client) -> bool:
+    async def enqueue(client: httpx.AsyncClient) -> bool:
         if next(left, None) is None:
             return False
-        accepted[await payment(client, "prefer: respond-async")] += 1
+        accepted[await payment(client, prefer="respond-async")] += 1
         return True
 
     with stack.api() as api:
@@ -134,7 +139,7 @@ def test_queued_payments_are_each_taken_once_while_workers_die(stack: Stack) -> 
     assert isinstance(stack.use(lambda app: verify(app.audit.bucket)), VerifiedTrail)
 
 
-def captured(stack: Stack) -> int:
+def captured(stack: FargateAurora) -> int:
     """How many payments were taken, of those that were put into the queue."""
     [(number,)] = stack.rows(
         "SELECT count(*)::int FROM payments WHERE state = 'captured' AND id IN "
@@ -147,7 +152,7 @@ async def disagreements(app: App) -> list[Discrepancy]:
     return [found async for found in reconcile(app)]
 
 
-def test_no_request_fails_while_tasks_are_replaced(stack: Stack) -> None:
+def test_no_request_fails_while_tasks_are_replaced(stack: FargateAurora) -> None:
     answered: Counter[tuple[int, int]] = Counter()
     drain = {
         "REMIT_DRAIN_SECONDS": str(DRAIN_SECONDS),
@@ -157,7 +162,7 @@ def test_no_request_fails_while_tasks_are_replaced(stack: Stack) -> None:
     async def run() -> int:
         replaced = asyncio.Event()
 
-        async def pay(client: Client) -> bool:
+        async def pay(client: httpx.AsyncClient) -> bool:
             answered[await payment(client)] += 1
             return not replaced.is_set()
 

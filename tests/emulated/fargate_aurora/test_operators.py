@@ -9,18 +9,14 @@ import pytest
 
 from remit_infra.emulated.run_task import RunTaskEmulator
 from remit_infra.restore.aurora import ClusterRestore
-from tests.emulated.conftest import remit
-from tests.emulated.fargate_aurora.conftest import SUFFIX, Stack
+from tests.emulated.fargate_aurora.stack import SUFFIX, FargateAurora
+from tests.emulated.harness import of_topology, run_remit
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.xdist_group("fargate"),
-]
+pytestmark = of_topology("fargate-aurora")
 
 
 @pytest.fixture
-def tasks(stack: Stack) -> Iterator[RunTaskEmulator]:
+def tasks(stack: FargateAurora) -> Iterator[RunTaskEmulator]:
     with RunTaskEmulator(stack, stack.folder) as running:
         yield running
 
@@ -28,9 +24,9 @@ def tasks(stack: Stack) -> Iterator[RunTaskEmulator]:
 class Operator:
     """A shell with the settings that `remit outputs --shell` prints."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: FargateAurora) -> None:
         self._stack = stack
-        lines = remit(
+        lines = run_remit(
             stack.emulator, {}, "outputs", "fargate-aurora", "--env", SUFFIX, "--shell"
         ).stdout
         shell = f"{lines}\nenv -0"
@@ -39,7 +35,7 @@ class Operator:
         self.settings = {n: v for n, _, v in variables if n.startswith("REMIT_")}
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return remit(self._stack.emulator, self.settings, *arguments)
+        return run_remit(self._stack.emulator, self.settings, *arguments)
 
     def data(self, *arguments: str) -> Any:
         ended = self.run(*arguments, "--json")
@@ -48,7 +44,7 @@ class Operator:
 
 
 @pytest.fixture
-def shell(stack: Stack) -> Operator:
+def shell(stack: FargateAurora) -> Operator:
     return Operator(stack)
 
 
@@ -61,7 +57,7 @@ def test_an_operators_shell_knows_nothing_of_what_it_cannot_reach(shell: Operato
 
 
 def test_keys_are_made_listed_and_revoked_by_a_task(
-    stack: Stack, shell: Operator, tasks: RunTaskEmulator
+    stack: FargateAurora, shell: Operator, tasks: RunTaskEmulator
 ) -> None:
     made = shell.data("keys", "create", "--merchant", "operated", "--label", "Käse")
     listed = shell.run("keys", "list", "--json")
@@ -82,7 +78,7 @@ def test_keys_are_made_listed_and_revoked_by_a_task(
 
 
 def test_a_task_that_fails_is_one_clear_line(
-    stack: Stack, shell: Operator, tasks: RunTaskEmulator
+    stack: FargateAurora, shell: Operator, tasks: RunTaskEmulator
 ) -> None:
     told = json.loads(shell.settings["REMIT_OPERATOR_TASK"])
     told["task_definition"] = stack.names("task", "payment-nothing")
@@ -94,7 +90,9 @@ def test_a_task_that_fails_is_one_clear_line(
     assert tasks.ran == []
 
 
-def test_failed_work_is_listed_and_sent_back_without_a_task(stack: Stack, shell: Operator) -> None:
+def test_failed_work_is_listed_and_sent_back_without_a_task(
+    stack: FargateAurora, shell: Operator
+) -> None:
     sqs = stack.client("sqs")
     body = {"id": "0197f2d4-8a51-7c3e-9d0b-5f6a7b8c9d0f", "topic": "work", "kind": "mystery"}
     body["created_at"] = "2026-11-21T10:00:00Z"
@@ -117,16 +115,16 @@ def test_the_trail_is_verified_and_the_rest_says_that_it_is_out_of_reach(
     assert "reached from within its network alone" in " ".join(beyond.stderr.split())
 
 
-def test_what_is_not_deployed_is_said(stack: Stack) -> None:
+def test_what_is_not_deployed_is_said(stack: FargateAurora) -> None:
     asked = ("outputs", "fargate-aurora", "--env", "dev-nowhere", "--shell")
-    refused = remit(stack.emulator, {}, *asked)
+    refused = run_remit(stack.emulator, {}, *asked)
     assert refused.returncode == 1
     assert refused.stdout.startswith("export REMIT_OUTPUTS_FAILED=")
     assert "dev-nowhere is not deployed here: " in refused.stderr
 
 
 def test_a_restored_database_is_proven_by_a_task_with_a_secret_of_its_own(
-    stack: Stack, tasks: RunTaskEmulator
+    stack: FargateAurora, tasks: RunTaskEmulator
 ) -> None:
     secrets = stack.client("secretsmanager")
     login = secrets.get_secret_value(SecretId=stack.secret_arn)["SecretString"]

@@ -21,46 +21,49 @@ from remit_infra.model.aws_account import DeployError
 from remit_infra.model.environments import Names
 from remit_infra.restore.dynamodb import RestoreError, TableRestore
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
-from tests.emulated.conftest import SETTINGS, Caller, Deployed, remit
+from tests.emulated.harness import SETTINGS, Caller, of_topology, run_remit
+from tests.emulated.lambda_dynamodb.stack import LambdaDynamodb, left_with
 from tests.tidy.tree import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
+pytestmark = of_topology("lambda-dynamodb")
 
 
-def items(deployed: Deployed, table: str) -> dict[str, Any]:
-    pages = deployed.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+def items(stack: LambdaDynamodb, table: str) -> dict[str, Any]:
+    pages = stack.client("dynamodb").get_paginator("scan").paginate(TableName=table)
     return {item["transaction_id"]["S"]: item for page in pages for item in page["Items"]}
 
 
-def test_a_restored_table_has_every_payment_and_agrees_with_the_books(deployed: Deployed) -> None:
-    deployed.process(deployed.validate())
-    deployed.run("payment-delivery", "tick")
+def test_a_restored_table_has_every_payment_and_agrees_with_the_books(
+    stack: LambdaDynamodb,
+) -> None:
+    stack.process(stack.validate())
+    stack.run("payment-delivery", "tick")
     said: list[str] = []
-    restoring = TableRestore(deployed.deployment, said.append)
+    restoring = TableRestore(stack.deployment, said.append)
     recovery = restoring.run("transactions-drill")
-    before = items(deployed, restoring.source)
+    before = items(stack, restoring.source)
     assert recovery.discrepancies == []
     assert recovery.payments == len([i for i in before.values() if i["kind"] == {"S": "payment"}])
     assert recovery.recovery_seconds > 0
     assert recovery.restored_to <= recovery.recovery_point
-    assert items(deployed, "transactions-drill") == before
+    assert items(stack, "transactions-drill") == before
     assert any(line.startswith("restoring transactions-dev-test-001 to ") for line in said)
     restoring.discard("transactions-drill")
-    tables = deployed.client("dynamodb").list_tables()["TableNames"]
+    tables = stack.client("dynamodb").list_tables()["TableNames"]
     assert "transactions-drill" not in tables
 
 
-def test_what_came_after_the_point_is_replayed_from_the_stream(deployed: Deployed) -> None:
-    restoring = TableRestore(deployed.deployment, lambda _: None)
+def test_what_came_after_the_point_is_replayed_from_the_stream(stack: LambdaDynamodb) -> None:
+    restoring = TableRestore(stack.deployment, lambda _: None)
     point = restoring.restore("transactions-replayed")
-    late = deployed.validate()
-    deployed.process(late)
-    assert late not in items(deployed, "transactions-replayed")
+    late = stack.validate()
+    stack.process(late)
+    assert late not in items(stack, "transactions-replayed")
     replayed, last = restoring.replay("transactions-replayed", since=point - timedelta(minutes=1))
     assert replayed > 0
     assert last is not None
-    again = items(deployed, "transactions-replayed")
-    assert again == items(deployed, restoring.source)
+    again = items(stack, "transactions-replayed")
+    assert again == items(stack, restoring.source)
     assert again[late]["status"] == {"S": "processed"}
     assert restoring.verify("transactions-replayed")[1] == []
     yesterday = point - timedelta(days=1)
@@ -68,8 +71,8 @@ def test_what_came_after_the_point_is_replayed_from_the_stream(deployed: Deploye
     restoring.discard("transactions-replayed")
 
 
-def test_a_point_that_cannot_be_restored_is_refused(deployed: Deployed) -> None:
-    restoring = TableRestore(deployed.deployment, lambda _: None)
+def test_a_point_that_cannot_be_restored_is_refused(stack: LambdaDynamodb) -> None:
+    restoring = TableRestore(stack.deployment, lambda _: None)
     before = restoring.restore("transactions-first")
     restoring.discard("transactions-first")
     with pytest.raises(RestoreError, match="can be restored from"):
@@ -78,15 +81,15 @@ def test_a_point_that_cannot_be_restored_is_refused(deployed: Deployed) -> None:
         restoring.discard(restoring.source)
 
 
-def test_deploying_again_changes_nothing(deployed: Deployed, function_zip: Path) -> None:
+def test_deploying_again_changes_nothing(stack: LambdaDynamodb) -> None:
     _, template = synthesise(suffix="dev-test-001", settings=SETTINGS)
-    deployment = deployed.deployment
+    deployment = stack.deployment
     before = deployment.outputs()
-    assert deployment.deploy(without_gaps(template), function_zip, lambda *_: None) == before
+    assert deployment.deploy(without_gaps(template), stack.code, lambda *_: None) == before
 
 
-def test_an_operators_shell_gets_the_settings(deployed: Deployed) -> None:
-    lines = deployed.deployment.exports("payment-delivery").splitlines()
+def test_an_operators_shell_gets_the_settings(stack: LambdaDynamodb) -> None:
+    lines = stack.deployment.exports("payment-delivery").splitlines()
     assert "export REMIT_TRANSACTIONS_TABLE=transactions-dev-test-001" in lines
     assert all(line.startswith("export REMIT_") for line in lines)
 
@@ -107,12 +110,11 @@ def in_a_shell(emulator: Emulator, script: str) -> subprocess.CompletedProcess[s
 WHERE = f"in account {ACCOUNT}, region {REGION}"
 
 
-@pytest.mark.usefixtures("deployed")
 def test_a_shell_that_takes_the_settings_acts_on_the_deployment_and_says_so(
-    emulator: Emulator,
+    stack: LambdaDynamodb,
 ) -> None:
     ran = in_a_shell(
-        emulator,
+        stack.emulator,
         'eval "$(remit outputs lambda-dynamodb --env dev-test-001 --shell)" && remit failed list',
     )
     assert (ran.returncode, ran.stderr.splitlines()) == (
@@ -124,9 +126,9 @@ def test_a_shell_that_takes_the_settings_acts_on_the_deployment_and_says_so(
     )
 
 
-def test_a_stack_that_is_not_there_is_one_line(emulator: Emulator) -> None:
+def test_a_stack_that_is_not_there_is_one_line(stack: LambdaDynamodb) -> None:
     for command in ("outputs lambda-dynamodb --shell", "restore lambda-dynamodb"):
-        ran = in_a_shell(emulator, f"remit {command} --env dev-nowhere")
+        ran = in_a_shell(stack.emulator, f"remit {command} --env dev-nowhere")
         assert (ran.returncode, ran.stderr.splitlines()) == (
             1,
             [
@@ -136,41 +138,38 @@ def test_a_stack_that_is_not_there_is_one_line(emulator: Emulator) -> None:
         )
 
 
-def test_settings_of_another_region_are_refused(emulator: Emulator, deployed: Deployed) -> None:
-    settings = deployed.deployment.settings("payment-delivery") | {"AWS_REGION": "eu-west-1"}
-    ran = remit(emulator, settings, "keys", "list")
+def test_settings_of_another_region_are_refused(stack: LambdaDynamodb) -> None:
+    settings = stack.deployment.settings("payment-delivery") | {"AWS_REGION": "eu-west-1"}
+    ran = run_remit(stack.emulator, settings, "keys", "list")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "are of a deployment in us-east-1, and its region is eu-west-1" in ran.stderr
 
 
-def test_an_operators_commands_work_on_the_deployment(
-    emulator: Emulator, deployed: Deployed
-) -> None:
-    settings = deployed.deployment.settings("payment-delivery")
+def test_an_operators_commands_work_on_the_deployment(stack: LambdaDynamodb) -> None:
+    emulator = stack.emulator
+    settings = stack.deployment.settings("payment-delivery")
 
     def run(*arguments: str) -> Any:
-        ended = remit(emulator, settings, *arguments, "--json")
+        ended = run_remit(emulator, settings, *arguments, "--json")
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)
 
     made = run("keys", "create", "--merchant", "operated")
     assert made["id"] in {key["id"] for key in run("keys", "list")}
-    caller = Caller(emulator, deployed.url, made["key"])
+    caller = Caller(emulator, stack.url, made["key"])
     transaction_id = caller.validate()
     listed = run("payments", "list", "--merchant", "operated")
     assert [payment["transaction_id"] for payment in listed] == [transaction_id]
     assert run("payments", "list", "--limit", "1") == listed
     assert run("audit", "verify")["ok"] is True
     assert isinstance(run("failed", "list"), list)
-    assert remit(emulator, settings, "keys", "revoke", made["id"]).returncode == 0
+    assert run_remit(emulator, settings, "keys", "revoke", made["id"]).returncode == 0
 
 
 @pytest.fixture
-def commanded(
-    emulator: Emulator, function_zip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Emulator:
+def commanded(stack: LambdaDynamodb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     """An account on the emulator as the commands find it, with API Gateway's role for logs."""
-    emulator.client("apigateway").update_account(
+    stack.client("apigateway").update_account(
         patchOperations=[
             {
                 "op": "replace",
@@ -180,10 +179,10 @@ def commanded(
         ]
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(lambda_dynamodb, "CODE", function_zip)
-    made = LambdaPackage(str(function_zip), "", function_zip.stat().st_size, 1)
+    monkeypatch.setattr(lambda_dynamodb, "CODE", stack.code)
+    made = LambdaPackage(str(stack.code), "", stack.code.stat().st_size, 1)
     monkeypatch.setattr(lambda_dynamodb, "build_package", lambda *_, **__: made)
-    return emulator
+    return stack.emulator
 
 
 def deploy(
@@ -217,31 +216,9 @@ def test_a_deployment_is_made_told_and_taken_down_leaving_nothing(
         Bucket="payment-audit-logs-dev-gone-123456789012-us-east-1", Key="segments/1", Body=b"x"
     )
     lambda_dynamodb.destroy("dev-gone", ask=False)
-    assert left(commanded, "dev-gone") == []
+    assert left_with("dev-gone", commanded) == []
     with pytest.raises(DeployError, match="There is no stack"):
         lambda_dynamodb.destroy("dev-gone", ask=False)
-
-
-def left(emulator: Emulator, suffix: str) -> list[str]:
-    """The names of everything that there is with this suffix."""
-    listed: list[Any] = [
-        emulator.client("dynamodb").list_tables()["TableNames"],
-        emulator.client("sqs").list_queues().get("QueueUrls", []),
-        emulator.client("sns").list_topics()["Topics"],
-        emulator.client("s3").list_buckets()["Buckets"],
-        emulator.client("lambda").list_functions()["Functions"],
-        emulator.client("iam").list_roles()["Roles"],
-        emulator.client("iam").list_policies(Scope="Local")["Policies"],
-        emulator.client("logs").describe_log_groups()["logGroups"],
-        emulator.client("cloudwatch").describe_alarms(MaxRecords=100)["MetricAlarms"],
-        emulator.client("cloudwatch").list_dashboards()["DashboardEntries"],
-        emulator.client("events").list_rules()["Rules"],
-        emulator.client("apigateway").get_rest_apis()["items"],
-        emulator.client("kms").list_aliases()["Aliases"],
-        emulator.client("wafv2").list_web_acls(Scope="REGIONAL")["WebACLs"],
-        emulator.client("lambda").list_event_source_mappings()["EventSourceMappings"],
-    ]
-    return [str(one) for found in listed for one in found if suffix in str(one)]
 
 
 def test_a_failure_names_the_resource_and_leaves_nothing_half_done(
@@ -260,10 +237,10 @@ def test_a_failure_names_the_resource_and_leaves_nothing_half_done(
         deploy(monkeypatch, "dev-spoilt", spoil)
     assert "is in ROLLBACK_COMPLETE. What failed:" in str(failed.value)
     assert "  spoilt (AWS::CloudWatch::Alarm): " in str(failed.value)
-    assert [name for name in left(commanded, "dev-spoilt") if "payment-code" not in name] == []
+    assert [name for name in left_with("dev-spoilt", commanded) if "payment-code" not in name] == []
     deploy(monkeypatch, "dev-spoilt")
     lambda_dynamodb.destroy("dev-spoilt", ask=False)
-    assert left(commanded, "dev-spoilt") == []
+    assert left_with("dev-spoilt", commanded) == []
 
 
 def test_a_template_that_cloudformation_does_not_take_is_said_so(

@@ -7,18 +7,19 @@ from pathlib import Path
 import pytest
 
 from remit.ports.app import App
-from remit_infra.emulated.emulator import Emulator
 from tests.builders import dynamodb_app
 from tests.contracts.test_health_states import *  # noqa: F403
 from tests.contracts.test_ports import *  # noqa: F403  their tests are run by this module's `app`
 from tests.contracts.test_store import *  # noqa: F403
+from tests.emulated.harness import of_topology
+from tests.emulated.lambda_dynamodb.stack import LambdaDynamodb
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
+pytestmark = of_topology("lambda-dynamodb")
 
 
 @pytest.fixture
-def app(emulator: Emulator, tmp_path: Path) -> Iterator[App]:
+def app(stack: LambdaDynamodb, tmp_path: Path) -> Iterator[App]:
     """The service over a table of its own."""
-    client, name = emulator.client("dynamodb"), f"transactions-{uuid.uuid4()}"
+    client, name = stack.client("dynamodb"), f"transactions-{uuid.uuid4()}"
     yield dynamodb_app(tmp_path, client, table_name=name)
     client.delete_table(TableName=name)

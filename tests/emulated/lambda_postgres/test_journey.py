@@ -15,62 +15,67 @@ from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.deploy.operator_settings import operator_settings
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift
-from tests.emulated.conftest import DOWN, Caller, eventually, remit
-from tests.emulated.lambda_postgres.conftest import SUFFIX, Stack, a_key
+from tests.emulated.harness import (
+    BAD_BODIES,
+    DOWN,
+    Caller,
+    a_key,
+    assert_refused,
+    eventually,
+    of_topology,
+    run_remit,
+)
+from tests.emulated.lambda_postgres.stack import SUFFIX, LambdaPostgres
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.xdist_group("terraform"),
-]
+pytestmark = of_topology("lambda-postgres")
 
 
 @pytest.fixture(params=["api", "balancer"])
-def caller(stack: Stack, request: pytest.FixtureRequest) -> Caller:
+def caller(stack: LambdaPostgres, request: pytest.FixtureRequest) -> Caller:
     """The same merchant, by each of the two ways in."""
     return stack.api if request.param == "api" else stack.balancer
 
 
-def test_a_payment_is_validated_stored_and_processed(stack: Stack, caller: Caller) -> None:
+def test_a_payment_is_validated_stored_and_processed(stack: LambdaPostgres, caller: Caller) -> None:
     transaction_id = caller.validate()
     state = "SELECT state FROM payments WHERE id = $1::uuid"
     assert stack.rows(state, transaction_id) == [("validated",)]
     answer = caller.process(transaction_id)
-    assert (answer.status, answer.body["status"]) == (200, "processed")
+    assert (answer.status_code, answer.json()["status"]) == (200, "processed")
     assert stack.rows(state, transaction_id) == [("captured",)]
     again = caller.process(transaction_id)
-    assert (again.status, again.body) == (200, answer.body)
+    assert (again.status_code, again.json()) == (200, answer.json())
     assert again.headers["idempotent-replayed"] == "true"
-    shown = caller.ask("GET", f"/payments/{transaction_id}")
-    assert (shown.status, shown.body) == (200, answer.body)
+    shown = caller.send("GET", f"/payments/{transaction_id}")
+    assert (shown.status_code, shown.json()) == (200, answer.json())
     postings = "SELECT sum(amount_minor)::int, count(*)::int FROM postings WHERE payment_id = $1"
     assert stack.rows(postings, transaction_id) == [(0, 2)]
     actions = "SELECT action FROM audit_entries WHERE payment_id = $1 ORDER BY id"
     assert ("process",) in stack.rows(actions, transaction_id)
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b'{"amount": -5}', b'{"amount": NaN}'])
+@pytest.mark.parametrize("body", BAD_BODIES)
 def test_a_bad_body_is_refused_by_both_ways_in(caller: Caller, body: bytes) -> None:
-    answer = caller.ask("POST", "/validate", body)
-    assert (answer.status, answer.body["error"]["type"]) == (400, "invalid_request_error")
+    answer = caller.send("POST", "/validate", body)
+    assert_refused(answer, 400, "invalid_request_error")
 
 
 def test_what_is_unknown_and_who_is_unknown(caller: Caller) -> None:
     unknown = "01890000-0000-7000-8000-000000000000"
-    assert caller.process(unknown).status == 404
-    assert caller.ask("GET", f"/payments/{unknown}").status == 404
-    assert caller.ask("POST", "/nowhere", {}).status == 404
+    assert caller.process(unknown).status_code == 404
+    assert caller.send("GET", f"/payments/{unknown}").status_code == 404
+    assert caller.send("POST", "/nowhere", {}).status_code == 404
     for key in ("", f"{caller.key}x"):
-        refused = caller.ask("POST", "/validate", {"amount": 1}, x_api_key=key)
-        assert (refused.status, refused.body["error"]["type"]) == (401, "authentication_error")
+        refused = caller.send("POST", "/validate", {"amount": 1}, x_api_key=key)
+        assert_refused(refused, 401, "authentication_error")
 
 
 def test_health_asks_for_no_key(caller: Caller) -> None:
-    answer = caller.ask("GET", "/health", x_api_key="")
-    assert (answer.status, answer.body["status"]) == (200, "healthy")
+    answer = caller.send("GET", "/health", x_api_key="")
+    assert (answer.status_code, answer.json()["status"]) == (200, "healthy")
 
 
-def test_a_key_that_is_revoked_is_forgotten_by_both(stack: Stack) -> None:
+def test_a_key_that_is_revoked_is_forgotten_by_both(stack: LambdaPostgres) -> None:
     operator = stack.operator()
 
     async def make_and_revoke() -> str:
@@ -83,20 +88,20 @@ def test_a_key_that_is_revoked_is_forgotten_by_both(stack: Stack) -> None:
 
     secret = asyncio.run(make_and_revoke())
     for caller in (stack.api, stack.balancer):
-        assert caller.ask("POST", "/validate", {"amount": 1}, x_api_key=secret).status == 401
+        assert caller.send("POST", "/validate", {"amount": 1}, x_api_key=secret).status_code == 401
 
 
-def test_the_api_is_throttled(stack: Stack) -> None:
+def test_the_api_is_throttled(stack: LambdaPostgres) -> None:
     """With bodies that the gateway's model refuses, so that no function slows the callers down."""
     with ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(lambda _: stack.api.ask("POST", "/validate", b"[]"), range(500)))
-    assert {answer.status for answer in answers} == {400, 429}
-    throttled = next(answer for answer in answers if answer.status == 429)
-    assert throttled.body["error"]["type"] == "rate_limit_error"
-    eventually(lambda: stack.api.ask("GET", "/payments?limit=1").status == 200, 30)
+        answers = list(pool.map(lambda _: stack.api.send("POST", "/validate", b"[]"), range(500)))
+    assert {answer.status_code for answer in answers} == {400, 429}
+    throttled = next(answer for answer in answers if answer.status_code == 429)
+    assert throttled.json()["error"]["type"] == "rate_limit_error"
+    eventually(lambda: stack.api.send("GET", "/payments?limit=1").status_code == 200, 30)
 
 
-def test_what_was_committed_is_delivered_sealed_and_proven(stack: Stack) -> None:
+def test_what_was_committed_is_delivered_sealed_and_proven(stack: LambdaPostgres) -> None:
     for _ in range(2):
         stack.api.process(stack.api.validate())
     stack.run("payment-delivery", "work")
@@ -112,11 +117,11 @@ def test_what_was_committed_is_delivered_sealed_and_proven(stack: Stack) -> None
 
 
 def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
-    stack: Stack,
+    stack: LambdaPostgres,
 ) -> None:
     transaction_id = stack.balancer.validate(DOWN)
     answer = stack.balancer.process(transaction_id)
-    assert (answer.status, answer.body["error"]["type"]) == (503, "api_error")
+    assert_refused(answer, 503, "api_error")
     dead = "SELECT id::text FROM queue_messages WHERE dead_at IS NOT NULL"
     # Each round comes before its time: what waits for its next attempt is made due.
     for _ in range(6):
@@ -137,21 +142,21 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
     assert stack.rows(dead) == []
 
 
-def test_a_rotation_goes_unnoticed_by_callers(stack: Stack, caller: Caller) -> None:
+def test_a_rotation_goes_unnoticed_by_callers(stack: LambdaPostgres, caller: Caller) -> None:
     transaction_id = caller.validate()
     for _ in range(2):
         stack.rotate()
-        assert caller.process(transaction_id).status == 200
-        assert caller.ask("GET", "/health").status == 200
+        assert caller.process(transaction_id).status_code == 200
+        assert caller.send("GET", "/health").status_code == 200
         transaction_id = caller.validate()
 
 
-def test_an_operators_commands_go_through_a_function_in_the_network(stack: Stack) -> None:
+def test_an_operators_commands_go_through_a_function_in_the_network(stack: LambdaPostgres) -> None:
     settings = operator_settings(stack.emulator.client, SUFFIX)
     assert not any(name.startswith("REMIT_DATABASE") for name in settings)
 
     def run(*arguments: str) -> Any:
-        ended = remit(stack.emulator, settings, *arguments, "--json")
+        ended = run_remit(stack.emulator, settings, *arguments, "--json")
         assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)
 
@@ -161,12 +166,12 @@ def test_an_operators_commands_go_through_a_function_in_the_network(stack: Stack
         Caller(stack.emulator, url, made["key"]).validate()
     assert run("failed", "list") == []
     assert run("audit", "verify")["ok"] is True
-    beyond = remit(stack.emulator, settings, "payments", "list")
+    beyond = run_remit(stack.emulator, settings, "payments", "list")
     assert "reached from within its network alone" in " ".join(beyond.stderr.split())
-    assert remit(stack.emulator, settings, "keys", "revoke", made["id"]).returncode == 0
+    assert run_remit(stack.emulator, settings, "keys", "revoke", made["id"]).returncode == 0
 
 
-def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: Stack) -> None:
+def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: LambdaPostgres) -> None:
     async def ask() -> None:
         with pytest.raises(Unavailable, match="from within its network alone"):
             await stack.operator().database.reader.refunds("01890000-0000-7000-8000-000000000000")
@@ -178,7 +183,7 @@ def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: Stac
     asyncio.run(ask())
 
 
-def test_the_migration_has_run_and_runs_again(stack: Stack) -> None:
+def test_the_migration_has_run_and_runs_again(stack: LambdaPostgres) -> None:
     assert stack.rows("SELECT count(*) >= 4 FROM migrations") == [(True,)]
     answer = stack.emulator.client("lambda").invoke(
         FunctionName=f"payment-operator-{SUFFIX}", Payload=b'{"job": "migrate"}'
@@ -186,7 +191,7 @@ def test_the_migration_has_run_and_runs_again(stack: Stack) -> None:
     assert json.loads(answer["Payload"].read()) == {"applied": []}
 
 
-def test_a_second_plan_changes_nothing(stack: Stack) -> None:
+def test_a_second_plan_changes_nothing(stack: LambdaPostgres) -> None:
     plan = stack.terraform.plan()
     assert drift(plan) == []
     applied = {change["type"] for change in plan["resource_changes"]}

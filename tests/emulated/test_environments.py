@@ -8,20 +8,13 @@ from typing import Any
 import pytest
 
 from remit_infra.emulated.emulated_stack import PROVIDER
-from remit_infra.emulated.emulator import Emulator, install
 from remit_infra.emulated.terraform_gaps import adapt_to_emulator, drift
 from remit_infra.graph.graph import Graph
 from remit_infra.graph.terraform import Terraform, TerraformError, to_terraform
-from remit_infra.topologies.fargate_aurora import record_graph
-from tests.emulated.conftest import left_of
-from tests.infra.recorded import CERTIFICATE
-from tests.tidy.tree import ROOT
+from tests.emulated.harness import left_of, new_emulator, of_topology
+from tests.infra.graphs import graph_of
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.xdist_group("fargate-environments"),
-]
+pytestmark = of_topology("fargate-environments", 900)
 
 SUFFIXES = ("dev", "prod")
 """Besides staging, in which the tests of the tasks are."""
@@ -31,8 +24,7 @@ def lived(graph: Graph, folder: Path) -> tuple[list[str], int, list[str]]:
     """What a plan would still change once it is applied, how many resources there were, and what is
     left after it is destroyed.
     """
-    command = install(ROOT / ".venv/emulator", ROOT / "requirements/emulator.lock")
-    with Emulator(command, folder / "emulator") as emulator:
+    with new_emulator(folder / "emulator") as emulator:
         login = emulator.client("secretsmanager").create_secret(Name="rds", SecretString="{}")
         program = to_terraform(graph, PROVIDER, adapt_to_emulator(5432, login["ARN"]))
         terraform = Terraform(folder / "terraform", emulator.environment)
@@ -59,7 +51,7 @@ def test_environments_are_applied_planned_again_and_destroyed(tmp_path: Path) ->
     """At once, for most of it is waiting. Programs are recorded one after the other: Pulumi has one
     monitor in a process.
     """
-    graphs = {suffix: record_graph(suffix, certificateArn=CERTIFICATE) for suffix in SUFFIXES}
+    graphs = {suffix: graph_of("fargate-aurora", suffix) for suffix in SUFFIXES}
     with ThreadPoolExecutor() as threads:
         running = {s: threads.submit(lived, graph, tmp_path / s) for s, graph in graphs.items()}
         try:
