@@ -10,10 +10,10 @@ import pytest
 from remit.adapters.processors.simulated.processor import SimulatedProcessor
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.settings import Settings
+from remit_infra.emulated.ports import free_port
 from tests.builders import memory_app, postgres_app, replace_parts
 from tests.integration.example_answers import Client
 from tests.integration.http_server import HttpServer
-from tests.service import free_port
 
 Serve = Callable[..., HttpServer]
 

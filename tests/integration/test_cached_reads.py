@@ -20,6 +20,7 @@ from remit.payments.results import Accepted
 from remit.ports.app import App
 from remit.settings import Secret, SettingsError
 from remit_infra.emulated.cache import EmulatedCache
+from remit_infra.emulated.ports import free_port
 from remit_infra.model.service_env import ELASTICACHE_SETTINGS
 from tests.builders import (
     DECLINED_CARD,
@@ -33,7 +34,6 @@ from tests.builders import (
     redis_settings,
 )
 from tests.integration.http_server import HttpServer
-from tests.service import free_port
 from tests.unit.steps import a_processed_payment, a_refund, a_validated_payment, current
 
 ORDER = {

@@ -26,9 +26,9 @@ from remit.oversight.audit import AuditArchiver
 from remit.ports.app import App
 from remit.ports.processor import Instruction
 from remit.settings import Settings
+from remit_infra.emulated.ports import free_port
 from tests.builders import clock_of, postgres_app, replace_parts
 from tests.integration.http_server import JSON, HttpServer
-from tests.service import free_port
 
 _STEM = "424242731944608"
 NUMBER = _STEM + luhn.calc_check_digit(_STEM)

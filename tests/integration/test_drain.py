@@ -14,10 +14,11 @@ import pytest
 
 from remit.clock_and_ids import new_secret
 from remit.oversight.api_keys import create_key
+from remit_infra.emulated.ports import free_port
 from tests.builders import GOOD_CARD, postgres_app
 from tests.integration.conftest import Serve
 from tests.integration.http_server import JSON, HttpServer
-from tests.service import ServiceResponse, clean_environ, free_port, wait_until
+from tests.service import ServiceResponse, clean_environ, wait_until
 
 LATE = {"REMIT_SIMULATOR_LATE_AT": "666", "REMIT_SIMULATOR_LATE_SECONDS": "4"}
 """Longer than the server drains: its answer is waited for all the same."""

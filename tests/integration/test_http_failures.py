@@ -17,6 +17,7 @@ from remit.oversight.health import health
 from remit.ports.app import App
 from remit.ports.processor import Instruction
 from remit.settings import Settings
+from remit_infra.emulated.ports import free_port
 from tests.builders import (
     DECLINED_CARD,
     clock_of,
@@ -27,7 +28,7 @@ from tests.builders import (
 )
 from tests.integration.http_server import HttpServer
 from tests.integration.test_http import ORDER, problem, process, validate
-from tests.service import free_port, wait_until
+from tests.service import wait_until
 
 
 def test_a_processor_that_is_down_is_a_503_that_can_be_retried(each_server: HttpServer) -> None:

@@ -13,9 +13,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from remit.domain.errors import InvalidRequest
 from remit.http.errors import HTTP_ERRORS, STATUSES
 from remit.settings import Settings
+from remit_infra.emulated.ports import free_port
 from tests.builders import memory_app
 from tests.integration.http_server import HttpServer
-from tests.service import free_port
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.service import REMIT, Service, clean_environ, free_port, run_command, wait_until
+from remit_infra.emulated.ports import free_port
+from tests.service import REMIT, Service, clean_environ, run_command, wait_until
 from tests.tidy.tree import ROOT
 
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"}
@@ -141,6 +142,8 @@ def test_a_second_start_finds_the_data_and_the_key_again(tmp_path: Path) -> None
 
 def test_a_busy_port_is_named_before_anything_is_started(tmp_path: Path) -> None:
     with Service(tmp_path) as service, socket.socket() as taken:
+        # The test's own process has bound it too, so that no other process gets it.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", service.port))
         taken.listen()
         service.launch()

@@ -8,10 +8,10 @@ from types import FrameType
 import remit
 from remit.domain.change import Change
 from remit.settings import Settings
+from remit_infra.emulated.ports import free_port
 from tests.builders import postgres_app
 from tests.integration.http_server import HttpServer
 from tests.integration.test_http import ORDER
-from tests.service import free_port
 from tests.tidy.tree import ROOT, text
 
 SERVICE = Path(remit.__file__).parent

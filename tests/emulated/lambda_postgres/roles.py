@@ -65,7 +65,7 @@ def check_health(stack: LambdaPostgres, refused: Refused) -> Steps:
 
     async def is_told(app: App) -> bool:
         found = await app.database.health_states.latest()
-        return "made up" not in found.failing and not found.owed
+        return "made up" not in found.failing and not found.unsent_alerts
 
     def watch() -> tuple[bool, bool]:
         has_looked = "checks" in stack.run("health-monitor", "watch")
