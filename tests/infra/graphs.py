@@ -28,7 +28,7 @@ def template_of(suffix: str) -> Template:
 
 
 @cache
-def recorded(topology: str, suffix: str, **configuration: str) -> Graph:
+def graph_with(topology: str, suffix: str, **configuration: str) -> Graph:
     """The program in Pulumi of a topology. Raises Refused."""
     return RECORDED[topology](suffix, **configuration)
 
@@ -38,7 +38,7 @@ def graph_of(topology: str, suffix: str) -> Graph:
     """The topology's graph in Pulumi's words, with a certificate where it takes one."""
     if topology == "lambda-dynamodb":
         return template_graph(suffix, template_of(suffix))
-    return recorded(topology, suffix, certificateArn=CERTIFICATE)
+    return graph_with(topology, suffix, certificateArn=CERTIFICATE)
 
 
 def template_graph(suffix: str, template: Template) -> Graph:

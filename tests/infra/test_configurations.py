@@ -6,7 +6,7 @@ import pytest
 
 from remit_infra.model.environments import ConfigurationError
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
-from tests.infra.graphs import of, recorded, template_graph
+from tests.infra.graphs import graph_with, of, template_graph
 
 pytestmark = pytest.mark.xdist_group("graphs")
 
@@ -55,7 +55,7 @@ def test_what_does_not_fit_a_program_is_refused_before_anything_is_built(
     topology: str, suffix: str, configuration: dict[str, str], said: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        recorded(topology, suffix, **configuration)
+        graph_with(topology, suffix, **configuration)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_configuration_reaches_the_template() -> None:
 
 
 def test_what_is_configured_of_fargate_aurora_is_no_edit_of_code() -> None:
-    graph = recorded(
+    graph = graph_with(
         "fargate-aurora",
         "dev",
         readerCount="2",

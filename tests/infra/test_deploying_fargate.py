@@ -63,7 +63,7 @@ class Account:
 
 
 @dataclass
-class World:
+class DeploymentAccount:
     """What a deployment does to it, in order, and what each of its programs was given."""
 
     account: Account = field(default_factory=Account)
@@ -90,12 +90,12 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+def deployment_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DeploymentAccount:
     """An account where everything can be deployed, a Pulumi and a Docker that nobody calls."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.chdir(ROOT)
-    made = World(outputs=tmp_path / "outputs" / "flat-outputs.json")
+    made = DeploymentAccount(outputs=tmp_path / "outputs" / "flat-outputs.json")
 
     def does(what: str, answer: object = None) -> Callable[..., Any]:
         def done(*_: object, **__: object) -> Any:
@@ -124,52 +124,68 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 LOOKED = ["looked for Pulumi", "signed in", "planned the image", "showed the plan", "asked"]
 
 
-def test_the_image_is_published_before_anything_can_run_it(world: World) -> None:
+def test_the_image_is_published_before_anything_can_run_it(
+    deployment_account: DeploymentAccount,
+) -> None:
     outputs = deploy("dev", architecture="arm64", ask=True)
-    assert world.done == [*LOOKED, "published the image", "made everything"]
-    assert json.loads(world.outputs.read_text()) == outputs == {"alb_dns_name": "dev.example.com"}
+    assert deployment_account.done == [*LOOKED, "published the image", "made everything"]
+    assert (
+        json.loads(deployment_account.outputs.read_text())
+        == outputs
+        == {"alb_dns_name": "dev.example.com"}
+    )
 
 
-def test_the_program_gets_the_digest_at_the_registry_that_ipv6_reaches(world: World) -> None:
+def test_the_program_gets_the_digest_at_the_registry_that_ipv6_reaches(
+    deployment_account: DeploymentAccount,
+) -> None:
     deploy("dev", architecture="x86_64", ask=True, alarmEmail="ops@example.com", domainName=None)
-    assert world.given == [
+    assert deployment_account.given == [
         {"architecture": "x86_64", "alarmEmail": "ops@example.com", "image": DUAL_STACK}
     ]
 
 
-def test_the_first_deployment_makes_the_repository_before_the_image(world: World) -> None:
-    world.account.has_repository = False
+def test_the_first_deployment_makes_the_repository_before_the_image(
+    deployment_account: DeploymentAccount,
+) -> None:
+    deployment_account.account.has_repository = False
     deploy("dev", architecture="arm64", ask=True)
-    assert world.done[len(LOOKED) :] == [
+    assert deployment_account.done[len(LOOKED) :] == [
         "made repository",
         "published the image",
         "made everything",
     ]
 
 
-def test_what_cannot_be_built_is_refused_before_anything_is_asked_for(world: World) -> None:
+def test_what_cannot_be_built_is_refused_before_anything_is_asked_for(
+    deployment_account: DeploymentAccount,
+) -> None:
     with pytest.raises(ConfigurationError, match="prod speaks HTTPS only: set certificateArn"):
         deploy("prod", architecture="arm64", ask=False)
     with pytest.raises(ConfigurationError, match="Set certificateArn, or allowHttp"):
         deploy("dev", architecture="arm64", ask=False, allowHttp="false")
-    assert world.done == []
+    assert deployment_account.done == []
 
 
-def test_without_pulumi_nobody_signs_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pulumi_nobody_signs_in(
+    deployment_account: DeploymentAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing() -> None:
         raise DeployError("Pulumi's command line is not on PATH.")
 
     monkeypatch.setattr(fargate_aurora, "require_pulumi", missing)
     with pytest.raises(DeployError, match="not on PATH"):
         deploy("dev", architecture="arm64", ask=False)
-    assert world.done == []
+    assert deployment_account.done == []
 
 
-def test_an_account_without_addresses_of_ipv6_is_said_before_the_plan(world: World) -> None:
-    world.account.addresses = "disabled"
+def test_an_account_without_addresses_of_ipv6_is_said_before_the_plan(
+    deployment_account: DeploymentAccount,
+) -> None:
+    deployment_account.account.addresses = "disabled"
     with pytest.raises(DeployError, match="put-account-setting-default --name dualStackIPv6"):
         deploy("dev", architecture="arm64", ask=False)
-    assert world.done == LOOKED[:2]
+    assert deployment_account.done == LOOKED[:2]
 
 
 def configuration(nat_gateways: int = 0) -> FargateAuroraConfiguration:
@@ -179,7 +195,7 @@ def configuration(nat_gateways: int = 0) -> FargateAuroraConfiguration:
 
 
 def test_services_without_ipv6_are_named_and_a_nat_gateway_needs_none(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment_account: DeploymentAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
@@ -188,12 +204,15 @@ def test_services_without_ipv6_are_named_and_a_nat_gateway_needs_none(
         return not host.startswith(("kms.", "xray."))
 
     monkeypatch.setattr(fargate_aurora, "has_ipv6", known)
-    [problem] = problems(world.account, configuration())
+    [problem] = problems(deployment_account.account, configuration())
     assert problem.problem.startswith("kms, xray cannot be asked over IPv6 in us-east-1")
     assert "set natGateways to 1" in problem.problem
     assert asked == [f"{service}.us-east-1.api.aws" for service in IPV6_SERVICES]
     asked.clear()
-    assert (list(problems(world.account, configuration(nat_gateways=1))), asked) == ([], [])
+    assert (list(problems(deployment_account.account, configuration(nat_gateways=1))), asked) == (
+        [],
+        [],
+    )
 
 
 def test_a_name_without_an_address_has_no_ipv6() -> None:
@@ -201,9 +220,9 @@ def test_a_name_without_an_address_has_no_ipv6() -> None:
 
 
 def test_prod_is_protected_from_being_destroyed(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment_account: DeploymentAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pulumi_topology, "require_pulumi", lambda: None)
     with pytest.raises(DeployError, match="prod is protected from deletion"):
         destroy("prod", ask=False)
-    assert world.done == []
+    assert deployment_account.done == []

@@ -126,18 +126,18 @@ def into(ecr: Any) -> type[Docker]:
     return Pushing
 
 
-def planned(root: Path, **more: str) -> ImagePlan:
+def plan(root: Path, **more: str) -> ImagePlan:
     return plan_image(fetched, root=root, **more)
 
 
 def test_the_same_content_has_the_same_tag(checkout: Path, tmp_path: Path) -> None:
-    first = planned(checkout)
+    first = plan(checkout)
     assert first.tag.startswith("0.1.0-arm64-")
     (checkout / "src/remit/__pycache__").mkdir(exist_ok=True)
     (checkout / "src/remit/__pycache__/app.cpython-313.pyc").write_bytes(b"other")
     (checkout / "README.md").write_text("other")
-    assert planned(checkout) == first
-    assert planned(checkout.rename(tmp_path / "elsewhere")) == first
+    assert plan(checkout) == first
+    assert plan(checkout.rename(tmp_path / "elsewhere")) == first
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_the_same_content_has_the_same_tag(checkout: Path, tmp_path: Path) -> No
     ],
 )
 def test_other_content_has_another_tag(name: str, checkout: Path) -> None:
-    before = planned(checkout)
+    before = plan(checkout)
     with (checkout / name).open("a") as file:
         file.write("\n# more\n")
-    assert planned(checkout).tag != before.tag
+    assert plan(checkout).tag != before.tag
 
 
 def test_another_base_processor_or_certificate_has_another_tag(checkout: Path) -> None:
@@ -163,24 +163,24 @@ def test_another_base_processor_or_certificate_has_another_tag(checkout: Path) -
 
     base = "python:3.14-slim@sha256:" + "0" * 64
     tags = {
-        planned(checkout).tag,
-        planned(checkout, base=base).tag,
-        planned(checkout, architecture="x86_64").tag,
+        plan(checkout).tag,
+        plan(checkout, base=base).tag,
+        plan(checkout, architecture="x86_64").tag,
         plan_image(other, root=checkout).tag,
     }
     assert len(tags) == 4
 
 
 def test_a_file_that_moves_is_other_content(checkout: Path) -> None:
-    before = planned(checkout)
+    before = plan(checkout)
     (checkout / "src/remit/assembly/service.py").rename(checkout / "src/remit/assembly.py")
-    assert planned(checkout).tag != before.tag
+    assert plan(checkout).tag != before.tag
 
 
 def test_an_image_is_built_for_its_platform_from_a_pinned_base(
     checkout: Path, docker: Fake
 ) -> None:
-    made = planned(checkout, architecture="x86_64")
+    made = plan(checkout, architecture="x86_64")
     assert container_image.build_image(made, Docker()) == f"payment-service:{made.tag}"
     arguments, _ = docker.heard()[-1]
     assert arguments[:5] == ["buildx", "build", "--load", "--provenance=false", "--sbom=false"]
@@ -192,7 +192,7 @@ def test_an_image_is_built_for_its_platform_from_a_pinned_base(
 
 def test_without_buildx_docker_is_told_what_buildkit_knows(checkout: Path, docker: Fake) -> None:
     docker.fails("buildx")
-    container_image.build_image(planned(checkout), Docker())
+    container_image.build_image(plan(checkout), Docker())
     arguments, _ = docker.heard()[-1]
     assert arguments[0] == "build"
     assert "--build-arg=TARGETARCH=arm64" in arguments
@@ -202,7 +202,7 @@ def test_without_buildx_docker_is_told_what_buildkit_knows(checkout: Path, docke
 def test_an_image_is_pushed_once_and_named_by_its_digest(
     checkout: Path, docker: Fake, ecr: Any
 ) -> None:
-    made = planned(checkout)
+    made = plan(checkout)
     first = publish_image("dev", made, clients, into(ecr))
     assert first.uri.startswith(f"{URI}@sha256:")
     assert first.tag == made.tag
@@ -221,7 +221,7 @@ def test_a_password_is_said_on_standard_input_alone(
 ) -> None:
     [authorization] = ecr.get_authorization_token()["authorizationData"]
     password = base64.b64decode(authorization["authorizationToken"]).decode().removeprefix("AWS:")
-    publish_image("dev", planned(repository), clients, into(ecr))
+    publish_image("dev", plan(repository), clients, into(ecr))
     logins = [(arguments, said) for arguments, said in docker.heard() if said]
     registry = URI.partition("/")[0]
     assert logins == [(["login", "--username", "AWS", "--password-stdin", registry], password)]
@@ -235,7 +235,7 @@ def test_docker_forgets_the_password_when_a_push_fails(
 ) -> None:
     docker.fails("push")
     with pytest.raises(ImageError, match="was not pushed; Docker says why above"):
-        publish_image("dev", planned(checkout), clients)
+        publish_image("dev", plan(checkout), clients)
     assert docker.heard()[-1][0] == ["logout", URI.partition("/")[0]]
 
 
@@ -255,11 +255,11 @@ def test_a_task_without_ipv4_has_a_name_for_the_same_image() -> None:
 def test_what_cannot_be_built_or_pushed_is_said(
     checkout: Path, docker: Fake, ecr: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = planned(checkout)
+    made = plan(checkout)
     with pytest.raises(ImageError, match="must be one of arm64, x86_64"):
-        planned(checkout, architecture="sparc")
+        plan(checkout, architecture="sparc")
     with pytest.raises(ImageError, match=r"'python:3\.13' must be named by its digest"):
-        planned(checkout, base="python:3.13")
+        plan(checkout, base="python:3.13")
     with pytest.raises(ImageError, match=r"no repository payment-service-dev-2 .* `remit deploy"):
         publish_image("dev-2", made, clients)
     with pytest.raises(ConfigurationError, match="must begin with one of dev, staging, prod"):
@@ -278,7 +278,7 @@ def test_what_cannot_be_built_or_pushed_is_said(
         Docker()
     (checkout / "requirements/image.lock").unlink()
     with pytest.raises(ImageError, match=r"image\.lock is not here: run `remit image` in the repo"):
-        planned(checkout)
+        plan(checkout)
 
 
 def test_credentials_that_aws_does_not_take_are_said(
@@ -291,15 +291,15 @@ def test_credentials_that_aws_does_not_take_are_said(
     # Where an earlier test's credentials may still be.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     with pytest.raises(ImageError, match="AWS does not take these credentials: Unable to locate"):
-        publish_image("dev", planned(checkout), clients, never)
+        publish_image("dev", plan(checkout), clients, never)
 
 
 def test_the_command_prints_the_image_and_nothing_else(
     repository: Path, docker: Fake, ecr: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     image.image()
-    assert capfd.readouterr().out == f"payment-service:{planned(repository).tag}\n"
-    pushed = publish_image("dev", planned(repository), clients, into(ecr))
+    assert capfd.readouterr().out == f"payment-service:{plan(repository).tag}\n"
+    pushed = publish_image("dev", plan(repository), clients, into(ecr))
     image.image(env="dev", push=True, json=True)
     shown = capfd.readouterr()
     assert json.loads(shown.out) == {"uri": pushed.uri, "tag": pushed.tag}

@@ -54,13 +54,13 @@ def test_without_the_tools_for_aws_a_command_says_how_to_get_them(
     assert ran.stderr == "remit: This command needs the tools for AWS: run `make aws` first.\n"
 
 
-def configured(topology: str) -> tuple[str, ...]:
+def configuration_of(topology: str) -> tuple[str, ...]:
     return () if topology == "lambda-dynamodb" else CERTIFICATE
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_a_plan_shows_resources_cost_and_findings(topology: str) -> None:
-    shown = infra("plan", topology, "--env", "prod", *configured(topology), "--json")
+    shown = infra("plan", topology, "--env", "prod", *configuration_of(topology), "--json")
     assert shown.returncode == 0, shown.stderr
     plan = json.loads(shown.stdout)
     total = plan["services"][-1]

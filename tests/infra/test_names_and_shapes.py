@@ -13,9 +13,9 @@ from tests.infra.graphs import (
     PULUMI,
     SUFFIXES,
     graph_of,
+    graph_with,
     of,
     ordered,
-    recorded,
     recorded_in_2100,
     shape,
     template_of,
@@ -145,7 +145,7 @@ def test_environments_of_fargate_aurora_are_of_one_shape_but_for_what_multi_az_a
 
 
 def test_dev_and_staging_of_fargate_aurora_are_of_one_shape() -> None:
-    dev, staging = (recorded("fargate-aurora", suffix) for suffix in ("dev", "staging-001"))
+    dev, staging = (graph_with("fargate-aurora", suffix) for suffix in ("dev", "staging-001"))
     assert shape(dev) == shape(staging)
 
 

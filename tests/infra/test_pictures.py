@@ -132,12 +132,12 @@ def segments(path: ElementTree.Element) -> Iterator[tuple[Point, Point]]:
 
 
 def cross(one: tuple[Point, Point], other: tuple[Point, Point]) -> bool:
-    def side(line: tuple[Point, Point], point: Point) -> float:
+    def side_of(line: tuple[Point, Point], point: Point) -> float:
         (x1, y1), (x2, y2) = line
         return (x2 - x1) * (point[1] - y1) - (y2 - y1) * (point[0] - x1)
 
     def parts(line: tuple[Point, Point], points: tuple[Point, Point]) -> bool:
-        return side(line, points[0]) * side(line, points[1]) < 0
+        return side_of(line, points[0]) * side_of(line, points[1]) < 0
 
     return parts(one, other) and parts(other, one)
 

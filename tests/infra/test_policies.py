@@ -3,7 +3,7 @@
 import pytest
 
 from remit_infra.topologies.lambda_dynamodb.stack import synthesise
-from tests.infra.graphs import SUFFIXES, TOPOLOGIES, graph_of, recorded, template_graph
+from tests.infra.graphs import SUFFIXES, TOPOLOGIES, graph_of, graph_with, template_graph
 from tests.infra.mutations.suite import MUTATIONS
 from tests.infra.policies.suite import POLICIES, broken
 
@@ -33,7 +33,7 @@ def test_every_policy_is_kept(topology: str, suffix: str) -> None:
 def test_every_policy_is_kept_however_a_program_is_configured(
     topology: str, configuration: dict[str, str]
 ) -> None:
-    assert broken(recorded(topology, "dev", **configuration)) == {}
+    assert broken(graph_with(topology, "dev", **configuration)) == {}
 
 
 def test_every_policy_is_kept_however_the_stack_is_configured() -> None:

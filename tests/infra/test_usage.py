@@ -48,7 +48,7 @@ class Delivered:
     objects: int = 0
 
 
-async def deliver(app: App, delivered: Delivered) -> None:
+async def relay_and_archive(app: App, delivered: Delivered) -> None:
     delivered.messages += await relay(app)
     delivered.objects += 2 * bool(await AuditArchiver(app).archive())
 
@@ -64,7 +64,7 @@ def test_a_payment_is_two_notifications_and_no_work_for_the_queue(tmp_path: Path
 
     async def scenario() -> None:
         await pay(app)
-        await deliver(app, delivered)
+        await relay_and_archive(app, delivered)
 
     asyncio.run(scenario())
     assert [message.topic for message in delivered.messages] == ["notifications"] * 2
@@ -79,9 +79,9 @@ def test_each_step_by_itself_is_a_segment_and_its_digest(tmp_path: Path) -> None
     async def scenario() -> None:
         validated = await validate(app, caller(), order(), None)
         assert isinstance(validated, Accepted)
-        await deliver(app, delivered)
+        await relay_and_archive(app, delivered)
         await process(app, caller(), ProcessRequest(validated.payment.id))
-        await deliver(app, delivered)
+        await relay_and_archive(app, delivered)
 
     asyncio.run(scenario())
     assert delivered.objects == USES["fargate-aurora"].batched["s3_put"].alone == 4
@@ -93,7 +93,7 @@ def test_payments_of_one_round_share_a_segment(tmp_path: Path) -> None:
     async def scenario() -> None:
         for _ in range(PAYMENTS):
             await pay(app)
-        await deliver(app, delivered)
+        await relay_and_archive(app, delivered)
 
     asyncio.run(scenario())
     packed = USES["lambda-postgres"].batched["s3_put"]

@@ -160,7 +160,7 @@ def deployed(folder: Path) -> Iterator[FargateAurora]:
                 made.end_kept()
 
 
-def settled(stack: FargateAurora, seconds: float) -> None:
+def wait_until_processed(stack: FargateAurora, seconds: float) -> None:
     """Waits until nothing is left to do."""
     end = time.monotonic() + seconds
     while True:

@@ -169,10 +169,10 @@ def receives(stack: FargateAurora) -> list[int]:
 
 
 def test_books_processor_and_trail_agree(stack: FargateAurora) -> None:
-    async def prove(app: App) -> list[Any]:
+    async def find_discrepancies(app: App) -> list[Any]:
         return [found async for found in reconcile(app)]
 
-    assert stack.use(prove) == []
+    assert stack.use(find_discrepancies) == []
 
 
 def test_a_rotated_password_is_taken_up(stack: FargateAurora) -> None:

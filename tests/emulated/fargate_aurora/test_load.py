@@ -17,7 +17,7 @@ from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.ports.app import App
 from remit_infra.emulated.fargate_stack import TaskProcess
 from tests.emulated.fargate_aurora.proxy import Proxy
-from tests.emulated.fargate_aurora.stack import FargateAurora, settled
+from tests.emulated.fargate_aurora.stack import FargateAurora, wait_until_processed
 from tests.emulated.harness import CARD, of_topology
 
 pytestmark = of_topology("fargate-aurora", 900)
@@ -121,7 +121,7 @@ def test_queued_payments_are_each_taken_once_while_workers_die(stack: FargateAur
             killed += 1
         duplicator.stopping.set()
         duplicator.join()
-        settled(stack, 300)
+        wait_until_processed(stack, 300)
         assert [worker.end() for worker in workers] == [0, 0]
     finally:
         duplicator.stopping.set()

@@ -66,7 +66,7 @@ class LambdaDynamodb(Caller):
         return refusals_of(self.emulator, self.names("function", role))
 
     @contextmanager
-    def configured(self, function: str, **variables: str) -> Iterator[None]:
+    def with_settings(self, function: str, **variables: str) -> Iterator[None]:
         """The function with these environment variables, for a while."""
         before = self.deployment.settings(function)
         self.configure(function, before | variables)

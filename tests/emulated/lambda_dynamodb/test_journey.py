@@ -103,7 +103,7 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
     [dead] = eventually(dead_letters, 180)
     assert dead.kind == "process"
     assert stack.item(transaction_id)["status"] == {"S": "validated"}
-    with stack.configured("payment-processing", REMIT_SIMULATOR_DOWN_AT="667"):
+    with stack.with_settings("payment-processing", REMIT_SIMULATOR_DOWN_AT="667"):
         assert asyncio.run(app.delivery.failed.redrive(dead.id)) == 1
         eventually(lambda: stack.item(transaction_id)["status"] == {"S": "processed"}, 180)
     assert dead_letters() == []

@@ -172,7 +172,7 @@ def test_an_operators_commands_go_through_a_function_in_the_network(stack: Lambd
 
 
 def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: LambdaPostgres) -> None:
-    async def ask() -> None:
+    async def call_both() -> None:
         with pytest.raises(Unavailable, match="from within its network alone"):
             await stack.operator().database.reader.refunds("01890000-0000-7000-8000-000000000000")
         with pytest.raises(Unavailable, match="payment-operator-staging-001 failed: There is no"):
@@ -180,7 +180,7 @@ def test_what_needs_the_database_itself_says_that_it_is_out_of_reach(stack: Lamb
                 stack.emulator.client("lambda"), f"payment-operator-{SUFFIX}"
             ).run("x")
 
-    asyncio.run(ask())
+    asyncio.run(call_both())
 
 
 def test_the_migration_has_run_and_runs_again(stack: LambdaPostgres) -> None:
