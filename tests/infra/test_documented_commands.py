@@ -21,7 +21,7 @@ from botocore.validate import validate_parameters
 
 from tests.documents import commands
 from tests.service import REMIT, clean_environ
-from tests.tidy.tree import ROOT
+from tests.tidy.tree import ROOT, files, text
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("recorded")]
 
@@ -116,3 +116,15 @@ def _options(model: ServiceModel, operation: str) -> set[str]:
 
 def _dashed(name: str) -> str:
     return xform_name(name).replace("_", "-").replace("serverlessv2", "serverless-v2")
+
+
+def test_a_documented_filter_finds_an_event_that_is_logged() -> None:
+    filters = {
+        words[words.index("--filter-pattern") + 1]
+        for words in map(shlex.split, AWS)
+        if "--filter-pattern" in words
+    }
+    events = {one for one in filters if re.fullmatch(r"[a-z_]+", one)}
+    code = "".join(text(path) for path in files(".py", "src"))
+    assert len(events) >= 4
+    assert [event for event in sorted(events) if f'"{event}"' not in code] == []

@@ -78,7 +78,7 @@ def check_worker(stack: FargateAurora, refused: Refused) -> Steps:
             payment_id,
         )
         told = json.loads(health)
-        is_told = "made up" not in told.get("failing", {}) and not told.get("owed")
+        is_told = "made up" not in told.get("failing", {}) and not told.get("unsent_alerts")
         is_tried = "work_retried" in stack.log("payment-worker-task")[begun:]
         return left, found, is_told, is_tried
 

@@ -108,6 +108,17 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
         eventually(lambda: stack.item(transaction_id)["status"] == {"S": "processed"}, 180)
     assert dead_letters() == []
 
+    def is_as_before() -> bool:
+        """The emulator may have given a call that was under way a container with the variables of
+        then, and keeps that for later calls.
+        """
+        if stack.process(stack.validate("6.67")).status_code == 200:
+            return True
+        stack.configure("payment-processing", stack.deployment.settings("payment-processing"))
+        return False
+
+    eventually(is_as_before, 60)
+
 
 def test_every_change_of_status_is_notified(stack: LambdaDynamodb) -> None:
     told = stack.subscribe("payment-notifications")
