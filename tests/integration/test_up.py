@@ -48,6 +48,17 @@ def test_a_payment_is_taken_and_everything_stops(tmp_path: Path) -> None:
         assert "Warning" not in output
 
 
+def test_ctrl_c_before_the_example_payment_is_no_failure(tmp_path: Path) -> None:
+    with Service(tmp_path) as service:
+        service.launch()
+        wait_until((service.data / "address").exists, 60, "the service to start")
+        # 130 where it is so early that no handler is there yet.
+        assert service.stop() in (0, 130)
+        output = service.output.read_text()
+        assert [line for line in output.splitlines() if line.startswith("remit:")] == []
+        assert service.processes() == []
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_lines_that_are_printed_work(tmp_path: Path) -> None:
     with Service(tmp_path) as service:

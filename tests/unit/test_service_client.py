@@ -18,6 +18,7 @@ from remit.entrypoints.cli.example import (
     WrongAddress,
     take_payment,
 )
+from remit.settings import Settings
 from remit_infra.emulated.certificate import make_certificate
 
 
@@ -55,6 +56,23 @@ def served(certificate: Path | None = None) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_the_example_payment_is_left_out_where_the_service_stops(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[None] = []
+
+    def is_stopping() -> bool:
+        looks.append(None)
+        return len(looks) > 2
+
+    monkeypatch.setattr(example, "START_PAUSE_SECONDS", 0.001)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    example.show(Settings(port=port), "sk_test_none", is_stopping)
+    assert capsys.readouterr() == ("", "")
+    assert len(looks) == 4
 
 
 @pytest.fixture

@@ -127,14 +127,20 @@ def _tls_refusal(error: BaseException) -> str | None:
     return None
 
 
-def show(settings: Settings, key: str) -> None:
-    """Waits until the service answers, takes the example payment and says how to repeat it."""
+def show(settings: Settings, key: str, is_stopping: Callable[[], bool]) -> None:
+    """Waits until the service answers, takes the example payment and says how to repeat it.
+
+    A service that is stopping answers nothing more, which is no failure of the payment.
+    """
     with ServiceClient(address_of(settings)) as service:
         try:
-            _wait(service)
+            _wait(service, is_stopping)
+            if is_stopping():
+                return
             show_payment(service, key)
         except NotPaid as error:
-            print_error(str(error))
+            if not is_stopping():
+                print_error(str(error))
             return
     print_line(f"Data: {settings.data_dir}   Documentation: {service.address}/docs   Stop: Ctrl-C")
 
@@ -176,10 +182,10 @@ def take_payment(
     return processed
 
 
-def _wait(service: ServiceClient) -> None:
+def _wait(service: ServiceClient, is_stopping: Callable[[], bool]) -> None:
     attempts = int(START_TIMEOUT_SECONDS / START_PAUSE_SECONDS)
     for _ in range(attempts):
-        if service.is_up():
+        if is_stopping() or service.is_up():
             return
         time.sleep(START_PAUSE_SECONDS)
     raise NotPaid(

@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from threading import Thread
 
 import asyncpg
 from msgspec.structs import replace
@@ -39,10 +40,14 @@ class LocalError(Exception):
     """The local topology cannot start, and what to do about it."""
 
 
-def up(settings: Settings, started: Callable[[Settings, str], None]) -> None:
+OnStart = Callable[[Settings, str, Callable[[], bool]], None]
+"""Takes the settings, the test key, and a function that tells whether the service is stopping."""
+
+
+def up(settings: Settings, on_start: OnStart) -> None:
     """Starts everything and serves until SIGINT or SIGTERM.
 
-    Calls `started` with the settings and the test key, in a thread, once the parts run.
+    Calls `on_start` in a thread once the parts run. The end does not wait for that thread.
     """
     with _owned(settings.data_dir):
         require_free_port(settings.host, settings.port)
@@ -51,7 +56,7 @@ def up(settings: Settings, started: Callable[[Settings, str], None]) -> None:
         settings = replace(settings, database_url=settings.database_url or postgres.start())
         remember_address(settings)
         try:
-            run(_serve(settings, started))
+            run(_serve(settings, on_start))
         finally:
             forget_address(settings)
             postgres.stop()
@@ -70,12 +75,12 @@ def _require_room(data_dir: Path) -> None:
         )
 
 
-async def _serve(settings: Settings, started: Callable[[Settings, str], None]) -> None:
+async def _serve(settings: Settings, on_start: OnStart) -> None:
     stop = stop_event()
     key = await _prepare(settings)
     app = assemble(settings)
     worker = asyncio.create_task(_keep_working(settings, stop))
-    asyncio.get_running_loop().run_in_executor(None, started, settings, key)
+    Thread(target=on_start, args=(settings, key, stop.is_set), daemon=True).start()
     in_terminal = sys.stderr.isatty()
     try:
         await serve(app, stop, on_response=log_request if in_terminal else None)
