@@ -18,6 +18,7 @@ DEPLOYED: dict[str, Callable[[Path], AbstractContextManager[Any]]] = {
     "lambda-dynamodb": lambda_dynamodb.deployed,
     "lambda-postgres": lambda_postgres.deployed,
 }
+DESTROY = Path(__file__).with_name("test_destroy.py")
 
 
 class Deployments:
@@ -49,6 +50,12 @@ class Deployments:
     def end_all(self) -> None:
         for topology in list(self._running):
             self.end(topology)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Moves the tests that destroy a stack behind those that need it."""
+    items.sort(key=lambda item: item.path == DESTROY)
 
 
 @pytest.fixture(scope="session")
