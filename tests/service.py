@@ -1,6 +1,5 @@
 """A `remit up` of its own for a test: started as a user starts it, in a folder, on a free port."""
 
-import http.client
 import json
 import os
 import re
@@ -8,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
+
+import httpx
 
 from remit_infra.emulated.ports import free_port
 
@@ -24,6 +25,33 @@ class ServiceResponse(NamedTuple):
     status: int
     body: dict[str, Any]
     headers: dict[str, str]
+
+
+def new_client(*, kept_connections: int = 0) -> httpx.Client:
+    """An HTTP client. By default each of its requests has a connection of its own."""
+    limits = httpx.Limits(max_keepalive_connections=kept_connections)
+    # Nothing here speaks TLS, whose trusted certificates would be loaded for each client.
+    return httpx.Client(timeout=30, trust_env=False, verify=False, limits=limits)
+
+
+def send(
+    client: httpx.Client,
+    method: str,
+    url: str,
+    content: str | bytes | Iterator[bytes] | None,
+    headers: dict[str, str],
+) -> ServiceResponse:
+    """One request with these headers, byte for byte. An iterator's pieces are sent in chunks.
+
+    Raises httpx.TransportError.
+    """
+    exact = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    response = client.request(method, url, content=content, headers=exact)
+    body = json.loads(response.content) if response.content else {}
+    return ServiceResponse(response.status_code, body, dict(response.headers))
+
+
+_client = new_client()
 
 
 class Service:
@@ -104,14 +132,14 @@ class Service:
     def is_healthy(self) -> bool:
         if self._running().poll() is not None:
             raise AssertionError(f"it ended: {self.output.read_text()}")
-        with suppress(OSError, http.client.HTTPException):
+        with suppress(httpx.TransportError):
             return self.call("GET", "/health").status == 200
         return False
 
     def call(
         self, method: str, path: str, body: object = None, *, key: str | None = None
     ) -> ServiceResponse:
-        """One request on a connection of its own. Raises what the connection raises."""
+        """One request on a connection of its own. Raises httpx.TransportError."""
         headers = {} if not (self.data / "example.key").exists() else {"x-api-key": self.key}
         text = None
         if body is not None:
@@ -119,17 +147,7 @@ class Service:
             headers["content-type"] = "application/json"
         if key is not None:
             headers["idempotency-key"] = key
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, text, headers)
-            response = connection.getresponse()
-            return ServiceResponse(
-                response.status,
-                json.loads(response.read()),
-                {name.lower(): value for name, value in response.getheaders()},
-            )
-        finally:
-            connection.close()
+        return send(_client, method, self.url + path, text, headers)
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs one `remit` command on the same folder."""

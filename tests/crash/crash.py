@@ -10,7 +10,6 @@ In the end every payment must be there once, as it was acknowledged, and the boo
 
 import argparse
 import asyncio
-import http.client
 import json
 import random
 import sys
@@ -18,6 +17,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.service import Service, ServiceResponse, wait_until
 
@@ -73,7 +74,7 @@ class Client:
         while True:
             try:
                 answer = await asyncio.to_thread(self._service.call, "POST", path, body, key=key)
-            except (OSError, http.client.HTTPException, json.JSONDecodeError):
+            except (httpx.TransportError, json.JSONDecodeError):
                 self._report.repeats += 1
                 await asyncio.sleep(0.05)
                 continue

@@ -1,11 +1,10 @@
 """The API on a real port: the service a test assembled, in a thread with its own event loop."""
 
 import asyncio
-import http.client
 import json
 import socket
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,11 +15,13 @@ from remit.domain.payment import Mode
 from remit.entrypoints.serve import serve
 from remit.oversight.api_keys import create_key
 from remit.ports.app import App
-from tests.service import ServiceResponse, wait_until
+from tests.service import ServiceResponse, new_client, send, wait_until
 
 T = TypeVar("T")
 
 JSON = {"content-type": "application/json"}
+
+_client = new_client()
 
 
 class HttpServer:
@@ -72,21 +73,14 @@ class HttpServer:
         return self.send("GET", path, None, {"x-api-key": key or self.key})
 
     def send(
-        self, method: str, path: str, body: str | bytes | None, headers: dict[str, str]
+        self,
+        method: str,
+        path: str,
+        body: str | bytes | Iterator[bytes] | None,
+        headers: dict[str, str],
     ) -> ServiceResponse:
-        """One request on a connection of its own, exactly as given."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            text = response.read()
-            return ServiceResponse(
-                response.status,
-                json.loads(text) if text else {},
-                {name.lower(): value for name, value in response.getheaders()},
-            )
-        finally:
-            connection.close()
+        """One request on a connection of its own."""
+        return send(_client, method, self.url + path, body, headers)
 
     def connect(self) -> socket.socket:
         """A bare connection, for what no HTTP client would send."""

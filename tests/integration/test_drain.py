@@ -1,6 +1,5 @@
-"""A server that is during_drain to end: it says so, finishes what is under way, and is gone."""
+"""A server that drains fails its health check, finishes its requests, and ends."""
 
-import http.client
 import json
 import os
 import signal
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from remit.clock_and_ids import new_secret
@@ -18,10 +18,12 @@ from remit_infra.emulated.ports import free_port
 from tests.builders import GOOD_CARD, postgres_app
 from tests.integration.conftest import Serve
 from tests.integration.http_server import JSON, HttpServer
-from tests.service import ServiceResponse, clean_environ, wait_until
+from tests.service import ServiceResponse, clean_environ, new_client, send, wait_until
 
 LATE = {"REMIT_SIMULATOR_LATE_AT": "666", "REMIT_SIMULATOR_LATE_SECONDS": "4"}
 """Longer than the server drains: its answer is waited for all the same."""
+
+CLIENT = new_client()
 
 
 class Server:
@@ -38,20 +40,17 @@ class Server:
             | environ,
         )
 
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-
-    def request(self, method: str, path: str, body: object = None) -> ServiceResponse:
-        connection = self.connect()
-        try:
-            return answered(connection, method, path, body, self._key)
-        finally:
-            connection.close()
+    def request(
+        self, method: str, path: str, body: object = None, client: httpx.Client = CLIENT
+    ) -> ServiceResponse:
+        content = None if body is None else json.dumps(body)
+        url = f"http://127.0.0.1:{self._port}{path}"
+        return send(client, method, url, content, JSON | {"x-api-key": self._key})
 
     def is_up(self) -> bool:
         try:
             return self.request("GET", "/live").status == 200
-        except OSError:
+        except httpx.TransportError:
             return False
 
     def check(self) -> int:
@@ -59,16 +58,6 @@ class Server:
         check = [sys.executable, "-m", "remit.entrypoints.healthcheck"]
         environ = os.environ | {"PORT": str(self._port)}
         return subprocess.run(check, env=environ, check=False).returncode
-
-
-def answered(
-    connection: http.client.HTTPConnection, method: str, path: str, body: object, key: str
-) -> ServiceResponse:
-    sent = None if body is None else json.dumps(body)
-    connection.request(method, path, sent, JSON | {"x-api-key": key})
-    response = connection.getresponse()
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    return ServiceResponse(response.status, json.loads(response.read()), headers)
 
 
 @pytest.fixture
@@ -90,15 +79,13 @@ def server(tmp_path: Path, database_url: str, key: str) -> Iterator[Server]:
         made.process.wait()
 
 
-def test_a_server_that_drains_fails_its_check_and_finishes_its_requests(
-    server: Server, key: str
-) -> None:
+def test_a_server_that_drains_fails_its_check_and_finishes_its_requests(server: Server) -> None:
     order = {"amount": "6.66", "card": {"number": GOOD_CARD, "exp_month": 12, "exp_year": 2030}}
     assert server.check() == 0
     validated = server.request("POST", "/validate", order)
     assert "connection" not in validated.headers
-    idle = server.connect()
-    assert answered(idle, "GET", "/live", None, key).status == 200
+    idle = new_client(kept_connections=1)
+    assert server.request("GET", "/live", client=idle).status == 200
     with ThreadPoolExecutor() as threads:
         step = {"transaction_id": validated.body["transaction_id"]}
         slow: Future[ServiceResponse] = threads.submit(server.request, "POST", "/process", step)

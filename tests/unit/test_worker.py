@@ -1,12 +1,12 @@
 """The worker as a process: its jobs, its metrics, its liveness, and when it is idle."""
 
 import asyncio
-import http.client
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 
+import httpx
 import msgspec
 import pytest
 
@@ -170,14 +170,9 @@ async def test_metrics_are_read_once_in_their_maximum_age(in_memory: App) -> Non
 
 
 async def get(port: int | None, path: str = "/live") -> tuple[int, str]:
-    def request() -> tuple[int, str]:
-        assert port is not None
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-
-    return await asyncio.to_thread(request)
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        response = await client.get(f"http://127.0.0.1:{port}{path}")
+    return response.status_code, response.text
 
 
 async def test_liveness_names_a_job_that_hangs_until_it_goes_on() -> None:

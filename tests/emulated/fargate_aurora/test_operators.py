@@ -85,7 +85,7 @@ def test_a_task_that_fails_is_one_clear_line(
     shell.settings["REMIT_OPERATOR_TASK"] = json.dumps(told)
     failed = shell.run("keys", "list")
     assert failed.returncode == 1
-    assert f"payment-nothing-{SUFFIX} cannot be asked" in failed.stderr
+    assert f"payment-nothing-{SUFFIX} cannot be run" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert tasks.ran == []
 
