@@ -228,7 +228,7 @@ MUTATIONS = {
         (FARGATE,),
         altered(CACHE, "", giving(transitEncryptionEnabled=False)),
     ),
-    "a cache that asks nobody who they are": Mutation(
+    "a cache without authentication": Mutation(
         database.the_cache_is_closed_and_encrypted,
         (FARGATE,),
         altered(CACHE, "", without("userGroupIds")),

@@ -8,7 +8,7 @@ ALARM = "cloudwatch/metricAlarm:MetricAlarm"
 EXPORTS = "enabledCloudwatchLogsExports"
 
 MUTATIONS = {
-    "an alarm that tells nobody": Mutation(
+    "an alarm without an action": Mutation(
         monitoring.every_alarm_tells_both_ways_and_is_in_the_runbook,
         EVERY,
         altered(ALARM, "payment-audit-break", without("alarmActions")),
@@ -18,15 +18,15 @@ MUTATIONS = {
         EVERY,
         altered(ALARM, "payment-audit-break", without("okActions")),
     ),
-    "an alarm that nobody explained": Mutation(
+    "an alarm whose runbook entry does not exist": Mutation(
         monitoring.every_alarm_tells_both_ways_and_is_in_the_runbook,
         EVERY,
         altered(ALARM, "payment-audit-break", giving(alarmDescription="See docs/runbook.md, x.")),
     ),
-    "failures that nobody counts": Mutation(
+    "failures without an alarm": Mutation(
         monitoring.what_must_be_watched_is, EVERY, altered(ALARM, "payment-messages-failed", gone)
     ),
-    "dead letters that nobody is told of": Mutation(
+    "dead letters without an alarm": Mutation(
         monitoring.what_must_be_watched_is,
         (FARGATE,),
         altered(ALARM, "payment-dlq-not-empty", gone),
@@ -41,7 +41,7 @@ MUTATIONS = {
         EVERY,
         altered("cloudwatch/logGroup:LogGroup", "logs", without("retentionInDays")),
     ),
-    "a log group that nobody writes to": Mutation(
+    "a log group that no resource writes to": Mutation(
         monitoring.every_log_group_is_written_to,
         (DYNAMODB,),
         altered("apigateway/stage:Stage", "", without("accessLogSettings")),

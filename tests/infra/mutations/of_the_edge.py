@@ -135,7 +135,7 @@ MUTATIONS = {
         (POSTGRES,),
         altered(FUNCTION, "payment-validator", without("vpcConfig")),
     ),
-    "a function that is not told where the bucket is": Mutation(
+    "a function without the name of the bucket": Mutation(
         functions.functions_are_told_everything_but_secrets,
         LAMBDA,
         altered(

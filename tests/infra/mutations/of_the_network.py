@@ -36,7 +36,7 @@ MUTATIONS = {
         PULUMI,
         altered("ec2/subnet:Subnet", "public-subnet-1", gone),
     ),
-    "flows that nobody logs": Mutation(
+    "a network without flow logs": Mutation(
         network.flows_are_logged, PULUMI, altered("ec2/flowLog:FlowLog", "", gone)
     ),
     "the NAT gateway does not wait for the internet gateway": Mutation(
@@ -105,7 +105,7 @@ MUTATIONS = {
         (FARGATE,),
         altered(TASK, "payment-worker", in_container(giving(environment=[]))),
     ),
-    "a task that is told nothing": Mutation(
+    "a task without settings": Mutation(
         tasks.tasks_are_told_everything_but_secrets,
         (FARGATE,),
         altered(TASK, "payment-worker", in_container(giving(environment=[]))),
@@ -120,7 +120,7 @@ MUTATIONS = {
         (FARGATE,),
         altered(TASK, "payment-task", in_container(giving(user="0"))),
     ),
-    "a task that nobody asks whether it lives": Mutation(
+    "a task without a health check": Mutation(
         tasks.tasks_are_as_small_and_as_closed_as_they_can_be,
         (FARGATE,),
         altered(TASK, "payment-worker", in_container(without("healthCheck"))),
