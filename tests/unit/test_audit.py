@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -13,8 +15,10 @@ from remit.oversight.audit import (
     digest_key,
     segment_key,
     verify,
+    verify_archived,
 )
 from remit.ports.app import App
+from remit.ports.audit import Bucket
 from remit.settings import Settings
 from tests.builders import AppFactory
 from tests.unit.steps import a_processed_payment, archive_all, objects_of, store_of
@@ -157,4 +161,57 @@ async def test_a_segment_number_that_was_cut_off_is_never_used_again(app: App) -
     await archive_all(app)
     assert await verify(app.audit.bucket) == TamperFound(
         key=segment_key(6), problem="the segment is missing"
+    )
+
+
+class ObservedBucket:
+    """A bucket that calls `look` before and after each object that is stored."""
+
+    def __init__(self, bucket: Bucket, look: Callable[[], Awaitable[None]]) -> None:
+        self._bucket = bucket
+        self._look = look
+        self.get, self.list = bucket.get, bucket.list
+
+    async def put_new(self, key: str, body: bytes) -> bool:
+        await self._look()
+        is_new = await self._bucket.put_new(key, body)
+        await self._look()
+        return is_new
+
+
+async def test_the_trail_is_whole_at_every_moment_of_its_archiving(in_memory: App) -> None:
+    found: list[VerifiedTrail | TamperFound] = []
+
+    async def look() -> None:
+        found.append(await verify_archived(in_memory))
+
+    for _ in range(2):
+        await a_processed_payment(in_memory)
+        bucket = ObservedBucket(in_memory.audit.bucket, look)
+        await archive_all(replace(in_memory, audit=replace(in_memory.audit, bucket=bucket)))
+    whole = [trail.segments for trail in found if isinstance(trail, VerifiedTrail)]
+    assert whole == [0, 0, 0, 1, 1, 1, 1, 1, 1, 2]
+
+
+async def test_a_digest_may_be_missing_of_the_segment_after_the_last_marked_one_alone(
+    app: App,
+) -> None:
+    store, objects = store_of(app), objects_of(app.audit.bucket)
+    del objects[digest_key(6)]
+    assert await verify_archived(app) == TamperFound(
+        key=digest_key(6), problem="the digest is missing"
+    )
+    store.segments = {entry: number for entry, number in store.segments.items() if number < 5}
+    del objects[digest_key(5)]
+    assert await verify_archived(app) == TamperFound(
+        key=digest_key(5), problem="the digest is missing"
+    )
+
+
+async def test_an_end_that_was_cut_off_with_its_digest_is_named(app: App) -> None:
+    for make in (segment_key, digest_key):
+        del objects_of(app.audit.bucket)[make(6)]
+    assert isinstance(await verify(app.audit.bucket), VerifiedTrail)
+    assert await verify_archived(app) == TamperFound(
+        key=segment_key(6), problem="the segment is missing, and 6 were archived"
     )

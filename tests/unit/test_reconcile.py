@@ -110,7 +110,7 @@ def alter(objects: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "record"), [(cut_the_end, "segment 1"), (alter, segment_key(1))]
+    ("damage", "record"), [(cut_the_end, segment_key(1)), (alter, segment_key(1))]
 )
 async def test_a_trail_that_was_cut_or_altered_is_named(
     in_memory: App, payment: Payment, damage: Callable[[dict[str, bytes]], None], record: str

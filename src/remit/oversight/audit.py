@@ -5,8 +5,9 @@
 
 Each header holds the hash of the segment before, so that every change is found: inside a segment
 by its digest, of a whole segment by the next header, of the last segment by the digest that is
-left. `verify` reads the bucket and nothing else. The chain does not protect against a rewrite of
-the whole bucket: keep the head that `verify` returns elsewhere, or lock the bucket.
+left. `verify` reads the bucket and nothing else; `verify_archived` also compares it with the
+database, which knows the number of the last segment. The chain does not protect against a rewrite
+of the whole bucket: keep the head that `verify` returns elsewhere, or lock the bucket.
 """
 
 import hashlib
@@ -138,21 +139,47 @@ class AuditArchiver:
         self._head = digest
 
 
-async def verify(bucket: Bucket) -> VerifiedTrail | TamperFound:
+async def verify_archived(app: App) -> VerifiedTrail | TamperFound:
+    """Verifies the trail of a service that may be archiving, and that its end was not cut off.
+
+    An archiver stores a segment, then its digest, then marks its entries in the database. So the
+    number that the database names first must be complete in the bucket afterwards, and the one
+    segment after it may still be without its digest.
+    """
+    last = await app.database.books.last_segment()
+    trail = await verify(app.audit.bucket, unmarked_after=last)
+    if isinstance(trail, VerifiedTrail) and trail.segments < last:
+        return TamperFound(
+            key=segment_key(trail.segments + 1),
+            problem=f"the segment is missing, and {last} were archived",
+        )
+    return trail
+
+
+async def verify(
+    bucket: Bucket, *, unmarked_after: int | None = None
+) -> VerifiedTrail | TamperFound:
     """Reads the whole trail and names the first object that is wrong.
 
-    It holds one segment in memory at a time.
+    It holds one segment in memory at a time. The last segment may be without its digest if its
+    number is above `unmarked_after`: it is being archived, and is left out.
     """
     previous, expected, total = GENESIS, 1, 0
+    is_incomplete = False
     async for number, body in _segments(bucket, 0):
         key = segment_key(number)
+        if is_incomplete:
+            return TamperFound(key=digest_key(expected), problem="the digest is missing")
         if number != expected:
             return TamperFound(key=segment_key(expected), problem="the segment is missing")
         if (problem := _check_segment(number, body, previous)) is not None:
             return TamperFound(key=key, problem=problem)
         stored = await bucket.get(digest_key(number))
         if stored is None:
-            return TamperFound(key=digest_key(number), problem="the digest is missing")
+            if unmarked_after is None or number <= unmarked_after:
+                return TamperFound(key=digest_key(number), problem="the digest is missing")
+            is_incomplete = True
+            continue
         previous = hashlib.sha256(body).hexdigest()
         count = body.count(b"\n") - 1
         try:

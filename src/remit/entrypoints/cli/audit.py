@@ -1,4 +1,4 @@
-"""`remit audit`: the sealed audit trail is checked."""
+"""`remit audit`: the archived audit trail is checked."""
 
 import msgspec
 from cyclopts import App as Commands
@@ -12,16 +12,16 @@ audit = Commands(name="audit", help="Check the audit trail.", group=OPERATE, sor
 
 @audit.command(name="verify")
 def verify_audit(*, json: Json = False) -> None:
-    """Check that nothing in the sealed audit trail was changed, removed or reordered.
+    """Check that nothing in the archived audit trail was changed, removed or reordered.
 
     Acts on this machine's data, or on the deployment whose settings the shell has.
 
     Example: `remit audit verify`
     """
-    from remit.oversight.audit import TamperFound, verify
+    from remit.oversight.audit import TamperFound, verify_archived
 
     async def use(app: App) -> None:
-        found = await verify(app.audit.bucket)
+        found = await verify_archived(app)
         if json:
             print_json({"ok": not isinstance(found, TamperFound), **msgspec.to_builtins(found)})
         elif isinstance(found, TamperFound):
