@@ -1,9 +1,16 @@
 """Ports of this machine, for the servers that a process starts."""
 
+import atexit
 import socket
 import sys
 
 _held: list[socket.socket] = []
+
+
+@atexit.register
+def _release() -> None:
+    while _held:
+        _held.pop().close()
 
 
 def free_port() -> int:

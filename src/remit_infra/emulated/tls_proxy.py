@@ -5,14 +5,15 @@ authenticates a client; the proxy passes bytes in both directions.
 """
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 CHUNK_BYTES = 65_536
-PAUSE_SECONDS = 0.1
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -34,8 +35,8 @@ class TlsProxy:
         self._handshake = handshake
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._listener: socket.socket | None = None
+        self._clients: dict[asyncio.Task[None], socket.socket] = {}
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The result of the coroutine, which runs on the proxy's event loop."""
@@ -47,9 +48,10 @@ class TlsProxy:
         """Opens the port, or a free one if it is 0, and returns it. With a context, a connection
         starts with TLS.
         """
-        server = asyncio.start_server(self._serve, "127.0.0.1", port, ssl=context)
-        self._server = self.run(server)
-        opened: int = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener.setblocking(False)
+        self.run(self._start_accepting(self._listener, context))
+        opened: int = self._listener.getsockname()[1]
         return opened
 
     def await_disconnects(self, cause: Coroutine[Any, Any, None]) -> None:
@@ -64,40 +66,72 @@ class TlsProxy:
         self._thread.join()
         self._loop.close()
 
+    async def _start_accepting(
+        self, listener: socket.socket, context: ssl.SSLContext | None
+    ) -> None:
+        """Accepts connections on the event loop, until `_disconnect_all`.
+
+        An `asyncio.Server` that is closed loses the connections that it has just accepted, and
+        leaves them open (python/cpython 109564).
+        """
+
+        def accept() -> None:
+            with suppress(OSError):  # the client has disconnected
+                connection, _ = listener.accept()
+                connection.setblocking(False)
+                task = self._loop.create_task(self._serve(connection, context))
+                self._clients[task] = connection
+                task.add_done_callback(self._clients.pop)
+
+        self._loop.add_reader(listener, accept)
+
     async def _await_disconnects(self, cause: Coroutine[Any, Any, None]) -> None:
-        clients = asyncio.all_tasks() - {asyncio.current_task()}
+        clients = set(self._clients)
         await cause
         if clients:
             await asyncio.wait(clients)
 
     async def _disconnect_all(self) -> None:
-        """Aborts every connection. Closing one would wait for its client."""
-        if self._server is not None:
-            self._server.close()
-        while clients := asyncio.all_tasks() - {asyncio.current_task()}:
-            for writer in self._writers:
-                writer.transport.abort()
-            # A client that connected just before the port was closed is still in its handshake.
-            await asyncio.wait(clients, timeout=PAUSE_SECONDS)
-        await asyncio.sleep(0)
+        """Shuts down every connection: closing one would wait for its client."""
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+        for connection in self._clients.values():
+            with suppress(OSError):  # it is closed
+                connection.shutdown(socket.SHUT_RDWR)
+        if self._clients:
+            await asyncio.wait(set(self._clients))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client, from the handshake until either side closes its connection."""
-        self._writers.add(writer)
+    async def _serve(self, connection: socket.socket, context: ssl.SSLContext | None) -> None:
+        """One client, from its TLS handshake until both its connections are closed."""
+        reader = asyncio.StreamReader()
+        accepted: asyncio.Future[asyncio.StreamWriter] = self._loop.create_future()
+        protocol = asyncio.StreamReaderProtocol(
+            reader, lambda _, writer: accepted.set_result(writer)
+        )
         try:
-            if (server := await self._handshake(reader, writer)) is None:
-                return
-            server_reader, server_writer = server
-            self._writers.add(server_writer)
+            await self._loop.connect_accepted_socket(lambda: protocol, connection, ssl=context)
+            writer = await accepted
             try:
-                await _until_first_ends(_pipe(reader, server_writer), _pipe(server_reader, writer))
+                await self._connect_to_server(reader, writer)
             finally:
-                self._writers.discard(server_writer)
+                writer.close()
+                await writer.wait_closed()
         except (OSError, asyncio.IncompleteReadError):
             return  # the client has disconnected
+
+    async def _connect_to_server(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if (server := await self._handshake(reader, writer)) is None:
+            return
+        server_reader, server_writer = server
+        try:
+            await _until_first_ends(_pipe(reader, server_writer), _pipe(server_reader, writer))
         finally:
-            writer.close()
-            self._writers.discard(writer)
+            # The server may be one that no longer reads: what is not sent is dropped.
+            server_writer.transport.abort()
+            await server_writer.wait_closed()
 
 
 async def _until_first_ends(*pipes: Coroutine[Any, Any, None]) -> None:
