@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint aws bench soak pictures format lock clean
+.PHONY: help run test check lint aws bench simulate soak pictures format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ aws: .venv/.aws .venv/.scan ## Install what `remit infra`, `emulate` and `deploy
 
 bench: .venv/.bench ## Run the benchmarks: one JSON line per figure (QUICK=1 to see that they run)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+simulate: .venv/.dev ## Run the simulated world over many seeds (SEEDS=1000, OPERATIONS=100000)
+	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OPERATIONS),--operations $(OPERATIONS))
 
 soak: .venv/.dev .venv/.emulator ## Take ten thousand queued payments while workers die, on the emulator
 	@SOAK_PAYMENTS=10000 $(BIN)/pytest -v tests/emulated/fargate_aurora/test_load.py
