@@ -8,6 +8,8 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from remit.adapters.aws.operator_client import UnreachablePort
+from remit.entrypoints.cli.audit import verify_trail
 from remit.oversight.audit import (
     AuditArchiver,
     TamperFound,
@@ -20,7 +22,7 @@ from remit.oversight.audit import (
 from remit.ports.app import App
 from remit.ports.audit import Bucket
 from remit.settings import Settings
-from tests.builders import AppFactory
+from tests.builders import AppFactory, replace_parts
 from tests.unit.steps import a_processed_payment, archive_all, objects_of, store_of
 
 
@@ -215,3 +217,23 @@ async def test_an_end_that_was_cut_off_with_its_digest_is_named(app: App) -> Non
     assert await verify_archived(app) == TamperFound(
         key=segment_key(6), problem="the segment is missing, and 6 were archived"
     )
+
+
+async def test_without_the_database_a_missing_digest_must_be_missing_again(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out_of_reach = replace_parts(app, books=UnreachablePort())
+    objects, key = objects_of(app.audit.bucket), digest_key(6)
+    digest = objects.pop(key)
+    looks = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            objects[key] = digest
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert isinstance(await verify_trail(out_of_reach), VerifiedTrail)
+    del objects[key]
+    assert await verify_trail(out_of_reach) == TamperFound(key=key, problem="the digest is missing")
