@@ -16,6 +16,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from os import cpu_count
 
+from msgspec.structs import replace
+
 from tests.simulation.adversary import Fault
 from tests.simulation.run import MERCHANTS, RunReport, simulate
 
@@ -65,14 +67,7 @@ def main() -> int:
 
 
 def _without_story(seed: int) -> RunReport:
-    report = simulate(seed)
-    return RunReport(
-        seed=seed,
-        operations=report.operations,
-        faults=report.faults,
-        violations=report.violations,
-        story=[],
-    )
+    return replace(simulate(seed), story=[])
 
 
 def _shortened(seed: int) -> RunReport:

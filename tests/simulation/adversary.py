@@ -49,10 +49,6 @@ class Adversary:
         for kind in set(Fault) - set(kinds):
             self._rates[kind] = 0.0
 
-    @property
-    def kinds(self) -> list[Fault]:
-        return [kind for kind, rate in self._rates.items() if rate]
-
     def strikes(self, kind: Fault, *, times: float = 1.0) -> bool:
         """Whether this fault happens now, `times` as often as its rate, and counts it if so."""
         # One number is drawn in any case, so that a kind that is left out changes little else.
