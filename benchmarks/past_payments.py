@@ -43,9 +43,9 @@ FROM (
 
 PAYMENTS = """
 INSERT INTO payments (id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state,
-                      version, attempt, customer_id, reference, card, authorized_minor,
+                      version, customer_id, reference, card, authorized_minor,
                       captured_minor, refunded_minor, processor_reference, processed_at)
-SELECT id, 'example', 'test', amount_minor, 'USD', at, fingerprint, 'captured', 3, 1,
+SELECT id, 'example', 'test', amount_minor, 'USD', at, fingerprint, 'captured', 3,
        'customer-' || n % 1000, 'order-past-' || n,
        '{"brand": "visa", "last4": "4242", "exp_year": 2035, "exp_month": 12}', amount_minor,
        amount_minor, 0, 'sim_' || id || '-0', done_at
@@ -77,14 +77,14 @@ SELECT p.merchant_id, p.mode, operation, 'past-' || n, p.created_at, jsonb_build
            'payment', to_jsonb(p) || changes)
 FROM chunk JOIN payments p USING (id),
      (VALUES ('POST /process', '{}'::jsonb),
-             ('POST /validate', '{"state": "validated", "version": 1, "attempt": 0,
+             ('POST /validate', '{"state": "validated", "version": 1,
                                   "authorized_minor": 0, "captured_minor": 0,
                                   "processor_reference": null, "processed_at": null}'))
      AS steps (operation, changes)
 """
 
 RESULTS = (
-    "INSERT INTO answers (key, payment_id, operation, amount_minor, answer) VALUES (?,?,?,?,?)"
+    "INSERT INTO results (key, payment_id, operation, amount_minor, result) VALUES (?,?,?,?,?)"
 )
 
 

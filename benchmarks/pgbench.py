@@ -39,12 +39,13 @@ def _constant(size: int, **fields: object) -> str:
     return f"""'{{{inside}, "rest": "{"x" * (size - len(inside) - 14)}"}}'"""
 
 
-PAYMENT, LEDGER = _id(0), _id(1)
+PAYMENT, LEDGER, OPERATION = _id(0), _id(1), _id(7)
 OWNER = "'example', 'test'"
 KEY = ":client_id || '-' || :n"
 MESSAGE = _constant(330, topic="notifications", kind="payment")
 RECORD = _constant(850, fingerprint="f" * 64)
-CLAIM_RECORD = _constant(330, fingerprint="f" * 64)
+OPERATION_RECORD = _constant(640, kind="charge")
+CLAIM_RECORD = _constant(380, fingerprint="f" * 64)
 
 
 def _audit(number: int, action: str, outcome: str, state: str) -> str:
@@ -71,9 +72,9 @@ VALIDATE = f"""
 BEGIN;
 {_record("POST /validate", RECORD)}
 INSERT INTO payments (id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state,
-                      version, attempt, customer_id, reference, card, encrypted_card,
+                      version, customer_id, reference, card, encrypted_card,
                       authorized_minor, captured_minor, refunded_minor, due_at)
-VALUES ({PAYMENT}, {OWNER}, :amount, 'USD', now(), '{"f" * 64}', 'validated', 1, 0,
+VALUES ({PAYMENT}, {OWNER}, :amount, 'USD', now(), '{"f" * 64}', 'validated', 1,
         'customer-' || :amount % 1000, 'order-' || {KEY},
         '{{"brand": "visa", "last4": "4242", "exp_year": 2035, "exp_month": 12}}', '{"s" * 260}',
         0, 0, 0, now() + interval '7 days');
@@ -88,10 +89,11 @@ CLAIM = f"""
 BEGIN;
 {READ}
 UPDATE payments
-SET state = 'unknown', version = 2, due_at = now() + interval '15 seconds',
-    pending = '{{"key": "{"k" * 38}", "until": "{"t" * 32}", "previous_state": "validated",
-                 "operation": "charge", "amount_minor": 1000}}'
+SET state = 'unknown', version = 2,
+    pending = '{{"operation_id": "{"k" * 36}", "kind": "charge", "previous_state": "validated"}}'
 WHERE id = {PAYMENT};
+INSERT INTO operations (id, payment_id, version, due_at, operation)
+VALUES ({OPERATION}, {PAYMENT}, 1, now() + interval '15 seconds', {OPERATION_RECORD});
 {_audit(4, "process", "claimed", "unknown")}
 {_record("POST /process", CLAIM_RECORD)}
 COMMIT;
@@ -99,7 +101,7 @@ COMMIT;
 
 _RESULT = f"""
 UPDATE payments
-SET state = 'captured', version = version + 1, attempt = 1, pending = NULL, encrypted_card = NULL,
+SET state = 'captured', version = version + 1, pending = NULL, encrypted_card = NULL,
     authorized_minor = :amount, captured_minor = :amount, due_at = NULL, processed_at = now(),
     processor_reference = '{"p" * 42}'
 WHERE id = {PAYMENT};
@@ -112,6 +114,8 @@ VALUES ({LEDGER}, 0, {PAYMENT}, 'test/processor/simulated', 'USD', :amount, now(
 RESULT_AFTER_CLAIM = f"""
 BEGIN;
 {_RESULT}
+UPDATE operations SET version = 2, due_at = NULL, operation = {OPERATION_RECORD}
+WHERE id = {OPERATION};
 UPDATE idempotency SET record = {RECORD}
 WHERE (merchant_id, mode, operation, key) = ({OWNER}, 'POST /process', {KEY});
 COMMIT;

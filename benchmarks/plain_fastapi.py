@@ -142,9 +142,9 @@ async def validate(
             return stored
         await connection.execute(
             "INSERT INTO payments (id, merchant_id, mode, amount_minor, currency, created_at, "
-            "fingerprint, state, version, attempt, customer_id, reference, card, encrypted_card, "
+            "fingerprint, state, version, customer_id, reference, card, encrypted_card, "
             "authorized_minor, captured_minor, refunded_minor, due_at) VALUES ($1, $2, 'test', "
-            "$3, $4, $5, $6, 'validated', 1, 0, $7, $8, $9, $10, 0, 0, 0, $11)",
+            "$3, $4, $5, $6, 'validated', 1, $7, $8, $9, $10, 0, 0, 0, $11)",
             payment_id,
             merchant,
             amount_minor,
@@ -207,11 +207,22 @@ async def _claim_payment(connection: Any, merchant: str, payment_id: UUID, now: 
     if payment["state"] != "validated":
         raise HTTPException(409)
     await connection.execute(
-        "UPDATE payments SET state = 'unknown', version = version + 1, pending = $2, due_at = $3 "
-        "WHERE id = $1",
+        "UPDATE payments SET state = 'unknown', version = version + 1, pending = $2 WHERE id = $1",
         payment_id,
-        json.dumps({"operation": "charge", "key": str(payment_id), "previous_state": "validated"}),
+        json.dumps(
+            {
+                "operation_id": str(payment_id),
+                "kind": "charge",
+                "previous_state": "validated",
+            }
+        ),
+    )
+    await connection.execute(
+        "INSERT INTO operations (id, payment_id, version, due_at, operation) "
+        "VALUES ($1, $1, 1, $2, $3)",
+        payment_id,
         now + timedelta(seconds=15),
+        _operation(payment["amount_minor"], None),
     )
     await _audit(connection, merchant, payment_id, CLAIMED, now)
     return payment
@@ -221,13 +232,18 @@ async def _capture(
     connection: Any, payment_id: UUID, amount_minor: int, currency: str, now: datetime
 ) -> None:
     await connection.execute(
-        "UPDATE payments SET state = 'captured', version = version + 1, attempt = 1, "
+        "UPDATE payments SET state = 'captured', version = version + 1, "
         "pending = NULL, encrypted_card = NULL, due_at = NULL, authorized_minor = $2, "
         "captured_minor = $2, processed_at = $3, processor_reference = $4 WHERE id = $1",
         payment_id,
         amount_minor,
         now,
         f"ref_{payment_id}",
+    )
+    await connection.execute(
+        "UPDATE operations SET version = 2, due_at = NULL, operation = $2 WHERE id = $1",
+        payment_id,
+        _operation(amount_minor, f"ref_{payment_id}"),
     )
     await connection.execute(
         "INSERT INTO postings (transaction_id, line, payment_id, account, currency, "
@@ -315,3 +331,7 @@ def _fingerprint(body: BaseModel) -> str:
 def _record(body: BaseModel, response: PaymentBody | None) -> str:
     stored = None if response is None else response.model_dump_json()
     return json.dumps({"fingerprint": _fingerprint(body), "response": stored})
+
+
+def _operation(amount_minor: int, reference: str | None) -> str:
+    return json.dumps({"kind": "charge", "amount_minor": amount_minor, "reference": reference})

@@ -33,11 +33,18 @@ from remit.assembly.parts import (
     this_process,
 )
 from remit.assembly.postgres import make_connections, postgres_adapters, postgres_queue
+from remit.domain.caller import Caller, KeyScope, Mode
 from remit.domain.card import Card
-from remit.domain.change import Caller, KeyScope
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.ids import NewId
-from remit.domain.payment import Approved, Declined, Mode, Operation, ProcessorResult
+from remit.domain.operation import (
+    Approved,
+    Declined,
+    Operation,
+    OperationKind,
+    ProcessorResult,
+)
+from remit.domain.payment import Payment
 from remit.oversight.metrics import NullMetrics
 from remit.payments.validate import Amount, CardInput, PaymentRequest
 from remit.ports.app import App
@@ -100,13 +107,8 @@ class ScriptedProcessor:
             raise ProcessorTimeout("The processor did not answer in time.")
         return self.results[instruction.key][1]
 
-    async def find(self, key: str) -> ProcessorResult | None:
-        if self.down:
-            raise ProcessorUnavailable("The processor cannot be reached. Try again.")
-        return self.results[key][1] if key in self.results else None
-
     async def balance(self, payment_id: str) -> int | None:
-        sign = {Operation.CHARGE: 1, Operation.CAPTURE: 1, Operation.REFUND: -1}
+        sign = {OperationKind.CHARGE: 1, OperationKind.CAPTURE: 1, OperationKind.REFUND: -1}
         of_payment = [pair for pair in self.results.values() if pair[0].payment_id == payment_id]
         return sum(
             sign.get(instruction.operation, 0) * instruction.amount_minor
@@ -272,6 +274,24 @@ def processor_of(app: App) -> ScriptedProcessor:
 
 def caller(merchant_id: str = "acme", *, request_id: str = "req") -> Caller:
     return Caller(merchant_id, "test", "key:test", request_id)
+
+
+def an_operation(payment: Payment, kind: OperationKind, **fields: Any) -> Operation:
+    """An operation on the payment that one process has taken. `fields` replace the defaults."""
+    operation = Operation(
+        id="00000000-0000-7000-8000-0000000000f1",
+        kind=kind,
+        payment_id=payment.id,
+        processor="scripted",
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        created_at=payment.created_at,
+        caller=caller(),
+        action=kind.value,
+        attempts=1,
+        processes=1,
+    )
+    return structs.replace(operation, **fields)
 
 
 def key_of(action: str, key: str | None, merchant_id: str = "acme") -> KeyScope | None:

@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     processor_timeout_seconds: Seconds = 10.0
     claim_margin_seconds: Seconds = 5.0
     card_retention_seconds: Count = 7 * 24 * 3600
+    queue_retention_seconds: Count = 24 * 3600
     idempotency_retention_seconds: Count = 48 * 3600
 
     work_max_receives: Count = 5

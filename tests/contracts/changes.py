@@ -5,20 +5,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from remit.domain.caller import Caller, KeyScope
 from remit.domain.card import CardSummary
-from remit.domain.change import (
-    AuditEntry,
-    Caller,
-    Change,
-    IdempotencyRecord,
-    KeyScope,
-    Message,
-    Topic,
-)
+from remit.domain.change import AuditEntry, Change, IdempotencyRecord, Message, Topic
 from remit.domain.ledger import Posting
-from remit.domain.payment import Declined, Operation, Payment, PendingOperation, State
+from remit.domain.operation import Declined, Operation, OperationKind, OperationState
+from remit.domain.payment import Payment, PendingOperation, State
 from remit.domain.refund import Refund
 from remit.ports.app import App
+from tests.builders import an_operation
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)
 CALLER = Caller("acme", "test", "key:k", "request")
@@ -48,16 +43,10 @@ def a_payment(app: App, **fields: Any) -> Payment:
 def a_pending_payment(app: App, **fields: Any) -> Payment:
     """A payment with a pending operation, and every field that such a payment can have."""
     pending = PendingOperation(
-        operation=Operation.CAPTURE,
-        amount_minor=5,
-        key="key",
-        previous_state=State.AUTHORIZED,
-        until=AT,
-        final=False,
+        operation_id=app.new_id(), kind=OperationKind.CAPTURE, previous_state=State.AUTHORIZED
     )
     pending_fields: dict[str, Any] = {
         "state": State.UNKNOWN,
-        "attempt": 3,
         "pending": pending,
         "authorized_minor": 100,
         "captured_minor": 60,
@@ -78,9 +67,30 @@ def a_refund(app: App, payment: Payment, **fields: Any) -> Refund:
         "amount_minor": 10,
         "currency": payment.currency,
         "created_at": AT,
-        "due_at": AT,
     }
     return Refund(**defaults | fields)
+
+
+def a_whole_operation(app: App, payment: Payment, **fields: Any) -> Operation:
+    """A queued operation with every field that one can have, its result too."""
+    defaults: dict[str, Any] = {
+        "id": app.new_id(),
+        "amount_minor": BIG,
+        "caller": CALLER,
+        "action": WORDS,
+        "final": False,
+        "refund_id": app.new_id(),
+        "scope": KeyScope("acme", "test", "POST /capture", WORDS),
+        "fingerprint": "f" * 64,
+        "state": OperationState.QUEUED,
+        "attempts": 3,
+        "processes": 2,
+        "leased_until": AT + timedelta(seconds=15),
+        "expires_at": AT + timedelta(days=4),
+        "due_at": AT + timedelta(seconds=16),
+        "result": Declined("card_declined", WORDS, "generic_decline"),
+    }
+    return an_operation(payment, OperationKind.CAPTURE, **defaults | fields)
 
 
 def an_entry(app: App, payment: Payment | None = None, **fields: Any) -> AuditEntry:
@@ -110,6 +120,7 @@ def a_message(app: App, topic: Topic = Topic.NOTIFICATIONS, **fields: Any) -> Me
         "kind": "payment_intent.created",
         "created_at": AT,
         "payment_id": app.new_id(),
+        "operation_id": app.new_id(),
         "merchant_id": "acme",
         "mode": "test",
         "status": "requires_confirmation",
@@ -149,5 +160,5 @@ def new(app: App, **fields: Any) -> Change:
     return Change(payment=payment, audit=(an_entry(app, payment),), **fields)
 
 
-def next_version(payment: Payment | Refund, **fields: Any) -> Any:
-    return replace(payment, version=payment.version + 1, **fields)
+def next_version(record: Payment | Refund | Operation, **fields: Any) -> Any:
+    return replace(record, version=record.version + 1, **fields)

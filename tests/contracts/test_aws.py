@@ -123,7 +123,7 @@ async def test_queued_payments_are_processed_through_sqs(in_memory: App, queue: 
     processor_of(app).faults.append("down")
     await relay(app)
     assert await handle_batch(app) == 1
-    assert (await current(app, payment)).state is State.VALIDATED
+    assert (await current(app, payment)).state is State.UNKNOWN
     assert await handle_batch(app) == 1
     assert (await current(app, payment)).state is State.CAPTURED
     assert await handle_batch(app) == 0

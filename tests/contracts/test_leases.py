@@ -189,4 +189,4 @@ async def test_two_workers_that_sweep_process_each_payment_once(two: tuple[App, 
             for e in await two[0].database.reader.history(payment.id)
             if e.outcome == "done"
         ]
-        assert steps == ["process"]
+        assert steps == ["resolve"]

@@ -6,7 +6,7 @@ import pytest
 
 from remit.adapters.postgres.migrations import migrate, migration_files
 from remit.domain.health_state import HealthState
-from remit.domain.payment import Operation, Payment, State
+from remit.domain.payment import Payment, State
 
 OLD_PAYMENT = """
 INSERT INTO payments VALUES (
@@ -55,19 +55,23 @@ async def before_the_names(postgres_server: str, worker_id: str) -> str:
     return url
 
 
-async def test_a_pending_operation_survives_the_new_names(before_the_names: str) -> None:
+async def test_a_pending_operation_must_end_before_operations_are_records(
+    before_the_names: str,
+) -> None:
     connection = await asyncpg.connect(before_the_names)
+    with pytest.raises(asyncpg.RaiseError, match="let the version before finish them"):
+        await migrate(connection)
+    await connection.close()
+
+
+async def test_the_data_of_an_earlier_version_is_read(before_the_names: str) -> None:
+    connection = await asyncpg.connect(before_the_names)
+    await connection.execute("UPDATE payments SET state = 'validated', pending = NULL")
     assert "0006_names.sql" in await migrate(connection)
     row = await connection.fetchval("SELECT json_agg(p)::text FROM payments p")
     [payment] = msgspec.json.decode(row, type=list[Payment])
     assert payment.encrypted_card == "ciphertext"
-    pending = payment.pending
-    assert pending is not None
-    assert (pending.operation, pending.previous_state, pending.queued) == (
-        Operation.CHARGE,
-        State.VALIDATED,
-        True,
-    )
+    assert (payment.state, payment.pending) == (State.VALIDATED, None)
     assert await connection.fetchval("SELECT name FROM leases") == "archive"
     row = await connection.fetchval("SELECT state::text FROM health_states")
     state = msgspec.json.decode(row, type=HealthState)

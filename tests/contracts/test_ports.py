@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from remit.clock_and_ids import new_secret
 from remit.domain.change import Change, Topic
+from remit.domain.operation import OperationState
 from remit.domain.payment import State
 from remit.domain.refund import RefundState
 from remit.oversight.api_keys import create_key
@@ -18,6 +19,7 @@ from tests.contracts.changes import (
     a_payment,
     a_pending_payment,
     a_refund,
+    a_whole_operation,
     an_entry,
     new,
     next_version,
@@ -71,16 +73,39 @@ async def test_only_due_payments_are_found(app: App) -> None:
     assert await app.database.reader.due(AT, 10) == []
 
 
-async def test_refunds_are_listed_oldest_first_and_found_when_due(app: App) -> None:
+async def test_only_due_operations_are_found(app: App) -> None:
     payment = a_pending_payment(app)
-    refunds = [a_refund(app, payment, due_at=AT if n else None) for n in range(3)]
+    due, soonest, later, never = (
+        a_whole_operation(app, payment, due_at=due_at)
+        for due_at in (AT, AT - timedelta(days=1), AT + timedelta(microseconds=1), None)
+    )
+    for operation in (due, soonest, later, never):
+        await app.store.commit(Change(operation=operation, audit=()))
+    # A payment that is due is another task.
+    await app.store.commit(new(app, payment=payment))
+    reader = app.database.reader
+    assert await reader.due_operations(AT - timedelta(microseconds=1), 10) == [soonest]
+    found = await reader.due_operations(AT, 10)
+    assert sorted(found, key=lambda operation: operation.id) == [due, soonest]
+    assert len(await reader.due_operations(AT + timedelta(days=1), 1)) == 1
+    ended = next_version(due, state=OperationState.DECLINED, due_at=None)
+    postponed = next_version(soonest, due_at=AT + timedelta(days=2))
+    for operation in (ended, postponed):
+        await app.store.commit(Change(operation=operation, audit=()))
+    assert await reader.due_operations(AT + timedelta(days=1), 10) == [later]
+    assert await reader.due_operations(AT + timedelta(days=2), 1_000) != []
+    assert payment in await reader.due(AT + timedelta(days=7), 10)
+
+
+async def test_refunds_are_listed_oldest_first(app: App) -> None:
+    payment = a_pending_payment(app)
+    refunds = [a_refund(app, payment) for _ in range(3)]
     await app.store.commit(new(app, payment=payment, refund=refunds[0]))
     for refund in refunds[1:]:
         await app.store.commit(Change(refund=refund, audit=()))
+    await app.store.commit(Change(operation=a_whole_operation(app, payment), audit=()))
     assert await app.database.reader.refunds(payment.id) == refunds
     assert await app.database.reader.refunds(app.new_id()) == []
-    due = await app.database.reader.due_refunds(AT, 10)
-    assert sorted(refund.id for refund in due) == [refund.id for refund in refunds[1:]]
 
 
 async def test_the_books_hold_each_payment_with_its_sums(app: App) -> None:

@@ -48,8 +48,10 @@ async def test_of_two_processes_that_write_one_version_one_wins(
     payments = [a_payment(on_postgres) for _ in range(40)]
     for payment in payments:
         await on_postgres.store.commit(new(on_postgres, payment=payment))
-    ours = [Change(payment=next_version(p, attempt=1), audit=()) for p in payments]
-    theirs = [Change(payment=next_version(p, attempt=2), audit=()) for p in reversed(payments)]
+    ours = [Change(payment=next_version(p, authorized_minor=1), audit=()) for p in payments]
+    theirs = [
+        Change(payment=next_version(p, authorized_minor=2), audit=()) for p in reversed(payments)
+    ]
     ends = await asyncio.gather(
         *(on_postgres.store.commit(change) for change in ours),
         *(second.commit(change) for change in theirs),
@@ -59,7 +61,7 @@ async def test_of_two_processes_that_write_one_version_one_wins(
         assert {mine, other} == {None, Conflict.STALE}
         stored = await on_postgres.store.payment(payment.id)
         assert stored is not None
-        assert (stored.version, stored.attempt) == (2, 1 if mine is None else 2)
+        assert (stored.version, stored.authorized_minor) == (2, 1 if mine is None else 2)
 
 
 async def test_of_two_processes_that_claim_one_key_or_reference_one_wins(

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from remit.delivery.relay import relay
 from remit.domain.change import Change, Conflict, KeyUse
 from remit.domain.ledger import Unbalanced
+from remit.domain.operation import OperationState
 from remit.domain.payment import State
 from remit.domain.refund import RefundState
 from remit.ports.app import App
@@ -22,6 +23,7 @@ from tests.contracts.changes import (
     a_pending_payment,
     a_record,
     a_refund,
+    a_whole_operation,
     an_entry,
     new,
     next_version,
@@ -54,7 +56,6 @@ async def test_a_payment_with_a_pending_operation_is_found_whole(app: App) -> No
         card=None,
         processor_reference=None,
         processed_at=None,
-        attempt=0,
     )
     assert await app.store.commit(Change(payment=captured, audit=())) is None
     assert await app.store.payment(payment.id) == captured
@@ -65,10 +66,14 @@ async def test_every_part_of_a_change_is_written(app: App) -> None:
     refund = a_refund(app, payment)
     entries = (an_entry(app, payment), an_entry(app, payment, refund_id=refund.id))
     messages = (a_message(app), a_message(app))
-    record = a_record("k1", payment, refund=refund, queued=True)
+    operation = a_whole_operation(app, payment)
+    record = a_record(
+        "k1", payment, refund=refund, operation_id=operation.id, queued=True, response=b"{}"
+    )
     change = Change(
         payment=payment,
         refund=refund,
+        operation=operation,
         audit=entries,
         postings=postings_of(app, payment, 40),
         messages=messages,
@@ -76,6 +81,7 @@ async def test_every_part_of_a_change_is_written(app: App) -> None:
     )
     assert await app.store.commit(change) is None
     assert await app.store.refund(refund.id) == refund
+    assert await app.store.operation(operation.id) == operation
     assert await app.store.record(record.scope) == record
     assert tuple(await app.database.reader.history(payment.id)) == entries
     assert tuple(await app.audit.log.unarchived(10)) == entries
@@ -87,6 +93,7 @@ async def test_every_part_of_a_change_is_written(app: App) -> None:
 async def test_an_unknown_id_has_no_record(app: App) -> None:
     assert await app.store.payment(app.new_id()) is None
     assert await app.store.refund(app.new_id()) is None
+    assert await app.store.operation(app.new_id()) is None
     assert await app.store.record(a_record().scope) is None
     assert await app.store.payment_by_reference("acme", "test", "order-1") is None
 
@@ -94,9 +101,10 @@ async def test_an_unknown_id_has_no_record(app: App) -> None:
 async def test_a_change_of_an_old_version_is_stale(app: App) -> None:
     payment = a_payment(app)
     await app.store.commit(new(app, payment=payment))
-    second = next_version(payment, attempt=1)
+    second = next_version(payment, authorized_minor=1)
     assert await app.store.commit(Change(payment=second, audit=())) is None
-    late = Change(payment=next_version(payment, attempt=9), audit=(an_entry(app, payment),))
+    other = next_version(payment, authorized_minor=9)
+    late = Change(payment=other, audit=(an_entry(app, payment),))
     assert await app.store.commit(late) is Conflict.STALE
     early = Change(payment=replace(payment, version=5), audit=())
     assert await app.store.commit(early) is Conflict.STALE
@@ -110,7 +118,7 @@ async def test_a_refund_changes_like_a_payment(app: App) -> None:
     payment = a_pending_payment(app)
     refund = a_refund(app, payment)
     await app.store.commit(new(app, payment=payment, refund=refund))
-    ended = next_version(refund, state=RefundState.SUCCEEDED, due_at=None)
+    ended = next_version(refund, state=RefundState.SUCCEEDED)
     assert await app.store.commit(Change(refund=ended, audit=())) is None
     assert await app.store.commit(Change(refund=ended, audit=())) is Conflict.STALE
     late = next_version(refund, state=RefundState.FAILED)
@@ -118,13 +126,31 @@ async def test_a_refund_changes_like_a_payment(app: App) -> None:
     assert await app.store.refund(refund.id) == ended
 
 
+async def test_an_operation_changes_like_a_payment(app: App) -> None:
+    payment = a_payment(app)
+    operation = a_whole_operation(app, payment)
+    await app.store.commit(new(app, payment=payment, operation=operation))
+    ended = next_version(operation, state=OperationState.DECLINED, due_at=None)
+    assert await app.store.commit(Change(operation=ended, audit=())) is None
+    late = next_version(operation, state=OperationState.SUCCEEDED)
+    stale = Change(operation=late, payment=next_version(payment), audit=(an_entry(app, payment),))
+    assert await app.store.commit(stale) is Conflict.STALE
+    unknown = Change(operation=a_whole_operation(app, payment, version=2), audit=())
+    assert await app.store.commit(unknown) is Conflict.STALE
+    assert await app.store.operation(operation.id) == ended
+    assert await app.store.payment(payment.id) == payment
+    assert len(await app.database.reader.history(payment.id)) == 1
+
+
 async def test_a_conflict_leaves_nothing_of_its_change(app: App) -> None:
     payment = a_pending_payment(app)
     await app.store.commit(new(app, payment=payment))
     other = a_refund(app, payment)
+    operation = a_whole_operation(app, payment)
     conflicting = Change(
         payment=replace(payment, version=9),
         refund=other,
+        operation=operation,
         audit=(an_entry(app, payment),),
         postings=postings_of(app, payment, 7),
         messages=(a_message(app),),
@@ -132,6 +158,7 @@ async def test_a_conflict_leaves_nothing_of_its_change(app: App) -> None:
     )
     assert await app.store.commit(conflicting) is Conflict.STALE
     assert await app.store.refund(other.id) is None
+    assert await app.store.operation(operation.id) is None
     assert await app.store.record(a_record("k1").scope) is None
     assert len(await app.database.reader.history(payment.id)) == 1
     assert await app.delivery.outbox.pending(10) == []
@@ -153,7 +180,7 @@ async def test_a_reference_is_taken_once_for_each_merchant_and_mode(app: App) ->
 
 async def test_a_key_is_claimed_once_and_then_completed(app: App) -> None:
     payment = a_payment(app)
-    claim = a_record("k1", payment_id=payment.id)
+    claim = a_record("k1", payment_id=payment.id, operation_id="o1")
     assert await app.store.commit(new(app, payment=payment, record=claim)) is None
     second = Change(audit=(), record=a_record("k1", fingerprint="other"))
     assert await app.store.commit(second) is Conflict.KEY_TAKEN
@@ -166,8 +193,26 @@ async def test_a_key_is_claimed_once_and_then_completed(app: App) -> None:
     assert await app.store.commit(third) is Conflict.KEY_TAKEN
 
 
+async def test_a_key_that_another_operation_has_by_now_is_left_to_it(app: App) -> None:
+    mine, theirs = (a_record("k1", operation_id=name) for name in ("mine", "theirs"))
+    assert await app.store.commit(Change(audit=(), record=theirs)) is None
+    for use in (KeyUse.COMPLETE, KeyUse.RELEASE):
+        payment = a_payment(app)
+        late = new(app, payment=payment, record=mine, record_use=use)
+        assert await app.store.commit(late) is None
+        assert await app.store.payment(payment.id) == payment
+        assert await app.store.record(mine.scope) == theirs
+
+
+async def test_a_key_whose_record_was_deleted_is_completed_all_the_same(app: App) -> None:
+    record = a_record("k1", a_payment(app), operation_id="o1")
+    done = Change(audit=(), record=record, record_use=KeyUse.COMPLETE)
+    assert await app.store.commit(done) is None
+    assert await app.store.record(record.scope) == record
+
+
 async def test_a_released_key_is_free_again(app: App) -> None:
-    claim = a_record("k1")
+    claim = a_record("k1", operation_id="o1")
     assert await app.store.commit(Change(audit=(), record=claim)) is None
     released = Change(audit=(), record=claim, record_use=KeyUse.RELEASE)
     assert await app.store.commit(released) is None
@@ -198,7 +243,7 @@ async def test_of_several_conflicts_the_keys_is_returned(app: App) -> None:
 async def test_of_changes_at_once_to_one_version_one_wins(app: App) -> None:
     payment = a_payment(app)
     await app.store.commit(new(app, payment=payment))
-    rivals = [next_version(payment, attempt=n) for n in range(50)]
+    rivals = [next_version(payment, authorized_minor=n) for n in range(50)]
     ends = await asyncio.gather(
         *(app.store.commit(Change(payment=rival, audit=())) for rival in rivals)
     )

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.clock_and_ids import new_secret
+from remit.domain.caller import Mode
 from remit.domain.errors import Unavailable
-from remit.domain.payment import Mode
 from remit.http.openapi import document
 from remit.http.route import Route
 from remit.http.router import Api

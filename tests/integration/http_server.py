@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from remit.clock_and_ids import new_secret
-from remit.domain.payment import Mode
+from remit.domain.caller import Mode
 from remit.entrypoints.serve import serve
 from remit.oversight.api_keys import create_key
 from remit.ports.app import App

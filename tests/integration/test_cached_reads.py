@@ -116,7 +116,7 @@ async def test_every_commit_is_cached_before_its_response(app: App) -> None:
     assert await app.process_state.cache.payment(payment.id) == payment_summary(payment)
     for _ in range(2):
         payment = await current(app, payment)
-        renewed = replace(payment, version=payment.version + 1, attempt=payment.attempt + 1)
+        renewed = replace(payment, version=payment.version + 1, due_at=None)
         assert await app.store.commit(Change(payment=renewed, audit=())) is None
         assert await app.process_state.cache.payment(payment.id) == payment_summary(renewed)
     captured = await a_processed_payment(app)

@@ -19,8 +19,9 @@ from remit.adapters.files.storage import FileTopic
 from remit.delivery.relay import relay
 from remit.delivery.sweep import sweep
 from remit.delivery.work_messages import handle_batch
+from remit.domain.caller import Mode
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Approved, Declined, Mode, ProcessorResult
+from remit.domain.operation import Approved, Declined, ProcessorResult
 from remit.entrypoints.logs import configure_logs
 from remit.oversight.audit import AuditArchiver
 from remit.ports.app import App

@@ -11,8 +11,9 @@ import pytest
 from remit.adapters.files.disk import DiskSpace
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
+from remit.domain.caller import Mode
 from remit.domain.errors import ProcessorUnavailable, Unavailable
-from remit.domain.payment import Approved, Mode, Operation
+from remit.domain.operation import Approved, OperationKind
 from remit.oversight.health import health
 from remit.ports.app import App
 from remit.ports.processor import Instruction
@@ -152,9 +153,6 @@ class _Broken:
     async def execute(self, instruction: object) -> Any:
         raise RuntimeError(f"bad card {DECLINED_CARD}")
 
-    async def find(self, key: str) -> Any:
-        raise RuntimeError(key)
-
     async def balance(self, payment_id: str) -> Any:
         raise RuntimeError(payment_id)
 
@@ -215,7 +213,7 @@ async def fill(store: SqliteSimulatorStore) -> None:
     for number in range(1_000):
         instruction = Instruction(
             key=f"k{number}",
-            operation=Operation.CHARGE,
+            operation=OperationKind.CHARGE,
             payment_id="p1",
             amount_minor=100,
             currency="USD",

@@ -210,7 +210,7 @@ async def test_a_failed_message_stays_in_its_queue_and_is_handled_later(in_memor
     processor_of(in_memory).faults.extend([None, "down"])
     assert await function({"Records": records}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert (await current(in_memory, good)).state is State.CAPTURED
-    assert (await current(in_memory, bad)).state is State.VALIDATED
+    assert (await current(in_memory, bad)).state is State.UNKNOWN
     assert await function({"Records": records[1:]}) == {"batchItemFailures": []}
     assert (await current(in_memory, bad)).state is State.CAPTURED
 

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from remit.clock_and_ids import new_secret
+from remit.domain.caller import Mode
 from remit.domain.change import Change
-from remit.domain.payment import Mode
 from remit.http.responses import Response, json_response
 from remit.http.route import Call, ResponseSpec, Route, Tag, commit_once
 from remit.http.router import Api, RouteTable

@@ -10,8 +10,9 @@ from remit.delivery.relay import relay
 from remit.delivery.sweep import delete_expired_records, sweep
 from remit.delivery.work_messages import handle_batch
 from remit.domain.change import AuditEntry, Change, Message, Topic
-from remit.domain.errors import Unavailable
+from remit.domain.errors import ConnectionLost, ResultUnknown, Unavailable
 from remit.domain.payment import Payment
+from remit.domain.refund import RefundState
 from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.payments.results import Accepted, Queued, Rejected, Replayed, StepResult
@@ -45,7 +46,7 @@ class Faulty:
             returned = await method(*args)
             self._on_call(name, (args, returned))
             if fault == "after":
-                raise Unavailable("a fault of the test, after the call")
+                raise ConnectionLost("a fault of the test, after the call")
             return returned
 
         return call
@@ -81,8 +82,8 @@ class Harness:
         """Takes one step, and returns its result as text that is the same in every harness."""
         try:
             result = await call
-        except Unavailable:
-            return "unavailable"
+        except (ResultUnknown, Unavailable) as failure:
+            return failure.code
         self.attempts[request_id] = (action, alone)
         match result:
             case Rejected(error):
@@ -190,7 +191,8 @@ class Harness:
             return False
         payments = [await self._stored(payment_id) for payment_id in self.payment_ids]
         refunds = [r for p in payments for r in await self.app.database.reader.refunds(p.id)]
-        return not any(p.pending for p in payments) and not any(r.due_at for r in refunds)
+        is_pending = any(refund.state is RefundState.PENDING for refund in refunds)
+        return not any(payment.pending for payment in payments) and not is_pending
 
 
 def _without_faults(port: Any) -> Any:

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from remit.domain.change import Caller
+from remit.domain.caller import Caller
 from remit.payments.process import (
     ProcessRequest,
     authorize,

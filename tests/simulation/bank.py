@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from remit.domain.caller import Mode
 from remit.domain.errors import ProcessorUnavailable
-from remit.domain.payment import Approved, Declined, Mode, Operation, ProcessorResult
+from remit.domain.operation import Approved, Declined, OperationKind, ProcessorResult
 from remit.ports.processor import Instruction
 from tests.builders import DECLINED_CARD
 from tests.simulation.adversary import Adversary, Fault
@@ -25,7 +26,7 @@ Log = Callable[[str], None]
 class Effect(msgspec.Struct, frozen=True):
     """One thing that the processor did: money authorized, taken, given back or released."""
 
-    operation: Operation
+    operation: OperationKind
     payment_id: str
     amount_minor: int
     key: str
@@ -74,15 +75,6 @@ class Bank:
                 loop.call_later(between(*LATE_SECONDS), self._execute, instruction)
         return await response
 
-    async def look_up(self, key: str) -> ProcessorResult | None:
-        self._check_reachable()
-        await asyncio.sleep(self._adversary.latency())
-        if self._adversary.strikes(Fault.RESPONSE_LOST):
-            await asyncio.get_running_loop().create_future()
-        found = self._results.get(key)
-        await asyncio.sleep(self._adversary.latency())
-        return found
-
     def _check_reachable(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._adversary.strikes(Fault.PROCESSOR_DOWN):
@@ -116,21 +108,21 @@ class Bank:
         approved = Approved(f"ref_{instruction.key}")
         taken, authorized = self.taken(instruction.payment_id), self.open(instruction.payment_id)
         match instruction.operation:
-            case Operation.CHARGE | Operation.AUTHORIZE:
+            case OperationKind.CHARGE | OperationKind.AUTHORIZE:
                 is_declined = instruction.card and instruction.card.number == DECLINED_CARD
                 if is_declined:
                     return Declined("card_declined", "The card was declined.", "generic_decline")
                 return approved
-            case Operation.CAPTURE if instruction.amount_minor > authorized:
+            case OperationKind.CAPTURE if instruction.amount_minor > authorized:
                 return Declined("amount_too_large", "More than is authorized.")
-            case Operation.VOID if not authorized:
+            case OperationKind.VOID if not authorized:
                 return Declined("not_authorized", "Nothing is authorized.")
-            case Operation.REFUND if instruction.amount_minor > taken:
+            case OperationKind.REFUND if instruction.amount_minor > taken:
                 return Declined("amount_too_large", "More than was taken.")
             case _:
                 return approved
 
-    def total(self, payment_id: str, *operations: Operation) -> int:
+    def total(self, payment_id: str, *operations: OperationKind) -> int:
         """The sum of what these operations did to the payment, in minor units."""
         return sum(
             effect.amount_minor
@@ -140,16 +132,16 @@ class Bank:
 
     def taken(self, payment_id: str) -> int:
         """What the processor has taken of the payer and not given back."""
-        return self.total(payment_id, Operation.CHARGE, Operation.CAPTURE) - self.total(
-            payment_id, Operation.REFUND
+        return self.total(payment_id, OperationKind.CHARGE, OperationKind.CAPTURE) - self.total(
+            payment_id, OperationKind.REFUND
         )
 
     def open(self, payment_id: str) -> int:
         """What is authorized, and neither captured nor released."""
-        authorized = self.total(payment_id, Operation.AUTHORIZE)
-        if self.total(payment_id, Operation.VOID):
+        authorized = self.total(payment_id, OperationKind.AUTHORIZE)
+        if self.total(payment_id, OperationKind.VOID):
             return 0
-        return authorized - self.total(payment_id, Operation.CAPTURE)
+        return authorized - self.total(payment_id, OperationKind.CAPTURE)
 
 
 class BankProcessor:
@@ -163,9 +155,6 @@ class BankProcessor:
 
     async def execute(self, instruction: Instruction) -> ProcessorResult:
         return await self._bank.call(instruction)
-
-    async def find(self, key: str) -> ProcessorResult | None:
-        return await self._bank.look_up(key)
 
     async def balance(self, payment_id: str) -> Any:
         return self._bank.taken(payment_id)

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Protocol
 
-from remit.domain.change import Caller, KeyScope
-from remit.domain.errors import RemitError, Unavailable
+from remit.domain.caller import Caller, KeyScope
+from remit.domain.errors import RemitError, ResultUnknown, Unavailable
 from remit.domain.payment import Payment, State
 from remit.payments.process import ProcessRequest, authorize, cancel, capture, enqueue, process
 from remit.payments.refund import refund
@@ -44,6 +44,16 @@ class Request:
         self.action = action
         self.amount_minor = amount_minor
         self.known = KnownResult.UNHEARD
+        self._was_unheard = False
+
+    def learn(self, answer: KnownResult) -> None:
+        """What the caller knows after one more answer. That one attempt did nothing, or came to the
+        wrong state, says nothing of an earlier attempt that was not answered and may come later.
+        """
+        if self._was_unheard and answer in (KnownResult.NOTHING_DONE, KnownResult.REJECTED):
+            return
+        self._was_unheard = self._was_unheard or answer is KnownResult.UNHEARD
+        self.known = answer
 
     def __repr__(self) -> str:
         return f"{self.action} {self.amount_minor}: {self.known}"
@@ -190,16 +200,13 @@ class Merchant:
             chosen = self._world.any_process()
             try:
                 result = await chosen.run(step(chosen.app, actor, key))
-            except (NoResponse, Unavailable) as error:
+            except (NoResponse, ResultUnknown, Unavailable) as error:
                 # Unavailable is answered 503, by which nothing was done and nothing will be.
-                answer = (
-                    KnownResult.UNHEARD
-                    if isinstance(error, NoResponse)
-                    else KnownResult.NOTHING_DONE
-                )
+                is_503 = isinstance(error, Unavailable)
+                answer = KnownResult.NOTHING_DONE if is_503 else KnownResult.UNHEARD
                 self._world.log(f"{name} {request.action}: {answer} ({type(error).__name__})")
                 if first is None:
-                    request.known = answer
+                    request.learn(answer)
                 if self._random.random() > PATIENCE:
                     break
                 await asyncio.sleep(self._random.uniform(0.5, 20.0))
@@ -220,7 +227,7 @@ class Merchant:
                         f"{name} {request.action}: answered {request.known}, then {answer}"
                     )
                 return first
-            request.known = answer
+            request.learn(answer)
             if answer is KnownResult.NOTHING_DONE and self._random.random() < PATIENCE:
                 await asyncio.sleep(self._random.uniform(0.5, 60.0))
                 continue

@@ -12,7 +12,7 @@ from remit.delivery.consumer import Consumer
 from remit.delivery.relay import relay
 from remit.delivery.sweep import sweep
 from remit.domain.change import Message
-from remit.domain.errors import Unavailable
+from remit.domain.errors import ConnectionLost, ResultUnknown, Unavailable
 from remit.ports.app import App
 from tests.builders import replace_parts
 from tests.simulation.adversary import Adversary, Fault
@@ -98,6 +98,7 @@ class SimulatedProcess:
             {task, self._died}, timeout=REQUEST_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         if not task.done():
+            task.add_done_callback(_drop_result)
             raise NoResponse
         self._tasks.remove(task)
         return task.result()
@@ -117,8 +118,10 @@ class SimulatedProcess:
                 match fault:
                     case Fault.COMMIT_HANGS:
                         await asyncio.sleep(self._adversary.between(*HANG_SECONDS))
-                    case _:
+                    case _ if fault in BEFORE:
                         raise Unavailable(f"simulated: {fault}")
+                    case _:
+                        raise ConnectionLost(f"simulated: {fault}")
 
     def repeat_later(self, send: Callable[[], Awaitable[None]]) -> None:
         """Does it again some time later, whatever becomes of the process."""
@@ -135,6 +138,12 @@ class SimulatedProcess:
             with suppress(Unavailable):  # as a worker does, it tries again after the pause
                 await job()
             await asyncio.sleep(pause_seconds)
+
+
+def _drop_result(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for this request any more. Its errors are those that a caller would be told."""
+    if not task.cancelled() and isinstance(task.exception(), ResultUnknown | Unavailable):
+        return
 
 
 BEFORE = frozenset({Fault.COMMIT_FAILS, Fault.COMMIT_HANGS, Fault.READ_FAILS, Fault.SEND_FAILS})

@@ -16,7 +16,8 @@ import structlog
 from remit.adapters.files.vault import FileVault
 from remit.assembly.memory import assemble_in_memory
 from remit.assembly.parts import this_process
-from remit.domain.payment import Operation, Payment, State
+from remit.domain.operation import OperationKind
+from remit.domain.payment import Payment, State
 from remit.ports.app import App
 from remit.settings import Settings
 from tests.simulation.adversary import Adversary, Fault
@@ -161,25 +162,24 @@ class World:
         """Ends the trouble and waits until nothing is left to do."""
         self._adversary.is_at_rest = True
         self.log("at rest: no more trouble")
+        left: list[str] = []
         for _ in range(REST_ROUNDS):
             await asyncio.sleep(REST_SECONDS)
             await self._app.delivery.failed.redrive(None)
-            if await self._nothing_is_left():
+            if not (left := await self._what_is_left()):
                 return
-        self.violation(f"work is left after {REST_ROUNDS * REST_SECONDS / 3600:.0f} hours of rest")
+        hours = REST_ROUNDS * REST_SECONDS / 3600
+        self.violation(f"after {hours:.0f} hours of rest there is still {left[0]}")
 
-    async def _nothing_is_left(self) -> bool:
+    async def _what_is_left(self) -> list[str]:
         queue: Any = self._app.delivery.queue
-        if queue.waiting or queue.dead or await self._app.delivery.outbox.pending(1):
-            return False
-        for merchant in self._merchants:
-            if merchant.payment_id is None:
-                continue
-            payment = await self._payment(merchant.payment_id)
-            refunds = await self._app.database.reader.refunds(payment.id)
-            if payment.pending or any(refund.due_at for refund in refunds):
-                return False
-        return True
+        store: Any = self._app.store
+        return [
+            *(f"the message {received.message}" for received in queue.waiting.values()),
+            *(f"the message {message}" for message in await self._app.delivery.outbox.pending(1)),
+            *(f"{operation}" for operation in store.operations.values() if operation.is_open),
+            *(f"the claim of {p.id}" for p in store.payments.values() if p.pending),
+        ]
 
     async def _payment(self, payment_id: str) -> Payment:
         payment = await self._app.store.payment(payment_id)
@@ -203,17 +203,17 @@ class World:
             expected = payment.authorized_minor - payment.captured_minor
         if payment.state is not State.CAPTURED and reserved != expected:
             self.violation(f"{name}: {reserved} is authorized at the processor, not {expected}")
-        self._check_sum(name, merchant, ("process", "enqueue"), Operation.CHARGE)
-        self._check_sum(name, merchant, ("authorize",), Operation.AUTHORIZE)
-        self._check_sum(name, merchant, ("capture",), Operation.CAPTURE)
-        self._check_sum(name, merchant, ("refund",), Operation.REFUND)
+        self._check_sum(name, merchant, ("process", "enqueue"), OperationKind.CHARGE)
+        self._check_sum(name, merchant, ("authorize",), OperationKind.AUTHORIZE)
+        self._check_sum(name, merchant, ("capture",), OperationKind.CAPTURE)
+        self._check_sum(name, merchant, ("refund",), OperationKind.REFUND)
         if any(
             r.action == "cancel" and r.known is KnownResult.DONE for r in merchant.requests
         ) and (taken or reserved):
             self.violation(f"{name}: canceled, and the processor holds {taken or reserved}")
 
     def _check_sum(
-        self, name: str, merchant: Merchant, actions: tuple[str, ...], operation: Operation
+        self, name: str, merchant: Merchant, actions: tuple[str, ...], operation: OperationKind
     ) -> None:
         """What the processor did is at least what callers were told is done, and at most that and
         what they may not know of.
@@ -222,7 +222,7 @@ class World:
         done_minor = self._bank.total(merchant.payment_id or "", operation)
         least = _sum(requests, KnownResult.DONE)
         most = _sum(requests, KnownResult.DONE, KnownResult.PROCESSING, KnownResult.UNHEARD)
-        if operation in (Operation.CHARGE, Operation.AUTHORIZE):
+        if operation in (OperationKind.CHARGE, OperationKind.AUTHORIZE):
             # A payment is charged once, whatever the number of requests for it.
             least, most = min(least, merchant.amount_minor), min(most, merchant.amount_minor)
         if not least <= done_minor <= most:

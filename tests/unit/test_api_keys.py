@@ -4,9 +4,8 @@ import msgspec
 import pytest
 
 from remit.clock_and_ids import new_secret
-from remit.domain.change import Caller
+from remit.domain.caller import Caller, Mode
 from remit.domain.errors import RateLimited, Unauthenticated
-from remit.domain.payment import Mode
 from remit.oversight.api_keys import MERCHANT, Authenticator, NewKey, create_key, key_hash
 from remit.ports.app import App
 from remit.settings import Settings

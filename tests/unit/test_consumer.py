@@ -12,7 +12,8 @@ from remit.delivery.consumer import Consumer
 from remit.delivery.relay import relay
 from remit.domain.change import UNREADABLE, Message
 from remit.domain.errors import Unavailable
-from remit.domain.payment import Payment, ProcessorResult, State
+from remit.domain.operation import ProcessorResult
+from remit.domain.payment import Payment, State
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.ports.delivery import ReceivedMessage
@@ -49,9 +50,6 @@ class SlowProcessor:
             return await self.inner.execute(instruction)
         finally:
             self.calls -= 1
-
-    async def find(self, key: str) -> ProcessorResult | None:
-        return await self.inner.find(key)
 
     async def balance(self, payment_id: str) -> int | None:
         return await self.inner.balance(payment_id)
@@ -261,7 +259,7 @@ async def test_an_unreadable_message_becomes_a_dead_letter(new_app: AppFactory) 
     app, _, queue = recording_app(new_app, work_max_receives=3)
     payment = await a_validated_payment(app)
     await enqueue(app, caller(), ProcessRequest(payment.id))
-    [message] = [m for m in await app.delivery.outbox.pending(10) if m.kind == "process"]
+    [message] = [m for m in await app.delivery.outbox.pending(10) if m.kind == "operation"]
     await queue.send([structs.replace(message, kind=UNREADABLE)])
     async with Running(app):
         await until(has_dead_letter, queue)

@@ -1,5 +1,6 @@
 """The payment's state table, compared with the contract's, and the arithmetic of each operation."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -9,22 +10,15 @@ from msgspec.structs import replace
 from remit.domain.card import CardSummary
 from remit.domain.errors import InvalidState
 from remit.domain.ledger import Posting
-from remit.domain.payment import (
-    TRANSITIONS,
-    Approved,
-    Declined,
-    Operation,
-    Payment,
-    PendingOperation,
-    State,
-)
-from remit.domain.refund import Refund, RefundState
+from remit.domain.operation import Approved, Declined, Operation, OperationKind, OperationState
+from remit.domain.payment import TRANSITIONS, Payment, PendingOperation, State
+from tests.builders import an_operation
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=3)
-LEASE = timedelta(seconds=15)
-UNTIL = NOW + LEASE
+CARD_DUE_AT = NOW + timedelta(days=1)
 APPROVED = Approved("ref-1")
+OTHER_ID = "00000000-0000-7000-8000-0000000000f2"
 DECLINED = Declined("card_declined", "The card was declined.", "generic_decline")
 
 NEXT = {
@@ -64,15 +58,18 @@ def payment(state: str = "validated", **fields: object) -> Payment:
         fingerprint="f1",
         state=State(state),
         version=7,
-        attempt=2,
         card=CardSummary("visa", "4242"),
         encrypted_card="ciphertext",
+        due_at=CARD_DUE_AT,
     )
     return replace(base, **{**AMOUNTS.get(state, {}), **fields})
 
 
-def claimed(operation: Operation, state: str, **options: int | bool) -> Payment:
-    return payment(state).claim(operation, now=NOW, lease=LEASE, **options)  # type: ignore[arg-type]
+def claimed(kind: OperationKind, state: str, **fields: object) -> tuple[Payment, Operation]:
+    """A payment in this state after its claim, and the operation that it waits for."""
+    before = payment(state)
+    operation = an_operation(before, kind, **fields)
+    return before.claim(operation), operation
 
 
 def test_the_transitions_are_those_of_the_contract() -> None:
@@ -80,32 +77,43 @@ def test_the_transitions_are_those_of_the_contract() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "operation"),
+    ("state", "kind"),
     [pair for pair in product(NEXT, ["charge", "authorize", "capture", "void"]) if pair in ALLOWED],
 )
-def test_an_operation_that_the_state_allows_becomes_pending(state: str, operation: str) -> None:
+def test_an_operation_that_the_state_allows_becomes_pending(state: str, kind: str) -> None:
     before = payment(state)
-    after = before.claim(Operation(operation), now=NOW, lease=LEASE)
-    assert after == replace(
+    operation = an_operation(before, OperationKind(kind))
+    assert before.claim(operation) == replace(
         before,
         state=State.UNKNOWN,
         version=8,
-        due_at=UNTIL,
-        pending=PendingOperation(Operation(operation), 10_000, "p1-2", State(state), UNTIL),
+        pending=PendingOperation(operation.id, OperationKind(kind), State(state)),
     )
 
 
 @pytest.mark.parametrize(
-    ("state", "operation"),
+    ("state", "kind"),
     [
         pair
         for pair in product(NEXT, ["charge", "authorize", "capture", "void"])
         if pair not in ALLOWED
     ],
 )
-def test_an_operation_that_the_state_forbids_is_rejected(state: str, operation: str) -> None:
-    with pytest.raises(InvalidState, match=f"{state} cannot take the step: {operation}"):
-        payment(state).claim(Operation(operation), now=NOW, lease=LEASE)
+def test_an_operation_that_the_state_forbids_is_rejected(state: str, kind: str) -> None:
+    before = payment(state)
+    rejected = f"{state} cannot take the step: {kind}"
+    with pytest.raises(InvalidState, match=rejected):
+        before.amount_of(OperationKind(kind))
+    with pytest.raises(InvalidState, match=rejected):
+        before.claim(an_operation(before, OperationKind(kind)))
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [pair for pair in product(NEXT, ["charge", "authorize", "capture", "void"]) if pair in ALLOWED],
+)
+def test_an_operation_moves_all_that_it_can_if_no_amount_is_given(state: str, kind: str) -> None:
+    assert payment(state).amount_of(OperationKind(kind)) == 10_000
 
 
 @pytest.mark.parametrize("state", NEXT)
@@ -126,7 +134,7 @@ def test_only_a_payment_without_money_at_the_processor_is_canceled_without_a_cal
     before = payment(state)
     if state in ("validated", "declined"):
         assert before.cancel() == replace(
-            before, state=State.CANCELED, version=8, attempt=3, encrypted_card=None
+            before, state=State.CANCELED, version=8, encrypted_card=None, due_at=None
         )
         return
     with pytest.raises(InvalidState, match=f"{state} cannot be canceled"):
@@ -137,22 +145,28 @@ def test_only_a_payment_without_money_at_the_processor_is_canceled_without_a_cal
 def test_only_a_payment_that_can_be_charged_takes_another_card(state: str) -> None:
     before, other = payment(state), CardSummary("amex", "0005")
     if state in ("validated", "declined"):
-        after = before.with_card(other, "other ciphertext")
-        assert after == replace(before, card=other, encrypted_card="other ciphertext")
+        after = before.with_card(other, "other ciphertext", due_at=LATER)
+        assert after == replace(before, card=other, encrypted_card="other ciphertext", due_at=LATER)
         return
     with pytest.raises(InvalidState, match=f"{state} cannot take another card"):
-        before.with_card(other, "other ciphertext")
+        before.with_card(other, "other ciphertext", due_at=LATER)
 
 
-RECORDED = {"version": 9, "attempt": 3, "pending": None, "encrypted_card": None, "due_at": None}
+@pytest.mark.parametrize("state", NEXT)
+def test_an_erased_card_changes_nothing_else_of_the_payment(state: str) -> None:
+    before = payment(state)
+    assert before.erase_card() == replace(before, version=8, encrypted_card=None, due_at=None)
+
+
+RECORDED = {"version": 9, "pending": None, "encrypted_card": None, "due_at": None}
 
 
 @pytest.mark.parametrize("state", ["validated", "declined"])
 @pytest.mark.parametrize(
-    ("operation", "fields"),
+    ("kind", "fields"),
     [
         (
-            Operation.CHARGE,
+            OperationKind.CHARGE,
             {
                 "state": State.CAPTURED,
                 "authorized_minor": 10_000,
@@ -162,7 +176,7 @@ RECORDED = {"version": 9, "attempt": 3, "pending": None, "encrypted_card": None,
             },
         ),
         (
-            Operation.AUTHORIZE,
+            OperationKind.AUTHORIZE,
             {
                 "state": State.AUTHORIZED,
                 "authorized_minor": 10_000,
@@ -172,101 +186,118 @@ RECORDED = {"version": 9, "attempt": 3, "pending": None, "encrypted_card": None,
     ],
 )
 def test_an_approved_charge_or_authorization_records_its_amounts(
-    state: str, operation: Operation, fields: dict[str, object]
+    state: str, kind: OperationKind, fields: dict[str, object]
 ) -> None:
-    unknown = claimed(operation, state)
-    assert unknown.apply_result(APPROVED, now=LATER) == replace(unknown, **RECORDED, **fields)
+    unknown, operation = claimed(kind, state)
+    assert unknown.apply_result(operation, APPROVED, now=LATER) == replace(
+        unknown, **RECORDED, **fields
+    )
 
 
-@pytest.mark.parametrize("operation", [Operation.CHARGE, Operation.AUTHORIZE])
-def test_a_declined_payment_records_the_failure(operation: Operation) -> None:
-    unknown = claimed(operation, "validated")
-    assert unknown.apply_result(DECLINED, now=LATER) == replace(
+@pytest.mark.parametrize("kind", [OperationKind.CHARGE, OperationKind.AUTHORIZE])
+def test_a_declined_payment_records_the_failure(kind: OperationKind) -> None:
+    unknown, operation = claimed(kind, "validated")
+    assert unknown.apply_result(operation, DECLINED, now=LATER) == replace(
         unknown, **RECORDED, state=State.DECLINED, failure=DECLINED, processed_at=LATER
     )
 
 
 def test_an_approved_capture_takes_all_that_is_left() -> None:
-    unknown = claimed(Operation.CAPTURE, "authorized")
-    assert unknown.apply_result(APPROVED, now=LATER) == replace(
+    unknown, operation = claimed(OperationKind.CAPTURE, "authorized")
+    assert unknown.apply_result(operation, APPROVED, now=LATER) == replace(
         unknown, **RECORDED, state=State.CAPTURED, captured_minor=10_000, processed_at=LATER
     )
 
 
 def test_an_approved_void_cancels() -> None:
-    unknown = claimed(Operation.VOID, "authorized")
-    assert unknown.apply_result(APPROVED, now=LATER) == replace(
+    unknown, operation = claimed(OperationKind.VOID, "authorized")
+    assert unknown.apply_result(operation, APPROVED, now=LATER) == replace(
         unknown, **RECORDED, state=State.CANCELED
     )
 
 
-@pytest.mark.parametrize("operation", [Operation.CAPTURE, Operation.VOID])
-def test_a_declined_capture_or_void_leaves_the_authorization(operation: Operation) -> None:
-    unknown = claimed(operation, "authorized")
-    assert unknown.apply_result(DECLINED, now=LATER) == replace(
+@pytest.mark.parametrize("kind", [OperationKind.CAPTURE, OperationKind.VOID])
+def test_a_declined_capture_or_void_leaves_the_authorization(kind: OperationKind) -> None:
+    unknown, operation = claimed(kind, "authorized")
+    assert unknown.apply_result(operation, DECLINED, now=LATER) == replace(
         unknown, **RECORDED, state=State.AUTHORIZED, failure=DECLINED
     )
 
 
 def test_a_later_success_clears_the_failure() -> None:
-    unknown = payment("declined", failure=DECLINED).claim(Operation.CHARGE, now=NOW, lease=LEASE)
-    assert unknown.apply_result(APPROVED, now=LATER).failure is None
+    before = payment("declined", failure=DECLINED)
+    operation = an_operation(before, OperationKind.CHARGE)
+    unknown = before.claim(operation)
+    assert unknown.failure == DECLINED
+    assert unknown.apply_result(operation, APPROVED, now=LATER).failure is None
 
 
-def test_each_definite_result_gives_the_next_operation_a_new_key() -> None:
-    unknown = claimed(Operation.CHARGE, "validated")
-    again = unknown.apply_result(DECLINED, now=LATER).claim(
-        Operation.CHARGE, now=LATER, lease=LEASE
-    )
-    assert (unknown.pending and unknown.pending.key, again.pending and again.pending.key) == (
-        "p1-2",
-        "p1-3",
-    )
+def test_a_declined_payment_waits_for_the_operation_of_its_next_attempt() -> None:
+    unknown, first = claimed(OperationKind.CHARGE, "validated")
+    declined = unknown.apply_result(first, DECLINED, now=LATER)
+    second = an_operation(declined, OperationKind.CHARGE, id=OTHER_ID)
+    again = declined.claim(second)
+    assert again.pending == PendingOperation(OTHER_ID, OperationKind.CHARGE, State.DECLINED)
+    assert (again.awaits(first), again.awaits(second)) == (False, True)
 
 
-def test_an_operation_that_was_not_done_is_released_and_keeps_its_key() -> None:
+@pytest.mark.parametrize("state", ["validated", "declined"])
+def test_a_payment_whose_operation_was_not_done_is_as_before_its_claim(state: str) -> None:
+    before = payment(state)
+    operation = an_operation(before, OperationKind.CHARGE)
+    resumed = before.claim(operation).return_to_previous_state(operation)
+    assert resumed == replace(before, version=9)
+
+
+def test_a_payment_is_canceled_with_its_queued_operation() -> None:
     before = payment()
-    unknown = before.claim(Operation.CHARGE, now=NOW, lease=LEASE)
-    resumed = unknown.return_to_previous_state(due_at=LATER)
-    assert resumed == replace(before, version=9, due_at=LATER)
-    assert resumed.claim(Operation.CHARGE, now=NOW, lease=LEASE).pending == unknown.pending
-
-
-def test_an_extended_lease_changes_nothing_else_of_the_operation() -> None:
-    unknown = claimed(Operation.CHARGE, "validated")
-    assert unknown.pending is not None
-    assert unknown.extend_lease(until=LATER) == replace(
-        unknown, version=9, due_at=LATER, pending=replace(unknown.pending, until=LATER)
+    operation = an_operation(
+        before, OperationKind.CHARGE, state=OperationState.QUEUED, attempts=0, processes=0
     )
+    unknown = before.claim(operation)
+    assert unknown.cancel_queued(operation) == replace(unknown, **RECORDED, state=State.CANCELED)
 
 
-def test_a_payment_without_a_pending_operation_takes_no_result() -> None:
-    for step in (
-        lambda: payment().apply_result(APPROVED, now=NOW),
-        lambda: payment().return_to_previous_state(due_at=None),
-        lambda: payment().extend_lease(until=NOW),
-        lambda: payment().postings_of_result(
-            APPROVED, processor="sim", transaction_id="t", now=NOW
-        ),
-    ):
-        with pytest.raises(InvalidState, match="validated has no pending operation"):
+@pytest.mark.parametrize(
+    "waiting",
+    [payment(), claimed(OperationKind.CHARGE, "validated")[0]],
+    ids=["no operation", "another operation"],
+)
+def test_a_payment_takes_no_result_of_an_operation_that_is_not_pending(waiting: Payment) -> None:
+    other = an_operation(waiting, OperationKind.CHARGE, id=OTHER_ID)
+    assert not waiting.awaits(other)
+    steps: list[Callable[[], Payment]] = [
+        lambda: waiting.apply_result(other, APPROVED, now=NOW),
+        lambda: waiting.apply_result(other, DECLINED, now=NOW),
+        lambda: waiting.return_to_previous_state(other),
+        lambda: waiting.cancel_queued(other),
+    ]
+    for step in steps:
+        with pytest.raises(InvalidState, match=f"{OTHER_ID} is not pending on its payment"):
             step()
 
 
+def test_a_result_is_applied_once() -> None:
+    unknown, operation = claimed(OperationKind.CHARGE, "validated")
+    captured = unknown.apply_result(operation, APPROVED, now=LATER)
+    with pytest.raises(InvalidState, match=f"{operation.id} is not pending on its payment"):
+        captured.apply_result(operation, APPROVED, now=LATER)
+
+
 def captured_in_part(amount_minor: int, *, final: bool = False) -> Payment:
-    unknown = payment("authorized").claim(
-        Operation.CAPTURE, now=NOW, lease=LEASE, amount_minor=amount_minor, final=final
+    unknown, operation = claimed(
+        OperationKind.CAPTURE, "authorized", amount_minor=amount_minor, final=final
     )
-    return unknown.apply_result(APPROVED, now=LATER)
+    return unknown.apply_result(operation, APPROVED, now=LATER)
 
 
 def test_an_authorization_is_captured_in_parts_until_none_is_left() -> None:
     part = captured_in_part(4_000)
     assert (part.state, part.captured_minor) == (State.AUTHORIZED, 4_000)
-    rest = part.claim(Operation.CAPTURE, now=NOW, lease=LEASE, final=False)
-    assert rest.pending is not None
-    assert rest.pending.amount_minor == 6_000
-    whole = rest.apply_result(APPROVED, now=LATER)
+    left_minor = part.amount_of(OperationKind.CAPTURE)
+    assert left_minor == 6_000
+    operation = an_operation(part, OperationKind.CAPTURE, amount_minor=left_minor, final=False)
+    whole = part.claim(operation).apply_result(operation, APPROVED, now=LATER)
     assert (whole.state, whole.captured_minor) == (State.CAPTURED, 10_000)
 
 
@@ -277,49 +308,60 @@ def test_a_final_capture_closes_the_payment_and_releases_the_rest() -> None:
         4_000,
         4_000,
     )
-    with pytest.raises(InvalidState):
-        part.claim(Operation.CAPTURE, now=NOW, lease=LEASE, amount_minor=1)
+    with pytest.raises(InvalidState, match="captured cannot take the step: capture"):
+        part.claim(an_operation(part, OperationKind.CAPTURE, amount_minor=1))
 
 
 @pytest.mark.parametrize("amount_minor", [0, -1, 6_001, 10_000])
 def test_no_more_is_captured_than_is_left(amount_minor: int) -> None:
+    part = captured_in_part(4_000)
     with pytest.raises(InvalidState, match=r"At most 60\.00 USD is left to capture"):
-        captured_in_part(4_000).claim(
-            Operation.CAPTURE, now=NOW, lease=LEASE, amount_minor=amount_minor
-        )
+        part.amount_of(OperationKind.CAPTURE, amount_minor)
+    with pytest.raises(InvalidState, match=r"At most 60\.00 USD is left to capture"):
+        part.claim(an_operation(part, OperationKind.CAPTURE, amount_minor=amount_minor))
+
+
+@pytest.mark.parametrize("amount_minor", [1, 6_000])
+def test_a_part_of_what_is_left_is_captured_if_its_amount_is_given(amount_minor: int) -> None:
+    part = captured_in_part(4_000)
+    assert part.amount_of(OperationKind.CAPTURE, amount_minor) == amount_minor
 
 
 def test_a_void_after_a_part_was_captured_is_rejected() -> None:
+    part = captured_in_part(4_000)
     with pytest.raises(InvalidState, match="can be refunded, not canceled"):
-        captured_in_part(4_000).claim(Operation.VOID, now=NOW, lease=LEASE)
+        part.claim(an_operation(part, OperationKind.VOID))
 
 
 @pytest.mark.parametrize(
-    ("operation", "state", "is_posted"),
+    ("kind", "state", "is_posted"),
     [
-        (Operation.CHARGE, "validated", True),
-        (Operation.CAPTURE, "authorized", True),
-        (Operation.AUTHORIZE, "validated", False),
-        (Operation.VOID, "authorized", False),
+        (OperationKind.CHARGE, "validated", True),
+        (OperationKind.CAPTURE, "authorized", True),
+        (OperationKind.AUTHORIZE, "validated", False),
+        (OperationKind.VOID, "authorized", False),
     ],
 )
-def test_only_a_captured_amount_is_posted(
-    operation: Operation, state: str, is_posted: bool
-) -> None:
-    unknown = claimed(operation, state)
-    postings = unknown.postings_of_result(APPROVED, processor="sim", transaction_id="t1", now=LATER)
-    debit = Posting("t1", 0, "p1", "test/processor/sim", "USD", 10_000, LATER)
-    credit = Posting("t1", 1, "p1", "test/merchant/acme", "USD", -10_000, LATER)
-    assert postings == ((debit, credit) if is_posted else ())
-    assert (
-        unknown.postings_of_result(DECLINED, processor="sim", transaction_id="t1", now=LATER) == ()
+def test_only_a_captured_amount_is_posted(kind: OperationKind, state: str, is_posted: bool) -> None:
+    unknown, operation = claimed(kind, state)
+    approved, declined = (
+        unknown.postings_of_result(operation, result, transaction_id="t1", now=LATER)
+        for result in (APPROVED, DECLINED)
     )
+    debit = Posting("t1", 0, "p1", "test/processor/scripted", "USD", 10_000, LATER)
+    credit = Posting("t1", 1, "p1", "test/merchant/acme", "USD", -10_000, LATER)
+    assert approved == ((debit, credit) if is_posted else ())
+    assert declined == ()
 
 
-def test_a_part_is_posted_with_its_own_amount() -> None:
-    unknown = claimed(Operation.CAPTURE, "authorized", amount_minor=2_500)
-    postings = unknown.postings_of_result(APPROVED, processor="sim", transaction_id="t1", now=LATER)
-    assert [posting.amount_minor for posting in postings] == [2_500, -2_500]
+def test_a_part_is_posted_with_its_own_amount_to_the_processor_that_did_it() -> None:
+    unknown, operation = claimed(
+        OperationKind.CAPTURE, "authorized", amount_minor=2_500, processor="sim"
+    )
+    assert unknown.postings_of_result(operation, APPROVED, transaction_id="t1", now=LATER) == (
+        Posting("t1", 0, "p1", "test/processor/sim", "USD", 2_500, LATER),
+        Posting("t1", 1, "p1", "test/merchant/acme", "USD", -2_500, LATER),
+    )
 
 
 def test_refunds_never_reserve_more_than_was_captured() -> None:
@@ -337,43 +379,3 @@ def test_refunds_never_reserve_more_than_was_captured() -> None:
 def test_a_refund_of_zero_or_less_is_rejected(amount_minor: int) -> None:
     with pytest.raises(InvalidState):
         payment("captured").reserve_refund(amount_minor)
-
-
-def a_refund() -> Refund:
-    return Refund(
-        id="r1",
-        payment_id="p1",
-        merchant_id="acme",
-        mode="test",
-        amount_minor=4_000,
-        currency="USD",
-        created_at=NOW,
-        due_at=UNTIL,
-    )
-
-
-def test_a_refund_ends_by_the_processors_result() -> None:
-    pending = a_refund()
-    assert pending.apply_result(APPROVED) == replace(
-        pending, state=RefundState.SUCCEEDED, version=2, due_at=None
-    )
-    assert pending.apply_result(DECLINED) == replace(
-        pending, state=RefundState.FAILED, version=2, due_at=None, failure=DECLINED
-    )
-    assert pending.extend_lease(until=LATER) == replace(pending, version=2, due_at=LATER)
-
-
-@pytest.mark.parametrize("result", [APPROVED, DECLINED])
-def test_an_ended_refund_never_changes(result: Approved | Declined) -> None:
-    ended = a_refund().apply_result(result)
-    with pytest.raises(InvalidState, match=f"{ended.state} cannot change"):
-        ended.apply_result(APPROVED)
-    with pytest.raises(InvalidState, match=f"{ended.state} cannot change"):
-        ended.extend_lease(until=LATER)
-
-
-def test_a_refund_posts_the_capture_the_other_way_round() -> None:
-    assert a_refund().postings(processor="sim", transaction_id="t2", now=LATER) == (
-        Posting("t2", 0, "p1", "test/merchant/acme", "USD", 4_000, LATER),
-        Posting("t2", 1, "p1", "test/processor/sim", "USD", -4_000, LATER),
-    )

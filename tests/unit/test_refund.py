@@ -2,13 +2,16 @@
 
 import asyncio
 
+import pytest
+
 from remit.domain.errors import InvalidState, KeyReused, NotFound, ProcessorUnavailable
-from remit.domain.payment import Operation
-from remit.domain.refund import RefundState
-from remit.payments.refund import refund, resolve_refund
+from remit.domain.operation import OperationKind
+from remit.domain.refund import Refund, RefundState
+from remit.payments.operations import advance
+from remit.payments.refund import refund
 from remit.payments.results import Accepted, Replayed
 from remit.ports.app import App
-from tests.builders import caller, key_of, processor_of
+from tests.builders import Fault, caller, clock_of, key_of, processor_of
 from tests.unit.steps import (
     a_processed_payment,
     a_refund,
@@ -31,9 +34,9 @@ async def test_a_refund_moves_the_money_back(in_memory: App) -> None:
         "test/merchant/acme": -6_000,
     }
     assert await in_memory.processor.balance(payment.id) == 6_000
-    instruction, _ = processor_of(in_memory).results[refunded.id]
+    [instruction] = [i for i, _ in processor_of(in_memory).results.values()][1:]
     assert (instruction.operation, instruction.reference, instruction.card) == (
-        Operation.REFUND,
+        OperationKind.REFUND,
         payment.processor_reference,
         None,
     )
@@ -93,31 +96,30 @@ async def test_a_refund_without_a_result_keeps_its_amount_reserved(in_memory: Ap
     assert balances(in_memory)["test/merchant/acme"] == -10_000
 
 
-async def test_a_refund_whose_result_was_lost_is_posted_once(in_memory: App) -> None:
-    payment = await a_processed_payment(in_memory)
-    processor_of(in_memory).faults.append("lost")
-    pending = await a_refund(in_memory, payment, 4_000)
-    resolved = await resolve_refund(in_memory, caller(), pending)
-    assert resolved.state is RefundState.SUCCEEDED
-    assert balances(in_memory)["test/merchant/acme"] == -6_000
-    assert await resolve_refund(in_memory, caller(), pending) == resolved
-    assert await resolve_refund(in_memory, caller(), resolved) == resolved
-    assert balances(in_memory)["test/merchant/acme"] == -6_000
+async def finish(app: App, pending: Refund) -> Refund:
+    """The refund after its operation was sent again, once nobody has it leased any more."""
+    [operation] = [o for o in store_of(app).operations.values() if o.refund_id == pending.id]
+    clock_of(app).advance(3_600)
+    claim = await advance(app, caller(), operation.id)
+    assert claim is not None
+    assert claim.refund == await current_refund(app, pending)
+    return claim.refund
 
 
-async def test_a_refund_that_never_arrived_has_failed_and_can_be_made_again(
-    in_memory: App,
+@pytest.mark.parametrize("fault", ["lost", "timeout"])
+async def test_a_refund_without_a_result_is_sent_again_and_posted_once(
+    in_memory: App, fault: Fault
 ) -> None:
     payment = await a_processed_payment(in_memory)
-    processor_of(in_memory).faults.append("timeout")
-    pending = await a_refund(in_memory, payment, 10_000)
-    lost = await resolve_refund(in_memory, caller(), pending)
-    assert (lost.state, lost.failure and lost.failure.code) == (
-        RefundState.FAILED,
-        "never_happened",
-    )
-    assert (await current(in_memory, payment)).refundable_minor == 10_000
-    assert (await a_refund(in_memory, payment, 10_000)).state is RefundState.SUCCEEDED
+    processor_of(in_memory).faults.append(fault)
+    pending = await a_refund(in_memory, payment, 4_000)
+    assert pending.state is RefundState.PENDING
+    resolved = await finish(in_memory, pending)
+    assert resolved.state is RefundState.SUCCEEDED
+    assert balances(in_memory)["test/merchant/acme"] == -6_000
+    assert await finish(in_memory, pending) == resolved
+    assert balances(in_memory)["test/merchant/acme"] == -6_000
+    assert len(processor_of(in_memory).results) == 2
 
 
 async def test_a_refund_whose_processor_is_down_releases_its_amount_and_key(

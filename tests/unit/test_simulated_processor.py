@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from remit.adapters.processors.simulated.processor import SimulatedProcessor
+from remit.adapters.processors.simulated.processor import PastInstruction, SimulatedProcessor
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.domain.card import Card
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Approved, Declined, Operation, ProcessorResult
+from remit.domain.operation import Approved, Declined, OperationKind, ProcessorResult
 from remit.ports.processor import Instruction
 from remit.settings import Settings
 from tests.builders import DECLINED_CARD, GOOD_CARD
@@ -33,6 +34,9 @@ RESULTS = {
 }
 """The (code, decline code) of each test card by the contract. None is success."""
 
+DONE = PastInstruction(OperationKind.CHARGE, 5_013, Approved("sim_p1-1"))
+"""What the books hold of the instruction with a fault, if it was done."""
+
 
 @pytest.fixture
 def open_processor(tmp_path: Path) -> Iterator[Open]:
@@ -47,9 +51,17 @@ def open_processor(tmp_path: Path) -> Iterator[Open]:
         yield make
 
 
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[SqliteSimulatorStore]:
+    """The books in the processor's file, to see what was done."""
+    store = SqliteSimulatorStore(tmp_path / "processor.sqlite")
+    yield store
+    store.close()
+
+
 def an_instruction(
     key: str = "p1-1",
-    operation: Operation = Operation.CHARGE,
+    operation: OperationKind = OperationKind.CHARGE,
     amount_minor: int = 10_000,
     card: str | None = GOOD_CARD,
     payment_id: str = "p1",
@@ -64,10 +76,15 @@ def an_instruction(
     )
 
 
+def sent_again(instruction: Instruction) -> Instruction:
+    """The same instruction, as it is sent after a call without a result."""
+    return replace(instruction, attempt=instruction.attempt + 1)
+
+
 @pytest.mark.parametrize("number", RESULTS)
-@pytest.mark.parametrize("operation", [Operation.CHARGE, Operation.AUTHORIZE])
+@pytest.mark.parametrize("operation", [OperationKind.CHARGE, OperationKind.AUTHORIZE])
 async def test_the_test_card_decides_the_result(
-    open_processor: Open, number: str, operation: Operation
+    open_processor: Open, number: str, operation: OperationKind
 ) -> None:
     result = await open_processor().execute(an_instruction(operation=operation, card=number))
     match RESULTS[number]:
@@ -90,34 +107,40 @@ async def test_the_same_key_has_the_same_result_for_any_instruction(open_process
     assert await processor.execute(an_instruction(key="p1-2")) == Approved("sim_p1-2")
 
 
-async def test_the_results_survive_a_restart(open_processor: Open) -> None:
+async def test_the_results_survive_a_restart(
+    open_processor: Open, books: SqliteSimulatorStore
+) -> None:
     before = open_processor()
     declined = await before.execute(an_instruction("p1-1", card=DECLINED_CARD))
     approved = await before.execute(an_instruction("p1-2"))
     after = open_processor()
-    assert await after.find("p1-1") == declined
-    assert await after.find("p1-2") == approved
+    assert await books.of_payment("p1") == [
+        PastInstruction(OperationKind.CHARGE, 10_000, declined),
+        PastInstruction(OperationKind.CHARGE, 10_000, approved),
+    ]
     assert await after.execute(an_instruction("p1-1", card=GOOD_CARD)) == declined
+    assert await after.execute(sent_again(an_instruction("p1-2", card=DECLINED_CARD))) == approved
     assert await after.balance("p1") == 10_000
 
 
-async def test_an_unknown_key_has_no_result(open_processor: Open) -> None:
-    processor = open_processor()
-    assert await processor.find("p1-1") is None
-    assert await processor.balance("p1") is None
+async def test_a_payment_without_a_past_instruction_has_no_balance(
+    open_processor: Open, books: SqliteSimulatorStore
+) -> None:
+    assert await books.of_payment("p1") == []
+    assert await open_processor().balance("p1") is None
 
 
 async def test_a_balance_is_captured_less_refunded(open_processor: Open) -> None:
     processor = open_processor()
     for instruction in (
-        an_instruction("p1-0", Operation.CHARGE, 10_000, DECLINED_CARD),
-        an_instruction("p1-1", Operation.AUTHORIZE, 10_000),
-        an_instruction("p1-2", Operation.CAPTURE, 2_500),
-        an_instruction("p1-3", Operation.CAPTURE, 4_000),
-        an_instruction("p1-3", Operation.CAPTURE, 4_000),
-        an_instruction("r1", Operation.REFUND, 1_000, card=None),
-        an_instruction("p1-5", Operation.VOID, 10_000, card=None),
-        an_instruction("p2-0", Operation.CHARGE, 700, payment_id="p2"),
+        an_instruction("p1-0", OperationKind.CHARGE, 10_000, DECLINED_CARD),
+        an_instruction("p1-1", OperationKind.AUTHORIZE, 10_000),
+        an_instruction("p1-2", OperationKind.CAPTURE, 2_500),
+        an_instruction("p1-3", OperationKind.CAPTURE, 4_000),
+        an_instruction("p1-3", OperationKind.CAPTURE, 4_000),
+        an_instruction("r1", OperationKind.REFUND, 1_000, card=None),
+        an_instruction("p1-5", OperationKind.VOID, 10_000, card=None),
+        an_instruction("c1", OperationKind.CHARGE, 700, payment_id="p2"),
     ):
         await processor.execute(instruction)
     assert await processor.balance("p1") == 5_500
@@ -130,34 +153,74 @@ async def test_a_decline_leaves_a_balance_of_zero(open_processor: Open) -> None:
     assert await processor.balance("p1") == 0
 
 
-async def test_a_processor_that_is_down_does_nothing(open_processor: Open) -> None:
+async def test_a_processor_that_is_down_does_nothing_however_often_it_is_called(
+    open_processor: Open, books: SqliteSimulatorStore
+) -> None:
     processor = open_processor(simulator_down_at=13)
-    with pytest.raises(ProcessorUnavailable):
-        await processor.execute(an_instruction(amount_minor=5_013))
-    assert await processor.find("p1-1") is None
+    instruction = an_instruction(amount_minor=5_013)
+    for sent in (instruction, sent_again(instruction), sent_again(sent_again(instruction))):
+        with pytest.raises(ProcessorUnavailable):
+            await processor.execute(sent)
+    assert await books.of_payment("p1") == []
+    assert await processor.balance("p1") is None
 
 
-async def test_a_processor_that_times_out_does_nothing(open_processor: Open) -> None:
+async def test_a_processor_that_times_out_does_nothing(
+    open_processor: Open, books: SqliteSimulatorStore
+) -> None:
     processor = open_processor(simulator_timeout_at=13)
     with pytest.raises(ProcessorTimeout):
         await processor.execute(an_instruction(amount_minor=5_013))
-    assert await processor.find("p1-1") is None
+    assert await books.of_payment("p1") == []
+    assert await processor.balance("p1") is None
 
 
-async def test_a_lost_response_is_to_an_operation_that_was_done(open_processor: Open) -> None:
-    processor = open_processor(simulator_lost_at=13)
+async def test_an_instruction_that_timed_out_is_done_when_it_is_sent_again(
+    open_processor: Open,
+) -> None:
+    processor = open_processor(simulator_timeout_at=13)
+    instruction = an_instruction(amount_minor=5_013)
     with pytest.raises(ProcessorTimeout):
-        await processor.execute(an_instruction(amount_minor=5_013))
-    assert await processor.find("p1-1") == Approved("sim_p1-1")
+        await processor.execute(instruction)
+    assert await processor.execute(sent_again(instruction)) == Approved("sim_p1-1")
     assert await processor.balance("p1") == 5_013
 
 
-async def test_a_late_response_comes_after_the_operation_was_done(open_processor: Open) -> None:
+async def test_a_lost_response_is_to_an_operation_that_was_done(
+    open_processor: Open, books: SqliteSimulatorStore
+) -> None:
+    processor = open_processor(simulator_lost_at=13)
+    with pytest.raises(ProcessorTimeout):
+        await processor.execute(an_instruction(amount_minor=5_013))
+    assert await books.of_payment("p1") == [DONE]
+    assert await processor.balance("p1") == 5_013
+
+
+@pytest.mark.parametrize("number", [GOOD_CARD, DECLINED_CARD])
+async def test_an_instruction_with_a_lost_response_is_not_done_again(
+    open_processor: Open, books: SqliteSimulatorStore, number: str
+) -> None:
+    processor = open_processor(simulator_lost_at=13)
+    instruction = an_instruction(amount_minor=5_013, card=number)
+    with pytest.raises(ProcessorTimeout):
+        await processor.execute(instruction)
+    [done] = await books.of_payment("p1")
+    assert await processor.execute(sent_again(instruction)) == done.result
+    assert await books.of_payment("p1") == [done]
+
+
+async def test_a_late_response_comes_after_the_operation_was_done(
+    open_processor: Open, books: SqliteSimulatorStore
+) -> None:
     processor = open_processor(simulator_late_at=13, simulator_late_seconds=60)
-    late = asyncio.create_task(processor.execute(an_instruction(amount_minor=5_013)))
+    instruction = an_instruction(amount_minor=5_013)
+    late = asyncio.create_task(processor.execute(instruction))
     await asyncio.sleep(0)
     assert not late.done()
-    assert await processor.find("p1-1") == Approved("sim_p1-1")
+    assert await books.of_payment("p1") == [DONE]
+    async with asyncio.timeout(10):
+        assert await processor.execute(sent_again(instruction)) == Approved("sim_p1-1")
+    assert await processor.balance("p1") == 5_013
     late.cancel()
     with pytest.raises(asyncio.CancelledError):
         await late
@@ -196,7 +259,7 @@ def execute_many(path: Path, worker: int) -> list[tuple[str, ProcessorResult]]:
 
 
 async def test_processes_on_one_file_agree_on_every_result(
-    open_processor: Open, tmp_path: Path
+    open_processor: Open, books: SqliteSimulatorStore, tmp_path: Path
 ) -> None:
     path = tmp_path / "processor.sqlite"
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -204,6 +267,12 @@ async def test_processes_on_one_file_agree_on_every_result(
     results = [pair for of_worker in by_worker for pair in of_worker]
     processor = open_processor()
     assert len(results) == 4 * 2 * 50
-    assert [pair for pair in results if await processor.find(pair[0]) != pair[1]] == []
-    approved = {key for key, result in results if isinstance(result, Approved)}
+    first = dict(results)
+    assert [pair for pair in results if first[pair[0]] != pair[1]] == []
+    past = await books.of_payment("p1")
+    assert past == [PastInstruction(OperationKind.CHARGE, 100, first[key]) for key in sorted(first)]
+    for key, result in first.items():
+        instruction = an_instruction(key, card=DECLINED_CARD, amount_minor=100)
+        assert await processor.execute(sent_again(instruction)) == result
+    approved = [key for key, result in first.items() if isinstance(result, Approved)]
     assert await processor.balance("p1") == 100 * len(approved)

@@ -29,6 +29,7 @@ from tests.unit.steps import (
     current_refund,
     handle_all,
     history,
+    published,
     queued,
     rejected,
 )
@@ -48,8 +49,8 @@ async def test_a_payment_left_unknown_is_resolved_by_the_sweep(
     assert await sweep(in_memory) == 0
     await handle_all(in_memory)
     resolved = await current(in_memory, unknown)
-    assert resolved.state is (State.CAPTURED if fault == "lost" else State.VALIDATED)
-    assert resolved.pending is None
+    assert (resolved.state, resolved.pending) == (State.CAPTURED, None)
+    assert len(processor_of(in_memory).results) == 1
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -80,8 +81,8 @@ async def test_a_refund_left_pending_is_resolved_by_the_sweep(in_memory: App, fa
     assert await sweep(in_memory) == 0
     await handle_all(in_memory)
     resolved = await current_refund(in_memory, pending)
-    assert resolved.state is (RefundState.SUCCEEDED if fault == "lost" else RefundState.FAILED)
-    assert (await current(in_memory, payment)).refunded_minor == (4_000 if fault == "lost" else 0)
+    assert resolved.state is RefundState.SUCCEEDED
+    assert (await current(in_memory, payment)).refunded_minor == 4_000
 
 
 async def test_a_card_is_erased_at_the_end_of_its_retention(in_memory: App) -> None:
@@ -121,7 +122,41 @@ async def test_a_card_of_a_released_claim_is_erased_at_the_end_of_its_retention(
 ) -> None:
     payment = await a_validated_payment(in_memory)
     processor_of(in_memory).faults.append("down")
-    rejected(await process(in_memory, caller(), ProcessRequest(payment.id), requeue=False))
+    rejected(await process(in_memory, caller(), ProcessRequest(payment.id)))
     clock_of(in_memory).advance(timedelta(days=7).total_seconds())
     await sweep(in_memory)
     assert (await current(in_memory, payment)).encrypted_card is None
+
+
+async def test_a_card_is_kept_while_its_operation_has_no_result(in_memory: App) -> None:
+    """Without it the same instruction could not be sent again."""
+    processor_of(in_memory).faults.append("timeout")
+    unknown = await a_processed_payment(in_memory)
+    processor_of(in_memory).down = True
+    clock_of(in_memory).advance(timedelta(days=7).total_seconds())
+    await sweep(in_memory)
+    await handle_all(in_memory)
+    kept = await current(in_memory, unknown)
+    assert (kept.state, kept.encrypted_card) == (State.UNKNOWN, unknown.encrypted_card)
+    processor_of(in_memory).down = False
+    clock_of(in_memory).advance(3_600)
+    await sweep(in_memory)
+    await handle_all(in_memory)
+    captured = await current(in_memory, unknown)
+    assert (captured.state, captured.encrypted_card) == (State.CAPTURED, None)
+
+
+async def test_a_queued_payment_that_was_never_sent_expires_and_its_merchant_is_told(
+    in_memory: App,
+) -> None:
+    payment = await a_validated_payment(in_memory)
+    queued(await enqueue(in_memory, caller(), ProcessRequest(payment.id)))
+    clock_of(in_memory).advance(in_memory.settings.queue_retention_seconds)
+    await handle_all(in_memory)
+    expired = await current(in_memory, payment)
+    assert (expired.state, expired.encrypted_card) == (State.DECLINED, None)
+    assert expired.failure is not None
+    assert expired.failure.code == "processing_expired"
+    assert processor_of(in_memory).results == {}
+    [*_, (kind, _)] = published(in_memory.delivery.notifications)
+    assert kind == "payment_intent.payment_failed"

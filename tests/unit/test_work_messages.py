@@ -9,6 +9,7 @@ from remit.domain.change import Message, Topic
 from remit.domain.errors import InvalidState
 from remit.domain.payment import Payment, State
 from remit.payments.process import ProcessRequest, cancel, enqueue, process
+from remit.payments.results import Replayed
 from remit.payments.validate import CardInput
 from remit.ports.app import App
 from remit.settings import Settings
@@ -45,7 +46,7 @@ async def a_queued_payment(app: App) -> Payment:
 
 async def test_a_worker_processes_a_queued_payment(in_memory: App) -> None:
     payment = await a_queued_payment(in_memory)
-    assert payment.state is State.VALIDATED
+    assert payment.state is State.UNKNOWN
     assert processor_of(in_memory).results == {}
     await handle_all(in_memory)
     assert (await current(in_memory, payment)).state is State.CAPTURED
@@ -53,24 +54,24 @@ async def test_a_worker_processes_a_queued_payment(in_memory: App) -> None:
     assert await history(in_memory, payment) == [
         ("validate", "accepted"),
         ("process", "queued"),
-        ("process", "claimed"),
-        ("process", "done"),
+        ("resolve", "done"),
     ]
 
 
 async def test_a_repeat_under_the_key_of_a_queued_request_queues_nothing(in_memory: App) -> None:
     payment = await a_validated_payment(in_memory)
     request = ProcessRequest(payment.id)
-    queued(await enqueue(in_memory, caller(), request, key_of("process", "k1")))
+    waiting = queued(await enqueue(in_memory, caller(), request, key_of("process", "k1")))
     again = await enqueue(in_memory, caller(), request, key_of("process", "k1"))
-    assert replayed(again) == replace(payment, encrypted_card=None)
+    assert again == Replayed(replace(waiting, encrypted_card=None), queued=True)
     work = [m for m in store_of(in_memory).messages.values() if m.topic is Topic.WORK]
     assert len(work) == 1
 
 
 async def test_a_payment_queued_twice_is_charged_once(in_memory: App) -> None:
     payment = await a_queued_payment(in_memory)
-    queued(await enqueue(in_memory, caller(), ProcessRequest(payment.id)))
+    again = await enqueue(in_memory, caller(), ProcessRequest(payment.id))
+    assert again == Replayed(payment, queued=True)
     await handle_all(in_memory)
     assert len(processor_of(in_memory).results) == 1
     assert balances(in_memory)["test/merchant/acme"] == -10_000
@@ -119,14 +120,14 @@ async def test_a_message_that_keeps_failing_becomes_a_dead_letter_and_is_redrive
         [failed] = await app.delivery.failed.failed(10)
         assert (failed.receives, failed.last_error) == (
             receives,
-            "processor_unavailable: The processor cannot be reached. Try again.",
+            "processor_unavailable: The processor cannot be reached.",
         )
         assert await app.delivery.failed.dead_letters(10) == []
     await handle_batch(app)
     assert await handle_batch(app) == 0
     [dead] = await app.delivery.failed.dead_letters(10)
     assert dead.message.payment_id == payment.id
-    assert (await current(app, payment)).state is State.VALIDATED
+    assert (await current(app, payment)).state is State.UNKNOWN
 
     processor_of(app).down = False
     assert await app.delivery.failed.redrive("no-such-message") == 0
@@ -145,13 +146,13 @@ async def test_a_message_handled_twice_takes_the_step_once(in_memory: App) -> No
     assert await handle_message(in_memory, message) is None
     assert await handle_message(in_memory, message) is None
     assert len(processor_of(in_memory).results) == 1
-    assert (await history(in_memory, payment))[-1] == ("process", "replayed")
+    assert (await history(in_memory, payment))[-1] == ("resolve", "done")
 
 
 async def test_a_poisonous_message_does_not_stop_the_others(in_memory: App) -> None:
     payment = await a_queued_payment(in_memory)
     broken = await a_queued_payment(in_memory)
-    store_of(in_memory).payments[broken.id] = replace(broken, pending="nonsense")
+    store_of(in_memory).payments[broken.id] = replace(broken, state="nonsense")
     await relay(in_memory)
     assert await handle_batch(in_memory) == 2
     assert (await current(in_memory, payment)).state is State.CAPTURED
@@ -176,55 +177,63 @@ async def test_an_unknown_step_is_an_error(in_memory: App) -> None:
     error = await handle_message(in_memory, message("dance", payment.id))
     assert error is not None
     assert error.message == "No worker knows the step 'dance'."
-    error = await handle_message(in_memory, message("process", None))
+    unknown = replace(message("operation", payment.id), operation_id="no-such-operation")
+    error = await handle_message(in_memory, unknown)
     assert error is not None
-    assert error.message == "The message names no payment."
+    assert error.message == "The message names no operation."
 
 
-async def test_a_message_whose_step_is_rejected_for_good_is_deleted(in_memory: App) -> None:
-    payment = await a_queued_payment(in_memory)
-    accepted(await cancel(in_memory, caller(), payment.id))
-    await handle_all(in_memory)
-    assert (queue_of(in_memory).waiting, queue_of(in_memory).dead) == ({}, {})
-    assert (await history(in_memory, payment))[-1] == ("process", "refused")
-
-
-async def test_a_message_for_a_payment_in_progress_is_tried_again_later(in_memory: App) -> None:
-    payment = await a_queued_payment(in_memory)
-    await relay(in_memory)
-    processor_of(in_memory).faults.append("timeout")
-    accepted(await process(in_memory, caller(), ProcessRequest(payment.id)))
-    await handle_batch(in_memory)
-    [failed] = await in_memory.delivery.failed.failed(10)
-    assert failed.last_error == "payment_invalid_state: The payment is being processed."
-
-
-async def test_a_message_for_a_payment_in_progress_is_kept_until_the_lease_lapses(
+async def test_a_queued_payment_can_be_canceled_and_its_message_does_nothing(
     in_memory: App,
 ) -> None:
-    """The process that called the processor may have died, which shows when its lease lapses."""
     payment = await a_queued_payment(in_memory)
-    await relay(in_memory)
+    canceled = accepted(await cancel(in_memory, caller(), payment.id))
+    assert (canceled.state, canceled.pending) == (State.CANCELED, None)
+    await handle_all(in_memory)
+    assert (queue_of(in_memory).waiting, queue_of(in_memory).dead) == ({}, {})
+    assert processor_of(in_memory).results == {}
+    assert (await history(in_memory, payment))[-1] == ("cancel", "done")
+
+
+async def test_a_request_sends_a_queued_payment_at_once(in_memory: App) -> None:
+    payment = await a_queued_payment(in_memory)
+    captured = replayed(await process(in_memory, caller(), ProcessRequest(payment.id)))
+    assert captured.state is State.CAPTURED
+    await handle_all(in_memory)
+    assert len(processor_of(in_memory).results) == 1
+
+
+async def test_a_late_message_leaves_an_operation_alone_that_is_being_sent(in_memory: App) -> None:
+    """A message that comes twice, or is redriven, must not take a call in flight for a lost one."""
+    payment = await a_queued_payment(in_memory)
     processor_of(in_memory).faults.append("timeout")
-    accepted(await process(in_memory, caller(), ProcessRequest(payment.id)))
-    queue = queue_of(in_memory)
-    for _ in range(3 * queue.max_receives):
-        await handle_batch(in_memory)
-    assert queue.dead == {}
+    await relay(in_memory)
+    await handle_batch(in_memory)
+    assert (await current(in_memory, payment)).state is State.UNKNOWN
+    calls = len(processor_of(in_memory).faults)
+    late = replace(message("operation", payment.id), operation_id=operation_of(in_memory, payment))
+    assert await handle_message(in_memory, late) is None
+    assert (await current(in_memory, payment)).state is State.UNKNOWN
+    assert len(processor_of(in_memory).faults) == calls
     clock_of(in_memory).advance(in_memory.settings.claim_lease.total_seconds())
     await sweep(in_memory)
-    await relay(in_memory)
-    await handle_batch(in_memory)
-    clock_of(in_memory).advance(10)
-    await handle_batch(in_memory)
+    await handle_all(in_memory)
     assert (await current(in_memory, payment)).state is State.CAPTURED
-    assert (queue.waiting, queue.dead) == ({}, {})
+    assert (queue_of(in_memory).waiting, queue_of(in_memory).dead) == ({}, {})
 
 
-async def test_a_payment_whose_processor_is_down_is_left_to_the_queue(in_memory: App) -> None:
+async def test_a_payment_whose_processor_is_down_is_not_queued_behind_its_callers_back(
+    in_memory: App,
+) -> None:
+    """Its caller was answered that nothing was done, and may pay by another way."""
     payment = await a_validated_payment(in_memory)
     processor_of(in_memory).faults.append("down")
     rejected(await process(in_memory, caller(), ProcessRequest(payment.id)))
     await handle_all(in_memory)
-    assert (await current(in_memory, payment)).state is State.CAPTURED
-    assert len(processor_of(in_memory).results) == 1
+    assert (await current(in_memory, payment)).state is State.VALIDATED
+    assert processor_of(in_memory).results == {}
+
+
+def operation_of(app: App, payment: Payment) -> str:
+    [operation] = [o for o in store_of(app).operations.values() if o.payment_id == payment.id]
+    return operation.id

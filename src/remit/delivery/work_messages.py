@@ -6,17 +6,15 @@ taken.
 
 import asyncio
 from collections.abc import Callable
-from typing import assert_never
 
 import structlog
 
-from remit.domain.change import UNREADABLE, Caller, Message
-from remit.domain.errors import InvalidState, RemitError, Unavailable
+from remit.domain.caller import Caller
+from remit.domain.change import UNREADABLE, Message
+from remit.domain.errors import ProcessorUnavailable, RemitError, Unavailable
+from remit.domain.operation import OperationState
 from remit.oversight.metrics import FAILED, count_discrepancies
-from remit.payments.operations import resolve
-from remit.payments.process import ProcessRequest, process
-from remit.payments.refund import resolve_refund
-from remit.payments.results import Accepted, Queued, Rejected, Replayed, StepResult
+from remit.payments.operations import advance
 from remit.ports.app import App
 from remit.ports.delivery import ReceivedMessage
 
@@ -64,13 +62,7 @@ async def acknowledge(app: App, received: ReceivedMessage, failure: RemitError |
         error=failure.code,
     )
     app.monitoring.metrics.count(FAILED)
-    pause_seconds = 0.0
-    if isinstance(failure, InvalidState):
-        # Another process holds the payment's lease. Until that lapses and a sweep has run, another
-        # attempt cannot succeed, and would only use up a receive of the message.
-        lease_seconds = app.settings.claim_lease.total_seconds()
-        pause_seconds = lease_seconds + 2 * app.settings.sweep_interval_seconds
-    await app.delivery.queue.retry(received, f"{failure.code}: {failure.message}", pause_seconds)
+    await app.delivery.queue.retry(received, f"{failure.code}: {failure.message}")
 
 
 async def handle_message(
@@ -78,8 +70,8 @@ async def handle_message(
 ) -> RemitError | None:
     """Takes the step that the message names. Returns an error if it should be tried again.
 
-    A step that is rejected for good (the payment is canceled, the card is erased) counts as done:
-    its rejection is in the audit trail. A long step calls `report_progress` on its way.
+    A message whose operation has ended, or that another process is sending, counts as handled. A
+    long step calls `report_progress` on its way.
     """
     match message.kind:
         case "reconcile":
@@ -89,32 +81,14 @@ async def handle_message(
             return None
         case kind if kind == UNREADABLE:
             return RemitError("The message cannot be read.")
-    if message.payment_id is None or message.merchant_id is None or message.mode is None:
-        return RemitError("The message names no payment.")
-    caller = Caller(message.merchant_id, message.mode, "worker", message.id)
-    match message.kind:
-        case "process":
-            request = ProcessRequest(message.payment_id)
-            return _error_to_retry(await process(app, caller, request, requeue=False))
-        case "resolve":
-            if message.refund_id is not None:
-                refund = await app.store.refund(message.refund_id)
-                if refund is not None:
-                    await resolve_refund(app, caller, refund)
-            elif (payment := await app.store.payment(message.payment_id)) is not None:
-                await resolve(app, caller, payment)
+        case "operation" if message.operation_id and message.merchant_id and message.mode:
+            caller = Caller(message.merchant_id, message.mode, "worker", message.id)
+            claim = await advance(app, caller, message.operation_id)
+            if claim is None:
+                return RemitError("The message names no operation.")
+            if claim.operation.state is OperationState.QUEUED:
+                return ProcessorUnavailable("The processor cannot be reached.")
+            # An operation without a result is due later: the sweep queues it again.
             return None
         case kind:
             return RemitError(f"No worker knows the step '{kind}'.")
-
-
-def _error_to_retry(result: StepResult) -> RemitError | None:
-    """The error of a step that may succeed later."""
-    match result:
-        case Rejected(error):
-            changes_soon = getattr(error, "retry_after_seconds", None) is not None
-            return error if changes_soon or isinstance(error, Unavailable) else None
-        case Accepted() | Replayed() | Queued():
-            return None
-        case _:
-            assert_never(result)

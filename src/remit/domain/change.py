@@ -10,18 +10,11 @@ from enum import StrEnum
 
 import msgspec
 
+from remit.domain.caller import KeyScope, Mode
 from remit.domain.ledger import Posting, check_balanced
-from remit.domain.payment import Mode, Payment
+from remit.domain.operation import Operation
+from remit.domain.payment import Payment
 from remit.domain.refund import Refund
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """Who takes a step: a merchant's API key, or a process of ours that acts for the merchant."""
-
-    merchant_id: str
-    mode: Mode
-    actor: str
-    request_id: str
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,6 +57,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: datetime
     payment_id: str | None = None
     refund_id: str | None = None
+    operation_id: str | None = None
     merchant_id: str | None = None
     mode: Mode | None = None
     status: str | None = None
@@ -74,15 +68,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 UNREADABLE = "unreadable"
 """The kind given to a message whose body cannot be decoded."""
-
-
-class KeyScope(msgspec.Struct, frozen=True):
-    """An idempotency key and what it is unique within: a merchant, a mode and an operation."""
-
-    merchant_id: str
-    mode: Mode
-    operation: str
-    key: str
 
 
 class KeyUse(StrEnum):
@@ -97,15 +82,16 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     """The first request under an idempotency key and, once known, the result to replay.
 
     A step on a payment is replayed from the payment and refund as they were after it. While
-    `payment` is None the step is in flight. `queued` means that a worker takes the step. A route
-    that stores its response is replayed from `response`, which is opaque here and is committed
-    together with the change that it describes.
+    `payment` is None the step is in flight, and `operation_id` names what it waits for. `queued`
+    means that a worker takes the step. A route that stores its response is replayed from
+    `response`, which is opaque here and is committed together with the change that it describes.
     """
 
     scope: KeyScope
     fingerprint: str
     at: datetime
     payment_id: str | None = None
+    operation_id: str | None = None
     payment: Payment | None = None
     refund: Refund | None = None
     queued: bool = False
@@ -123,13 +109,15 @@ class Conflict(StrEnum):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one step writes.
 
-    A payment or refund of version 1 is inserted. Any other version replaces the one before it.
+    A payment, refund or operation of version 1 is inserted. Any other version replaces the one
+    before it. A key is completed or released only if its record is of the same operation.
     Raises Unbalanced for postings that do not sum to zero.
     """
 
     audit: tuple[AuditEntry, ...]
     payment: Payment | None = None
     refund: Refund | None = None
+    operation: Operation | None = None
     postings: tuple[Posting, ...] = ()
     messages: tuple[Message, ...] = ()
     record: IdempotencyRecord | None = None
@@ -150,6 +138,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
                 keys.append((self.payment.merchant_id, self.payment.mode, self.payment.reference))
         if self.refund is not None:
             keys.append(self.refund.id)
+        if self.operation is not None:
+            keys.append(self.operation.id)
         if self.record is not None:
             keys.append(self.record.scope)
         return keys

@@ -11,8 +11,10 @@
     ├── KeyInFlight        the first request under the idempotency key is still in progress
     ├── KeyReused          the idempotency key was first used with a different request
     ├── RateLimited        the caller is over its rate
+    ├── ResultUnknown      the database failed when the step may have been taken
     ├── ProcessorTimeout   the processor did not answer: the operation is done or not done
     └── Unavailable        a dependency is down, nothing was done, and a retry is safe
+        ├── ConnectionLost         the call was sent and its response was lost: it may be done
         └── ProcessorUnavailable   the processor was not reached, or did nothing
 
 Every error has a stable `code` and one sentence for people. Neither holds card data.
@@ -112,8 +114,26 @@ class Unavailable(RemitError):
     code = "service_unavailable"
 
 
+class ConnectionLost(Unavailable):
+    """The call was sent and no response came. A read did nothing; a write may be done."""
+
+
 class ProcessorUnavailable(Unavailable):
     code = "processor_unavailable"
+
+
+class ResultUnknown(RemitError):
+    """The step may have been taken: the database failed when it was written. A worker finishes what
+    was begun. The same request under the same key finds it, or takes the step.
+    """
+
+    code = "result_unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It is not known yet whether this was done. Send the same request again with the same "
+            "Idempotency-Key, or look at the payment."
+        )
 
 
 class ProcessorTimeout(RemitError):

@@ -1,25 +1,24 @@
 """A payment: its states, the transitions between them, and what a processor's result changes.
 
 Every change makes a new `Payment` value with the next version. The store rejects a version that
-was not made from the one it holds. An operation at a processor has two changes: the claim moves
-the payment to `unknown` before the processor is called, and the result moves it on. If the
-service dies in between, the stored payment says that its operation is pending.
+was not made from the one it holds. An operation at a processor (`domain/operation.py`) has two
+changes: the claim moves the payment to `unknown` before the processor is called, and the result
+moves it on. If the service dies in between, the stored payment says that its operation is pending.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
+from remit.domain.caller import Mode
 from remit.domain.card import CardSummary
 from remit.domain.errors import InvalidState
 from remit.domain.ledger import Posting, merchant_account, processor_account, transfer
 from remit.domain.money import Money, major_units
-
-Mode = Literal["test", "live"]
+from remit.domain.operation import Declined, Operation, OperationKind, ProcessorResult
 
 
 class State(StrEnum):
@@ -82,60 +81,25 @@ for _names in (STATUS_NAMES, V1_STATUSES, EVENTS):
         raise AssertionError("every state needs its name in each table")
 
 
-class Operation(StrEnum):
-    """What a processor can do with a payment."""
-
-    CHARGE = "charge"
-    AUTHORIZE = "authorize"
-    CAPTURE = "capture"
-    VOID = "void"
-    REFUND = "refund"
-
-
-ALLOWED_FROM: Mapping[Operation, frozenset[State]] = {
-    Operation.CHARGE: frozenset({State.VALIDATED, State.DECLINED}),
-    Operation.AUTHORIZE: frozenset({State.VALIDATED, State.DECLINED}),
-    Operation.CAPTURE: frozenset({State.AUTHORIZED}),
-    Operation.VOID: frozenset({State.AUTHORIZED}),
-    Operation.REFUND: frozenset({State.CAPTURED}),
+ALLOWED_FROM: Mapping[OperationKind, frozenset[State]] = {
+    OperationKind.CHARGE: frozenset({State.VALIDATED, State.DECLINED}),
+    OperationKind.AUTHORIZE: frozenset({State.VALIDATED, State.DECLINED}),
+    OperationKind.CAPTURE: frozenset({State.AUTHORIZED}),
+    OperationKind.VOID: frozenset({State.AUTHORIZED}),
+    OperationKind.REFUND: frozenset({State.CAPTURED}),
 }
-if set(ALLOWED_FROM) != set(Operation):
+if set(ALLOWED_FROM) != set(OperationKind):
     raise AssertionError("every operation needs its row in ALLOWED_FROM")
 
 
-class Approved(msgspec.Struct, frozen=True, tag="approved"):
-    """The processor did the operation. `reference` is the processor's own name for it."""
-
-    reference: str
-
-
-class Declined(msgspec.Struct, frozen=True, tag="declined"):
-    """The processor declined the operation. `decline_code` is the issuer's reason, if any."""
-
-    code: str
-    message: str
-    decline_code: str | None = None
-
-
-ProcessorResult = Approved | Declined
-
-
-class PendingOperation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An operation at the processor whose result is not recorded yet.
-
-    `key` is the processor's idempotency key: a second call under it does not do the operation
-    twice. `previous_state` is the state to return to if the processor never received the
-    instruction. `until` is the end of the lease of the process that called the processor. `queued`
-    means that a worker took the step for a caller who was answered 202: it is queued again then.
+class PendingOperation(msgspec.Struct, frozen=True):
+    """The operation that holds the payment until its result is recorded, and the state to return to
+    if it is certain that nothing happened.
     """
 
-    operation: Operation
-    amount_minor: int
-    key: str
+    operation_id: str
+    kind: OperationKind
     previous_state: State
-    until: datetime
-    final: bool = True
-    queued: bool = False
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -143,7 +107,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `refunded_minor` includes pending refunds, so that no amount is reserved twice.
     `encrypted_card` is the vault's ciphertext. It is present only while the card is still needed.
-    `attempt` counts the processor's definite results. `due_at` is when the sweep takes it up.
+    `due_at` is when the sweep erases it.
     """
 
     id: str
@@ -155,7 +119,6 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fingerprint: str
     state: State = State.VALIDATED
     version: int = 1
-    attempt: int = 0
     customer_id: str | None = None
     reference: str | None = None
     metadata: dict[str, str] | None = None
@@ -174,133 +137,116 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def refundable_minor(self) -> int:
         return self.captured_minor - self.refunded_minor
 
-    def claim(
-        self,
-        operation: Operation,
-        *,
-        now: datetime,
-        lease: timedelta,
-        amount_minor: int | None = None,
-        final: bool = True,
-        queued: bool = False,
-    ) -> "Payment":
-        """The payment with `operation` pending, to be committed before the processor is called.
+    def amount_of(self, kind: OperationKind, amount_minor: int | None = None) -> int:
+        """The amount that an operation of this kind moves: `amount_minor`, or all that it can.
 
         Raises InvalidState if the state, or the amount left to capture, does not allow it.
         """
-        if self.state not in ALLOWED_FROM[operation]:
-            raise InvalidState(f"A payment that is {self.state} cannot take the step: {operation}.")
-        amount_minor = self._amount_to_claim(operation, amount_minor)
-        pending = PendingOperation(
-            operation=operation,
-            amount_minor=amount_minor,
-            key=f"{self.id}-{self.attempt}",
-            previous_state=self.state,
-            until=now + lease,
-            final=final,
-            queued=queued,
-        )
-        return self._transition(State.UNKNOWN, pending=pending, due_at=pending.until)
-
-    def _amount_to_claim(self, operation: Operation, amount_minor: int | None) -> int:
-        if operation is Operation.CAPTURE:
+        if self.state not in ALLOWED_FROM[kind]:
+            raise InvalidState(f"A payment that is {self.state} cannot take the step: {kind}.")
+        if kind is OperationKind.CAPTURE:
             left_minor = self.authorized_minor - self.captured_minor
             capture_minor = left_minor if amount_minor is None else amount_minor
             if not 0 < capture_minor <= left_minor:
                 left = f"{major_units(left_minor, self.currency)} {self.currency}"
                 raise InvalidState(f"At most {left} is left to capture.")
             return capture_minor
-        if operation is Operation.VOID and self.captured_minor:
+        if kind is OperationKind.VOID and self.captured_minor:
             raise InvalidState(
                 "Part of this payment is captured: it can be refunded, not canceled."
             )
         return self.amount_minor
 
-    def extend_lease(self, *, until: datetime) -> "Payment":
-        """The payment with the lease of its pending operation extended to `until`.
+    def claim(self, operation: Operation) -> "Payment":
+        """The payment with `operation` pending, to be committed before the processor is called.
 
-        A process commits this before it looks the operation up at the processor, so that no other
-        process does the same at the same time.
+        Raises InvalidState if the state does not allow it.
         """
-        pending = self._require_pending()
-        return replace(
-            self, version=self.version + 1, pending=replace(pending, until=until), due_at=until
-        )
+        self.amount_of(operation.kind, operation.amount_minor)
+        pending = PendingOperation(operation.id, operation.kind, self.state)
+        return self._transition(State.UNKNOWN, pending=pending)
 
-    def apply_result(self, result: ProcessorResult, *, now: datetime) -> "Payment":
-        """The payment after `result` of its pending operation. Raises InvalidState without one."""
-        pending = self._require_pending()
+    def apply_result(
+        self, operation: Operation, result: ProcessorResult, *, now: datetime
+    ) -> "Payment":
+        """The payment after `result` of its pending operation. Raises InvalidState if another
+        operation is pending, or none.
+        """
+        pending = self._require_pending(operation)
         if isinstance(result, Declined):
-            if pending.operation in (Operation.CHARGE, Operation.AUTHORIZE):
+            if operation.kind in (OperationKind.CHARGE, OperationKind.AUTHORIZE):
                 return self._end_step(State.DECLINED, failure=result, processed_at=now)
             return self._end_step(pending.previous_state, failure=result)
-        match pending.operation:
-            case Operation.CHARGE:
+        match operation.kind:
+            case OperationKind.CHARGE:
                 return self._end_step(
                     State.CAPTURED,
-                    authorized_minor=pending.amount_minor,
-                    captured_minor=pending.amount_minor,
+                    authorized_minor=operation.amount_minor,
+                    captured_minor=operation.amount_minor,
                     processor_reference=result.reference,
                     processed_at=now,
                 )
-            case Operation.AUTHORIZE:
+            case OperationKind.AUTHORIZE:
                 return self._end_step(
                     State.AUTHORIZED,
-                    authorized_minor=pending.amount_minor,
+                    authorized_minor=operation.amount_minor,
                     processor_reference=result.reference,
                 )
-            case Operation.CAPTURE:
-                captured_minor = self.captured_minor + pending.amount_minor
-                is_last = pending.final or captured_minor == self.authorized_minor
+            case OperationKind.CAPTURE:
+                captured_minor = self.captured_minor + operation.amount_minor
+                is_last = operation.final or captured_minor == self.authorized_minor
                 return self._end_step(
                     State.CAPTURED if is_last else State.AUTHORIZED,
                     captured_minor=captured_minor,
                     processed_at=now,
                 )
-            case Operation.VOID:
+            case OperationKind.VOID:
                 return self._end_step(State.CANCELED)
-            case Operation.REFUND:
+            case OperationKind.REFUND:
                 raise AssertionError("the result of a refund is applied to the refund")
 
     def postings_of_result(
-        self, result: ProcessorResult, *, processor: str, transaction_id: str, now: datetime
+        self, operation: Operation, result: ProcessorResult, *, transaction_id: str, now: datetime
     ) -> tuple[Posting, ...]:
-        """The postings of `result` of the pending operation. Only a capture or a charge has any."""
-        pending = self._require_pending()
-        if isinstance(result, Declined) or pending.operation not in (
-            Operation.CHARGE,
-            Operation.CAPTURE,
-        ):
+        """The postings of `result`. Only an approved capture or charge has any."""
+        moves_money = operation.kind in (OperationKind.CHARGE, OperationKind.CAPTURE)
+        if isinstance(result, Declined) or not moves_money:
             return ()
         return transfer(
             transaction_id=transaction_id,
             payment_id=self.id,
-            debit=processor_account(processor, self.mode),
+            debit=processor_account(operation.processor, self.mode),
             credit=merchant_account(self.merchant_id, self.mode),
-            money=Money(pending.amount_minor, self.currency),
+            money=Money(operation.amount_minor, self.currency),
             at=now,
         )
 
-    def return_to_previous_state(self, *, due_at: datetime | None) -> "Payment":
-        """The payment as before its claim, once it is certain that the processor did nothing."""
-        return self._transition(self._require_pending().previous_state, pending=None, due_at=due_at)
+    def return_to_previous_state(self, operation: Operation) -> "Payment":
+        """The payment as before its claim, once it is certain that nothing happened or will."""
+        return self._transition(self._require_pending(operation).previous_state, pending=None)
 
-    def with_card(self, card: CardSummary, encrypted_card: str) -> "Payment":
-        """The payment with another card, if it is declined or not processed yet.
+    def with_card(self, card: CardSummary, encrypted_card: str, *, due_at: datetime) -> "Payment":
+        """The payment with another card, to be erased at `due_at`, if it is declined or not
+        processed yet.
 
         Raises InvalidState otherwise.
         """
-        if self.state not in ALLOWED_FROM[Operation.CHARGE]:
+        if self.state not in ALLOWED_FROM[OperationKind.CHARGE]:
             raise InvalidState(f"A payment that is {self.state} cannot take another card.")
-        return replace(self, card=card, encrypted_card=encrypted_card)
+        return replace(self, card=card, encrypted_card=encrypted_card, due_at=due_at)
 
     def cancel(self) -> "Payment":
         """The payment canceled without a call: the processor holds no money of it.
 
         Raises InvalidState if it may hold some.
         """
-        if self.state not in ALLOWED_FROM[Operation.CHARGE]:
+        if self.state not in ALLOWED_FROM[OperationKind.CHARGE]:
             raise InvalidState(f"A payment that is {self.state} cannot be canceled.")
+        return self._end_step(State.CANCELED)
+
+    def cancel_queued(self, operation: Operation) -> "Payment":
+        """The payment canceled with its operation, of which nothing has left us."""
+        self._require_pending(operation)
         return self._end_step(State.CANCELED)
 
     def erase_card(self) -> "Payment":
@@ -325,17 +271,20 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             self, version=self.version + 1, refunded_minor=self.refunded_minor - amount_minor
         )
 
-    def _require_pending(self) -> PendingOperation:
-        if self.pending is None:
-            raise InvalidState(f"A payment that is {self.state} has no pending operation.")
+    def awaits(self, operation: Operation) -> bool:
+        """Whether the payment waits for this operation's result."""
+        return self.pending is not None and self.pending.operation_id == operation.id
+
+    def _require_pending(self, operation: Operation) -> PendingOperation:
+        if self.pending is None or not self.awaits(operation):
+            raise InvalidState(f"The operation {operation.id} is not pending on its payment.")
         return self.pending
 
     def _end_step(self, to: State, **fields: object) -> "Payment":
-        """A definite end of a step erases the card, and gives the next operation a new key."""
+        """A definite end of a step erases the card."""
         return self._transition(
             to,
             **{
-                "attempt": self.attempt + 1,
                 "pending": None,
                 "encrypted_card": None,
                 "due_at": None,

@@ -8,8 +8,10 @@ from datetime import datetime
 
 import msgspec
 
+from remit.domain.caller import Mode
 from remit.domain.card import CardSummary
-from remit.domain.payment import Declined, Mode, Payment, State
+from remit.domain.operation import Declined
+from remit.domain.payment import Payment, State
 
 
 class PaymentSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,10 +7,11 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
+from remit.domain.caller import Mode
 from remit.domain.errors import InvalidState
 from remit.domain.ledger import Posting, merchant_account, processor_account, transfer
 from remit.domain.money import Money
-from remit.domain.payment import Declined, Mode, ProcessorResult
+from remit.domain.operation import Declined, ProcessorResult
 
 
 class RefundState(StrEnum):
@@ -30,7 +31,7 @@ if set(REFUND_EVENTS) != set(RefundState):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """One refund of a payment. Its `id` is also the idempotency key at the processor."""
+    """One refund of a payment. Its operation says what the processor was asked for."""
 
     id: str
     payment_id: str
@@ -42,7 +43,6 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     state: RefundState = RefundState.PENDING
     version: int = 1
     failure: Declined | None = None
-    due_at: datetime | None = None
 
     def apply_result(self, result: ProcessorResult) -> "Refund":
         """The refund after the processor's result. Raises InvalidState unless it is pending."""
@@ -53,13 +53,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
             state=RefundState.FAILED if failure else RefundState.SUCCEEDED,
             version=self.version + 1,
             failure=failure,
-            due_at=None,
         )
-
-    def extend_lease(self, *, until: datetime) -> "Refund":
-        """The refund with its lease extended to `until`. Raises InvalidState unless pending."""
-        self._require_pending()
-        return replace(self, version=self.version + 1, due_at=until)
 
     def postings(
         self, *, processor: str, transaction_id: str, now: datetime

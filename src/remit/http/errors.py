@@ -19,6 +19,7 @@ from remit.domain.errors import (
     RateLimited,
     ReferenceTaken,
     RemitError,
+    ResultUnknown,
     Unauthenticated,
     Unavailable,
 )
@@ -34,6 +35,7 @@ STATUSES: Mapping[type[RemitError], tuple[int, str]] = MappingProxyType(
         KeyInFlight: (409, "idempotency_error"),
         KeyReused: (422, "idempotency_error"),
         RateLimited: (429, "rate_limit_error"),
+        ResultUnknown: (500, "api_error"),
         Unavailable: (503, "api_error"),
         ProcessorUnavailable: (503, "api_error"),
     }

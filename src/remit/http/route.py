@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from remit.domain.change import Caller, Change, Conflict, IdempotencyRecord, KeyScope
+from remit.domain.caller import Caller, KeyScope
+from remit.domain.change import Change, Conflict, IdempotencyRecord
 from remit.http.responses import Response, encode_response
 from remit.ports.app import App
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from remit.domain.change import Caller, KeyScope
+from remit.domain.caller import Caller, KeyScope
 from remit.domain.errors import InvalidRequest, RemitError
 from remit.http import requests
 from remit.http.responses import (

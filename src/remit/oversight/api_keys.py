@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from remit.domain.change import Caller
+from remit.domain.caller import Caller, Mode
 from remit.domain.errors import LiveModeUnavailable, RateLimited, Unauthenticated
-from remit.domain.payment import Mode
 from remit.ports.api_keys import ApiKey
 from remit.ports.app import App
 

@@ -6,7 +6,8 @@ Results are values. A caller matches them exhaustively.
 import msgspec
 from msgspec.structs import replace
 
-from remit.domain.change import AuditEntry, Caller, Change, IdempotencyRecord, Message, Topic
+from remit.domain.caller import Caller
+from remit.domain.change import AuditEntry, Change, IdempotencyRecord, Message, Topic
 from remit.domain.errors import InvalidRequest, KeyReused, RemitError
 from remit.domain.payment import EVENTS, V1_STATUSES, Payment
 from remit.domain.refund import REFUND_EVENTS, Refund

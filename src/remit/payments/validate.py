@@ -9,8 +9,9 @@ from typing import Annotated
 
 import msgspec
 
+from remit.domain.caller import Caller, KeyScope
 from remit.domain.card import Card, holds_card_number, read_card
-from remit.domain.change import Caller, Change, Conflict, IdempotencyRecord, KeyScope
+from remit.domain.change import Change, Conflict, IdempotencyRecord
 from remit.domain.errors import InvalidRequest, KeyReused, ReferenceTaken
 from remit.domain.money import read_amount
 from remit.domain.payment import Payment

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from remit.domain.payment import Mode
+from remit.domain.caller import Mode
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -4,24 +4,29 @@ from typing import Protocol
 
 import msgspec
 
+from remit.domain.caller import Mode
 from remit.domain.card import Card
-from remit.domain.payment import Mode, Operation, ProcessorResult
+from remit.domain.operation import OperationKind, ProcessorResult
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     """One operation that a processor is called with.
 
-    `key` is its idempotency key, so that the same instruction can be sent again. `reference` is
-    the processor's own name for the payment, once it is known.
+    `key` is its idempotency key: under one key there is one instruction, for ever, and it can be
+    sent again. `reference` is the processor's own name for the payment, once it is known. `attempt`
+    counts how often the instruction was sent, this time included. It is for logs and simulators: a
+    processor is not told.
     """
 
     key: str
-    operation: Operation
+    operation: OperationKind
     payment_id: str
     amount_minor: int
     currency: str
+    final: bool = True
     card: Card | None = None
     reference: str | None = None
+    attempt: int = 1
 
 
 class Processor(Protocol):
@@ -36,14 +41,12 @@ class Processor(Protocol):
         ...
 
     async def execute(self, instruction: Instruction) -> ProcessorResult:
-        """Does the operation once per key, or declines it.
+        """The result of the instruction. An instruction that was sent before under its key is not
+        done again: its first result is returned.
 
-        Raises ProcessorUnavailable if nothing was done, and ProcessorTimeout if it may have been.
+        Raises ProcessorUnavailable if it is certain that this call did not reach the processor, and
+        ProcessorTimeout if it may have.
         """
-        ...
-
-    async def find(self, key: str) -> ProcessorResult | None:
-        """The result of the instruction with this key, or None if the processor never got it."""
         ...
 
     async def balance(self, payment_id: str) -> int | None:

@@ -9,14 +9,10 @@ from typing import Protocol
 
 import msgspec
 
-from remit.domain.change import (
-    AuditEntry,
-    Change,
-    Conflict,
-    IdempotencyRecord,
-    KeyScope,
-)
-from remit.domain.payment import Mode, Payment, State
+from remit.domain.caller import KeyScope, Mode
+from remit.domain.change import AuditEntry, Change, Conflict, IdempotencyRecord
+from remit.domain.operation import Operation
+from remit.domain.payment import Payment, State
 from remit.domain.refund import Refund
 
 OnCommit = Callable[[Change], Awaitable[None]]
@@ -35,6 +31,8 @@ class Store(Protocol):
     async def payment(self, payment_id: str) -> Payment | None: ...
 
     async def refund(self, refund_id: str) -> Refund | None: ...
+
+    async def operation(self, operation_id: str) -> Operation | None: ...
 
     async def payment_by_reference(
         self, merchant_id: str, mode: Mode, reference: str
@@ -71,11 +69,11 @@ class Reader(Protocol):
         ...
 
     async def due(self, now: datetime, limit: int) -> list[Payment]:
-        """Payments whose `due_at` has passed."""
+        """Payments whose card is due to be erased."""
         ...
 
-    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
-        """Refunds whose `due_at` has passed."""
+    async def due_operations(self, now: datetime, limit: int) -> list[Operation]:
+        """Operations whose `due_at` has passed."""
         ...
 
 

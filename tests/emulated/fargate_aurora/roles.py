@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from remit.domain.change import Caller
+from remit.domain.caller import Caller
 from remit.domain.health_state import HealthState
 from remit.payments.process import ProcessRequest, enqueue
 from remit.payments.validate import validate

@@ -81,7 +81,7 @@ def check_delivery(stack: LambdaDynamodb, refused: Refused) -> Steps:
     yield from step("books agree", discrepancies, [0], refused)
     yield from step("messages are sent", unsent, [], refused)
     time.sleep(max(0.0, lapses - time.monotonic()))
-    yield from step("what had no answer is resolved", status_of_late, "validated", refused)
+    yield from step("what had no answer is resolved", status_of_late, "processed", refused)
     yield from step("the audit trail is archived", unarchived, [], refused)
 
 

@@ -93,16 +93,16 @@ def test_work_that_fails_five_times_is_a_dead_letter_and_redriving_completes_it(
 ) -> None:
     app = stack.app()
     transaction_id = stack.validate(DOWN)
-    answer = stack.process(transaction_id)
-    assert_refused(answer, 503, "api_error")
+    assert_refused(stack.process(transaction_id), 503, "api_error")
+    assert stack.process(transaction_id, prefer="respond-async").status_code == 202
 
     def dead_letters() -> list[Message]:
         found = asyncio.run(app.delivery.failed.dead_letters(100))
         return [one.message for one in found if one.message.payment_id == transaction_id]
 
     [dead] = eventually(dead_letters, 180)
-    assert dead.kind == "process"
-    assert stack.item(transaction_id)["status"] == {"S": "validated"}
+    assert dead.kind == "operation"
+    assert stack.item(transaction_id)["status"] == {"S": "processing"}
     with stack.with_settings("payment-processing", REMIT_SIMULATOR_DOWN_AT="667"):
         assert asyncio.run(app.delivery.failed.redrive(dead.id)) == 1
         eventually(lambda: stack.item(transaction_id)["status"] == {"S": "processed"}, 180)

@@ -10,10 +10,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
 from opentelemetry import trace
 
-from remit.domain.errors import Unavailable
+from remit.domain.errors import ConnectionLost, Unavailable
 
 T = TypeVar("T")
 
@@ -22,9 +28,6 @@ CALLS_AT_ONCE = 4
 
 _UNAVAILABLE = frozenset(
     {
-        "InternalError",
-        "InternalServerError",
-        "InternalServiceError",
         "KMSInternalException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
@@ -35,6 +38,8 @@ _UNAVAILABLE = frozenset(
         "TransactionInProgressException",
     }
 )
+
+_MAYBE_DONE = frozenset({"InternalError", "InternalServerError", "InternalServiceError"})
 
 
 def region() -> str | None:
@@ -97,7 +102,9 @@ async def send_in_batches(
 
 
 async def call(method: Callable[..., Any], **parameters: Any) -> Any:
-    """The response to one call. Raises Unavailable if AWS cannot serve it now, else ClientError."""
+    """The response to one call. Raises Unavailable if AWS cannot serve it now, ConnectionLost if it
+    may have been done, else ClientError.
+    """
     try:
         with _tracer.start_as_current_span(
             method.__name__, kind=trace.SpanKind.CLIENT, attributes=_attributes(method)
@@ -106,8 +113,12 @@ async def call(method: Callable[..., Any], **parameters: Any) -> Any:
     except ClientError as error:
         if error.response["Error"]["Code"] in _UNAVAILABLE:
             raise Unavailable("AWS is too busy. Try again.") from error
+        if error.response["Error"]["Code"] in _MAYBE_DONE:
+            raise ConnectionLost("AWS failed. Try again.") from error
         raise
     except NoCredentialsError as error:
         raise Unavailable("There are no AWS credentials here.") from error
-    except BotoCoreError as error:
+    except (ConnectTimeoutError, EndpointConnectionError) as error:
         raise Unavailable("AWS cannot be reached. Try again.") from error
+    except BotoCoreError as error:
+        raise ConnectionLost("AWS cannot be reached. Try again.") from error

@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 
 from remit.adapters.aws.client import call
 from remit.adapters.aws.ecs import Pause, RunTask, TaskOverrides, read_log, run_until_stopped
+from remit.domain.caller import Mode
 from remit.domain.errors import Unavailable
-from remit.domain.payment import Mode
 from remit.ports.api_keys import ApiKey
 from remit.ports.delivery import ReceivedMessage
 

@@ -23,24 +23,24 @@ from remit.adapters.dynamodb.table import (
     encode,
     shard,
 )
-from remit.domain.change import (
-    AuditEntry,
-    Change,
-    Conflict,
-    IdempotencyRecord,
-    KeyScope,
-    KeyUse,
-    Message,
-)
+from remit.domain.caller import KeyScope, Mode
+from remit.domain.change import AuditEntry, Change, Conflict, IdempotencyRecord, KeyUse, Message
 from remit.domain.errors import Unavailable
 from remit.domain.ledger import Posting
 from remit.domain.money import major_units
-from remit.domain.payment import STATUS_NAMES, Mode, Payment, State
+from remit.domain.operation import Operation
+from remit.domain.payment import STATUS_NAMES, Payment, State
 from remit.domain.refund import Refund
 from remit.ports.store import OnCommit, PageQuery
 
 MAX_TRIES = 6
+NO_OPERATION = "none"
 FIRST_PAUSE_SECONDS = 0.02
+
+_PASSING = frozenset(
+    {"None", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
+)
+"""Reasons for which a transaction is canceled that say nothing against writing it again."""
 
 Write = tuple[Conflict | None, Item]
 """One item of a transaction, and the conflict that its failed condition means."""
@@ -48,6 +48,7 @@ Write = tuple[Conflict | None, Item]
 _json = msgspec.json.Encoder().encode
 _payment = msgspec.json.Decoder(Payment)
 _refund = msgspec.json.Decoder(Refund)
+_operation = msgspec.json.Decoder(Operation)
 _entry = msgspec.json.Decoder(AuditEntry)
 _record = msgspec.json.Decoder(IdempotencyRecord)
 
@@ -66,7 +67,8 @@ class DynamoStore:
         await self._table.call("describe_table", TableName=self._table.name)
 
     async def commit(self, change: Change) -> Conflict | None:
-        writes = self._writes(change)
+        if not (writes := self._writes(change)):
+            return None
         pause = FIRST_PAUSE_SECONDS
         for _ in range(MAX_TRIES):
             try:
@@ -76,7 +78,11 @@ class DynamoStore:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "TransactionCanceledException":
                     raise
-                if (conflict := _conflict(writes, error)) is not None:
+                conflict = _conflict(writes, error)
+                if conflict is Conflict.KEY_TAKEN and change.record_use is not KeyUse.CLAIM:
+                    # Another request has the key by now. The rest of the change is still true.
+                    return await self.commit(msgspec.structs.replace(change, record=None))
+                if conflict is not None:
                     return conflict
                 # Another transaction is writing the same items: this one is tried again.
                 await asyncio.sleep(pause)
@@ -99,6 +105,9 @@ class DynamoStore:
                 writes.append((Conflict.REFERENCE_TAKEN, self._put(item, 1)))
         if (refund := change.refund) is not None:
             writes.append((Conflict.STALE, self._put(refund_item(refund), refund.version)))
+        if (operation := change.operation) is not None:
+            put = self._put(operation_item(operation), operation.version)
+            writes.append((Conflict.STALE, put))
         items = [audit_item(entry) for entry in change.audit]
         items += ledger_items(change.postings)
         items += [message_item(message) for message in change.messages]
@@ -116,17 +125,29 @@ class DynamoStore:
 
     def _write_record(self, record: IdempotencyRecord, use: KeyUse) -> tuple[Conflict | None, Item]:
         name = _scope(record.scope)
+        operation_id = record.operation_id or NO_OPERATION
+        same_operation: Item = {
+            "ConditionExpression": "attribute_not_exists(transaction_id) OR "
+            "operation_id = :operation",
+            "ExpressionAttributeValues": encode({":operation": operation_id}),
+        }
         if use is KeyUse.RELEASE:
-            return None, {"Delete": {"TableName": self._table.name, "Key": self._table.key(name)}}
+            key = self._table.key(name)
+            return Conflict.KEY_TAKEN, {
+                "Delete": {"TableName": self._table.name, "Key": key, **same_operation}
+            }
         item = {
             "transaction_id": name,
             "kind": "record",
+            "operation_id": operation_id,
             "data": _json(record).decode(),
             "expires_at": int((record.at + self._retention).timestamp()),
         }
         if use is KeyUse.CLAIM:
             return Conflict.KEY_TAKEN, self._put(item, 1)
-        return None, self._put(item, None)
+        return Conflict.KEY_TAKEN, {
+            "Put": {"TableName": self._table.name, "Item": encode(item), **same_operation}
+        }
 
     async def payment(self, payment_id: str) -> Payment | None:
         item = await self._table.get(payment_id)
@@ -135,6 +156,10 @@ class DynamoStore:
     async def refund(self, refund_id: str) -> Refund | None:
         item = await self._table.get(f"refund#{refund_id}")
         return None if item is None else _refund.decode(item["data"])
+
+    async def operation(self, operation_id: str) -> Operation | None:
+        item = await self._table.get(f"operation#{operation_id}")
+        return None if item is None else _operation.decode(item["data"])
 
     async def payment_by_reference(
         self, merchant_id: str, mode: Mode, reference: str
@@ -194,8 +219,8 @@ class DynamoStore:
     async def due(self, now: datetime, limit: int) -> list[Payment]:
         return [_payment.decode(data) for data in await self._due("due", now, limit)]
 
-    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
-        return [_refund.decode(data) for data in await self._due("due-refund", now, limit)]
+    async def due_operations(self, now: datetime, limit: int) -> list[Operation]:
+        return [_operation.decode(data) for data in await self._due("due-operation", now, limit)]
 
     async def _due(self, task: str, now: datetime, limit: int) -> list[str]:
         due: list[str] = []
@@ -236,9 +261,20 @@ def refund_item(refund: Refund) -> Item:
         "version": refund.version,
         "status": refund.state.value,
         "payment_id": refund.payment_id,
-        "task": refund.due_at and f"due-refund#{shard(refund.id)}",
-        "task_at": refund.due_at and _instant(refund.due_at),
         "data": _json(refund).decode(),
+    }
+
+
+def operation_item(operation: Operation) -> Item:
+    return {
+        "transaction_id": f"operation#{operation.id}",
+        "kind": "operation",
+        "version": operation.version,
+        "status": operation.state.value,
+        "payment_id": operation.payment_id,
+        "task": operation.due_at and f"due-operation#{shard(operation.id)}",
+        "task_at": operation.due_at and _instant(operation.due_at),
+        "data": _json(operation).decode(),
     }
 
 
@@ -290,7 +326,7 @@ def _conflict(
             if conflict is None:
                 raise error
             return conflict
-    if all(reason.get("Code") in ("None", "TransactionConflict") for reason in reasons):
+    if all(reason.get("Code") in _PASSING for reason in reasons):
         return None
     raise error
 

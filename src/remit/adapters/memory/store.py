@@ -7,17 +7,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from remit.domain.change import (
-    AuditEntry,
-    Change,
-    Conflict,
-    IdempotencyRecord,
-    KeyScope,
-    KeyUse,
-    Message,
-)
+from remit.domain.caller import KeyScope, Mode
+from remit.domain.change import AuditEntry, Change, Conflict, IdempotencyRecord, KeyUse, Message
 from remit.domain.ledger import Posting, merchant_account
-from remit.domain.payment import Mode, Payment, State
+from remit.domain.operation import Operation
+from remit.domain.payment import Payment, State
 from remit.domain.refund import Refund, RefundState
 from remit.ports.api_keys import ApiKey
 from remit.ports.store import BookedPayment, OnCommit, PageQuery
@@ -30,6 +24,7 @@ class MemoryStore:
         self._on_commit = on_commit
         self.payments: dict[str, Payment] = {}
         self.refunds_by_id: dict[str, Refund] = {}
+        self.operations: dict[str, Operation] = {}
         self.references: dict[tuple[str, Mode, str], str] = {}
         self.records: dict[KeyScope, IdempotencyRecord] = {}
         self.audit: list[AuditEntry] = []
@@ -47,17 +42,25 @@ class MemoryStore:
                 self.references[payment.merchant_id, payment.mode, payment.reference] = payment.id
         if change.refund is not None:
             self.refunds_by_id[change.refund.id] = change.refund
+        if change.operation is not None:
+            self.operations[change.operation.id] = change.operation
         if change.record is not None:
-            if change.record_use is KeyUse.RELEASE:
-                self.records.pop(change.record.scope, None)
-            else:
-                self.records[change.record.scope] = change.record
+            self._write_record(change.record, change.record_use)
         self.audit.extend(change.audit)
         self.postings.extend(change.postings)
         self.messages.update((message.id, message) for message in change.messages)
         for notify in self._on_commit:
             await notify(change)
         return None
+
+    def _write_record(self, record: IdempotencyRecord, use: KeyUse) -> None:
+        stored = self.records.get(record.scope, record)
+        if use is not KeyUse.CLAIM and stored.operation_id != record.operation_id:
+            return  # another request has the key by now
+        if use is KeyUse.RELEASE:
+            self.records.pop(record.scope, None)
+        else:
+            self.records[record.scope] = record
 
     async def ping(self) -> None:
         """Never fails."""
@@ -77,6 +80,10 @@ class MemoryStore:
             earlier = self.refunds_by_id.get(refund.id)
             if (earlier.version if earlier else 0) != refund.version - 1:
                 return Conflict.STALE
+        if (operation := change.operation) is not None:
+            before = self.operations.get(operation.id)
+            if (before.version if before else 0) != operation.version - 1:
+                return Conflict.STALE
         return None
 
     async def payment(self, payment_id: str) -> Payment | None:
@@ -84,6 +91,9 @@ class MemoryStore:
 
     async def refund(self, refund_id: str) -> Refund | None:
         return self.refunds_by_id.get(refund_id)
+
+    async def operation(self, operation_id: str) -> Operation | None:
+        return self.operations.get(operation_id)
 
     async def payment_by_reference(
         self, merchant_id: str, mode: Mode, reference: str
@@ -123,8 +133,8 @@ class MemoryStore:
     async def due(self, now: datetime, limit: int) -> list[Payment]:
         return [p for p in self.payments.values() if p.due_at and p.due_at <= now][:limit]
 
-    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
-        return [r for r in self.refunds_by_id.values() if r.due_at and r.due_at <= now][:limit]
+    async def due_operations(self, now: datetime, limit: int) -> list[Operation]:
+        return [o for o in self.operations.values() if o.due_at and o.due_at <= now][:limit]
 
     async def add(self, key: ApiKey, secret: str) -> None:
         self.api_keys[key.id] = key

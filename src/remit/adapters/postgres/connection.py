@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from remit.domain.errors import Unavailable
+from remit.domain.errors import ConnectionLost, Unavailable
 from remit.idle import IdlePolicy
 
 CALL_TIMEOUT_SECONDS = 15.0
@@ -28,6 +28,14 @@ _BY_INDEX = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
+
+
+_NOT_RUN = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""Errors by which the server says that it has not run the query."""
 
 
 class Login(Protocol):
@@ -77,7 +85,8 @@ Span = Callable[[str], AbstractContextManager[Any]]
 
 
 class Connection:
-    """Runs queries. Raises Unavailable if the database is not reached or does not answer in time.
+    """Runs queries. Raises Unavailable if the database is not reached, and ConnectionLost if a
+    query was sent and has no result: it may have been run.
 
     `span` traces each query. When the process is idle the connection closes, so that the database
     can pause. The next call opens it again.
@@ -99,6 +108,7 @@ class Connection:
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
         self._failures = 0
+        self._is_sent = False
         self._idle = idle or IdlePolicy()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -135,7 +145,9 @@ class Connection:
                 asyncpg.ReadOnlySQLTransactionError,
             ) as error:
                 self._abandon()
-                raise Unavailable("The database cannot be reached. Try again.") from error
+                is_lost = self._is_sent and not isinstance(error, _NOT_RUN)
+                lost_or_not_reached = ConnectionLost if is_lost else Unavailable
+                raise lost_or_not_reached("The database cannot be reached. Try again.") from error
             except asyncpg.InsufficientResourcesError as error:
                 # PostgreSQL has rolled the whole statement back.
                 raise Unavailable(
@@ -143,14 +155,18 @@ class Connection:
                 ) from error
 
     async def _fetch(self, query: str, args: Sequence[object]) -> Sequence[Any]:
+        self._is_sent = False
         connection = await self._open()
+        self._is_sent = True
         try:
             return await connection.fetch(query, *args, timeout=self._timeout_seconds)
         except asyncpg.InternalClientError:
             # The server has closed the connection, and the driver has not processed that yet. In
             # this state it sends nothing, so the query has not run.
             self._abandon()
+            self._is_sent = False
             connection = await self._open()
+            self._is_sent = True
             return await connection.fetch(query, *args, timeout=self._timeout_seconds)
 
     async def close(self) -> None:

@@ -11,24 +11,18 @@ finds the changes that conflict, and the batch is written again without them.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from operator import attrgetter
 
 import asyncpg
 import msgspec
 
 from remit.adapters.postgres.connection import Connection
 from remit.adapters.postgres.group_commit import GroupCommit
-from remit.domain.change import (
-    AuditEntry,
-    Change,
-    Conflict,
-    IdempotencyRecord,
-    KeyScope,
-    KeyUse,
-    Message,
-)
+from remit.adapters.postgres.rows import DEFAULTS, tables_of
+from remit.domain.caller import KeyScope, Mode
+from remit.domain.change import AuditEntry, Change, Conflict, IdempotencyRecord
 from remit.domain.errors import Unavailable
-from remit.domain.payment import Mode, Payment, State
+from remit.domain.operation import Operation
+from remit.domain.payment import Payment, State
 from remit.domain.refund import Refund
 from remit.ports.store import OnCommit, PageQuery
 
@@ -37,6 +31,8 @@ WITH payment AS MATERIALIZED (
     SELECT * FROM json_populate_recordset(json_populate_record(NULL::payments, $7::json), $1::json)
 ), refund AS MATERIALIZED (
     SELECT * FROM json_populate_recordset(NULL::refunds, $2::json)
+), operation AS MATERIALIZED (
+    SELECT * FROM json_populate_recordset(NULL::operations, $8::json)
 ), record AS MATERIALIZED (
     SELECT * FROM json_to_recordset($3::json) AS r (
         use text, merchant_id text, mode text, operation text, key text, at timestamptz, record json
@@ -44,13 +40,13 @@ WITH payment AS MATERIALIZED (
 ), new_payments AS (
     INSERT INTO payments
     SELECT id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state, version,
-           attempt, customer_id, reference, metadata, card, encrypted_card, pending,
+           customer_id, reference, metadata, card, encrypted_card, pending,
            authorized_minor, captured_minor, refunded_minor, failure, processor_reference,
            processed_at, due_at
     FROM payment WHERE version = 1
 ), changed_payments AS (
     UPDATE payments s
-    SET state = p.state, version = p.version, attempt = p.attempt, card = p.card,
+    SET state = p.state, version = p.version, card = p.card,
         encrypted_card = p.encrypted_card, pending = p.pending,
         authorized_minor = p.authorized_minor,
         captured_minor = p.captured_minor, refunded_minor = p.refunded_minor, failure = p.failure,
@@ -62,13 +58,22 @@ WITH payment AS MATERIALIZED (
 ), new_refunds AS (
     INSERT INTO refunds
     SELECT id, payment_id, merchant_id, mode, amount_minor, currency, created_at, state, version,
-           failure, due_at
+           failure
     FROM refund WHERE version = 1
 ), changed_refunds AS (
     UPDATE refunds s
-    SET state = r.state, version = r.version, failure = r.failure, due_at = r.due_at
+    SET state = r.state, version = r.version, failure = r.failure
     FROM refund r
     WHERE s.id = r.id AND r.version > 1 AND s.version = r.version - 1
+    RETURNING s.id
+), new_operations AS (
+    INSERT INTO operations SELECT id, payment_id, version, due_at, operation
+    FROM operation WHERE version = 1
+), changed_operations AS (
+    UPDATE operations s
+    SET version = o.version, due_at = o.due_at, operation = o.operation
+    FROM operation o
+    WHERE s.id = o.id AND o.version > 1 AND s.version = o.version - 1
     RETURNING s.id
 ), written_audit AS (
     INSERT INTO audit_entries
@@ -92,15 +97,20 @@ WITH payment AS MATERIALIZED (
     INSERT INTO idempotency
     SELECT merchant_id, mode, operation, key, at, record FROM record WHERE use = 'complete'
     ON CONFLICT (merchant_id, mode, operation, key) DO UPDATE SET record = EXCLUDED.record
+    WHERE idempotency.record ->> 'operation_id' IS NOT DISTINCT FROM
+          EXCLUDED.record ->> 'operation_id'
 ), released_keys AS (
     DELETE FROM idempotency s USING record r
     WHERE r.use = 'release'
       AND (s.merchant_id, s.mode, s.operation, s.key)
         = (r.merchant_id, r.mode, r.operation, r.key)
+      AND s.record ->> 'operation_id' IS NOT DISTINCT FROM r.record ->> 'operation_id'
 )
 SELECT require_all(
     (SELECT count(*) FROM payment WHERE version > 1) - (SELECT count(*) FROM changed_payments)
     + (SELECT count(*) FROM refund WHERE version > 1) - (SELECT count(*) FROM changed_refunds)
+    + (SELECT count(*) FROM operation WHERE version > 1)
+    - (SELECT count(*) FROM changed_operations)
 )
 """
 """Writes all changes of a batch. It fails, and writes nothing, if any of them conflicts."""
@@ -121,6 +131,10 @@ SELECT ARRAY[r.id::text], 'stale'
 FROM json_populate_recordset(NULL::refunds, $2::json) r LEFT JOIN refunds s USING (id)
 WHERE r.version > 1 AND s.version IS DISTINCT FROM r.version - 1
 UNION ALL
+SELECT ARRAY[o.id::text], 'stale'
+FROM json_populate_recordset(NULL::operations, $5::json) o LEFT JOIN operations s USING (id)
+WHERE o.version > 1 AND s.version IS DISTINCT FROM o.version - 1
+UNION ALL
 SELECT ARRAY[p.id::text], 'reference_taken'
 FROM json_populate_recordset(json_populate_record(NULL::payments, $4::json), $1::json) p
      JOIN payments s
@@ -135,6 +149,8 @@ PAYMENTS = "SELECT coalesce(json_agg(p), '[]')::text FROM payments p WHERE id = 
 PAYMENT_BY_REFERENCE = """
 SELECT json_agg(p)::text FROM payments p WHERE merchant_id || '/' || mode || '/' || reference = $1
 """
+
+OPERATION = "SELECT operation::text FROM operations WHERE id = $1::uuid"
 
 REFUND = "SELECT json_agg(r)::text FROM refunds r WHERE id = $1::uuid"
 
@@ -164,9 +180,9 @@ SELECT coalesce(json_agg(found), '[]')::text FROM (
 ) found
 """
 
-DUE_REFUNDS = """
-SELECT coalesce(json_agg(found), '[]')::text FROM (
-    SELECT * FROM refunds WHERE due_at <= $1 ORDER BY due_at LIMIT $2
+DUE_OPERATIONS = """
+SELECT coalesce(json_agg(found.operation), '[]')::text FROM (
+    SELECT operation FROM operations WHERE due_at <= $1 ORDER BY due_at LIMIT $2
 ) found
 """
 
@@ -174,37 +190,12 @@ SELECT coalesce(json_agg(found), '[]')::text FROM (
 MAX_TRIES = 5
 """How often a batch is written again without the changes that conflict."""
 
-_encode = msgspec.json.Encoder().encode
-
-_DEFAULTS = _encode(
-    {
-        field.name: field.default
-        for field in msgspec.structs.fields(Payment)
-        if field.default not in (msgspec.NODEFAULT, None)
-    }
-).decode()
-"""The defaults of a payment that are not null. Its JSON leaves them out."""
-
 _payments = msgspec.json.Decoder(list[Payment])
 _refunds = msgspec.json.Decoder(list[Refund])
+_operation = msgspec.json.Decoder(Operation)
+_operations = msgspec.json.Decoder(list[Operation])
 _entries = msgspec.json.Decoder(list[AuditEntry])
 _record = msgspec.json.Decoder(IdempotencyRecord)
-
-
-class _RecordRow(msgspec.Struct, frozen=True):
-    use: KeyUse
-    merchant_id: str
-    mode: Mode
-    operation: str
-    key: str
-    at: datetime
-    record: IdempotencyRecord
-
-
-class _MessageRow(msgspec.Struct, frozen=True):
-    id: str
-    created_at: datetime
-    message: Message
 
 
 class PostgresStore:
@@ -249,9 +240,9 @@ class PostgresStore:
         left = list(range(len(changes)))
         failure: Exception = Unavailable("The same records are changing too fast. Try again.")
         for _ in range(MAX_TRIES):
-            tables = _tables([changes[n] for n in left])
+            tables = tables_of([changes[n] for n in left])
             try:
-                await self._writing.rows(COMMIT, *tables, _DEFAULTS)
+                await self._writing.rows(COMMIT, *tables[:-1], DEFAULTS, tables[-1])
                 return results
             except _CONFLICT_ERRORS:
                 conflicts = await self._conflicts([changes[n] for n in left], tables)
@@ -279,10 +270,12 @@ class PostgresStore:
                 indexes[(change.payment.id,)] = index
             if change.refund is not None:
                 indexes[(change.refund.id,)] = index
+            if change.operation is not None:
+                indexes[(change.operation.id,)] = index
             if change.record is not None:
                 scope = change.record.scope
                 indexes[scope.merchant_id, scope.mode, scope.operation, scope.key] = index
-        rows = await self._writing.rows(CONFLICTS, *tables[:3], _DEFAULTS)
+        rows = await self._writing.rows(CONFLICTS, *tables[:3], DEFAULTS, tables[-1])
         conflicts: dict[int, Conflict] = {}
         for subject, conflict in rows:
             # A change can have two. The key's comes first in the rows, and is the one to return.
@@ -300,6 +293,10 @@ class PostgresStore:
     async def refund(self, refund_id: str) -> Refund | None:
         rows = await self._reading.value(REFUND, refund_id)
         return _refunds.decode(rows)[0] if rows else None
+
+    async def operation(self, operation_id: str) -> Operation | None:
+        found = await self._reading.value(OPERATION, operation_id)
+        return _operation.decode(found) if found else None
 
     async def payment_by_reference(
         self, merchant_id: str, mode: Mode, reference: str
@@ -343,42 +340,8 @@ class PostgresStore:
     async def due(self, now: datetime, limit: int) -> list[Payment]:
         return _payments.decode(await self._reading.value(DUE, now, limit))
 
-    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
-        return _refunds.decode(await self._reading.value(DUE_REFUNDS, now, limit))
-
-
-def _tables(changes: Sequence[Change]) -> list[str]:
-    """The rows that a batch writes into each table, as JSON, in the order of COMMIT's parameters.
-
-    Payments and refunds are sorted by id. Two processes that change the same ones then lock them in
-    the same order, and do not meet in a deadlock.
-    """
-    payments = [change.payment for change in changes if change.payment is not None]
-    refunds = [change.refund for change in changes if change.refund is not None]
-    tables = (
-        sorted(payments, key=attrgetter("id")),
-        sorted(refunds, key=attrgetter("id")),
-        [
-            _record_row(change.record_use, change.record)
-            for change in changes
-            if change.record is not None
-        ],
-        [entry for change in changes for entry in change.audit],
-        [posting for change in changes for posting in change.postings],
-        [
-            _MessageRow(message.id, message.created_at, message)
-            for change in changes
-            for message in change.messages
-        ],
-    )
-    return [_encode(table).decode() for table in tables]
-
-
-def _record_row(use: KeyUse, record: IdempotencyRecord) -> _RecordRow:
-    scope = record.scope
-    return _RecordRow(
-        use, scope.merchant_id, scope.mode, scope.operation, scope.key, record.at, record
-    )
+    async def due_operations(self, now: datetime, limit: int) -> list[Operation]:
+        return _operations.decode(await self._reading.value(DUE_OPERATIONS, now, limit))
 
 
 _CONFLICT_ERRORS = (

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App as Commands
 from cyclopts import Parameter
 
+from remit.domain.caller import Caller
 from remit.domain.payment import Payment
 from remit.entrypoints.cli.data_folder import command_settings, own_key, service_address
 from remit.entrypoints.cli.target import run_on_target
@@ -203,7 +204,6 @@ def refund_payment(payment_id: str, amount: str | None = None, /, *, json: Json 
     amount
         In major units: 40.00. Without it, all that is left.
     """
-    from remit.domain.change import Caller
     from remit.domain.money import read_amount
     from remit.domain.refund import Refund
     from remit.entrypoints.cli.payment_views import refund_view

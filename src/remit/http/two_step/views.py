@@ -8,7 +8,8 @@ import msgspec
 from remit.domain.card import CardSummary
 from remit.domain.errors import InvalidState, ProcessorUnavailable
 from remit.domain.money import major_units
-from remit.domain.payment import STATUS_NAMES, Declined, Payment, State
+from remit.domain.operation import Declined
+from remit.domain.payment import STATUS_NAMES, Payment, State
 from remit.domain.payment_summary import PaymentSummary
 from remit.http.responses import (
     ErrorBody,
@@ -137,8 +138,7 @@ def process_response(result: StepResult, request_id: str) -> Response:
     """The response of `POST /process`."""
     match result:
         case Queued(payment) | Replayed(payment, queued=True):
-            view = msgspec.structs.replace(payment_view(payment), status="processing")
-            return _mark_replay(json_response(view, 202), result)
+            return _mark_replay(json_response(payment_view(payment), 202), result)
         case Accepted(payment) | Replayed(payment):
             return _mark_replay(_state_response(payment, request_id), result)
         case Rejected(error):

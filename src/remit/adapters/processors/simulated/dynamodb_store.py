@@ -4,7 +4,7 @@ import msgspec
 
 from remit.adapters.dynamodb.table import BY_PAYMENT, Table
 from remit.adapters.processors.simulated.processor import PastInstruction
-from remit.domain.payment import ProcessorResult
+from remit.domain.operation import ProcessorResult
 from remit.ports.processor import Instruction
 
 _past = msgspec.json.Decoder(PastInstruction)
@@ -26,9 +26,9 @@ class DynamoSimulatorStore:
                 "data": msgspec.json.encode(past).decode(),
             }
         )
-        return result if is_first else await self.find(instruction.key) or result
+        return result if is_first else await self._find(instruction.key) or result
 
-    async def find(self, key: str) -> ProcessorResult | None:
+    async def _find(self, key: str) -> ProcessorResult | None:
         item = await self._table.get(f"result#{key}")
         return None if item is None else _past.decode(item["data"]).result
 

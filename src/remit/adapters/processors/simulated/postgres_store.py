@@ -4,7 +4,7 @@ import msgspec
 
 from remit.adapters.postgres.connection import Connection
 from remit.adapters.processors.simulated.processor import PastInstruction
-from remit.domain.payment import ProcessorResult
+from remit.domain.operation import ProcessorResult
 from remit.ports.processor import Instruction
 
 RECORD = """
@@ -31,9 +31,9 @@ class PostgresSimulatorStore:
         is_first = await self._connection.value(
             RECORD, instruction.key, instruction.payment_id, data
         )
-        return result if is_first else await self.find(instruction.key) or result
+        return result if is_first else await self._find(instruction.key) or result
 
-    async def find(self, key: str) -> ProcessorResult | None:
+    async def _find(self, key: str) -> ProcessorResult | None:
         past = await self._connection.value(FIND, key)
         return None if past is None else _past.decode(past).result
 

@@ -8,6 +8,8 @@ remainder (`simulator_timeout_at` and its siblings) fail in one of the four ways
     late      the operation is done, and the response comes after a delay
     lost      the operation is done, and no response comes
     down      the call is rejected at once, and nothing is done
+
+The network fails for the first time that an instruction is sent, and `down` for each.
 """
 
 import asyncio
@@ -15,8 +17,9 @@ from typing import Protocol
 
 import msgspec
 
+from remit.domain.caller import Mode
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
-from remit.domain.payment import Approved, Declined, Mode, Operation, ProcessorResult
+from remit.domain.operation import Approved, Declined, OperationKind, ProcessorResult
 from remit.ports.processor import Instruction
 from remit.settings import Settings
 
@@ -35,13 +38,13 @@ _DECLINES = {
     "4100000000000019": Declined("card_declined", "The card was declined.", "fraudulent"),
 }
 
-_SIGN = {Operation.CHARGE: 1, Operation.CAPTURE: 1, Operation.REFUND: -1}
+_SIGN = {OperationKind.CHARGE: 1, OperationKind.CAPTURE: 1, OperationKind.REFUND: -1}
 
 
-class PastInstruction(msgspec.Struct, frozen=True, rename={"result": "answer"}):
-    """An instruction of the past and its result. `answer` is the field's name in stored records."""
+class PastInstruction(msgspec.Struct, frozen=True):
+    """An instruction of the past and its result."""
 
-    operation: Operation
+    operation: OperationKind
     amount_minor: int
     result: ProcessorResult
 
@@ -52,8 +55,6 @@ class SimulatorStore(Protocol):
     async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
         """Stores the result of an instruction, and returns the first one stored under its key."""
         ...
-
-    async def find(self, key: str) -> ProcessorResult | None: ...
 
     async def of_payment(self, payment_id: str) -> list[PastInstruction]: ...
 
@@ -73,6 +74,8 @@ class SimulatedProcessor:
         remainder = instruction.amount_minor % settings.simulator_modulus
         if remainder == settings.simulator_down_at:
             raise ProcessorUnavailable("The processor cannot be reached. Try again.")
+        if instruction.attempt > 1:
+            return await self._do_once(instruction)
         if remainder == settings.simulator_timeout_at:
             raise ProcessorTimeout("The processor did not answer in time.")
         result = await self._do_once(instruction)
@@ -86,9 +89,6 @@ class SimulatedProcessor:
         declined = _DECLINES.get(instruction.card.number) if instruction.card else None
         result = declined or Approved(f"sim_{instruction.key}")
         return await self._store.record(instruction, result)
-
-    async def find(self, key: str) -> ProcessorResult | None:
-        return await self._store.find(key)
 
     async def balance(self, payment_id: str) -> int | None:
         past = await self._store.of_payment(payment_id)

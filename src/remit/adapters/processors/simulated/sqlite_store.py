@@ -9,31 +9,27 @@ import msgspec
 
 from remit.adapters.processors.simulated.processor import PastInstruction
 from remit.domain.errors import ProcessorUnavailable
-from remit.domain.payment import Operation, ProcessorResult
+from remit.domain.operation import OperationKind, ProcessorResult
 from remit.ports.processor import Instruction
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
-    key          TEXT PRIMARY KEY,
+CREATE TABLE IF NOT EXISTS results (
     payment_id   TEXT NOT NULL,
+    key          TEXT NOT NULL,
     operation    TEXT NOT NULL,
     amount_minor INTEGER NOT NULL,
-    answer       TEXT NOT NULL
+    result       TEXT NOT NULL,
+    PRIMARY KEY (payment_id, key)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS refunds_of_payment ON answers (payment_id) WHERE operation = 'refund';
 """
 
-# The key of every operation but a refund begins with the payment's id.
-_OF_PAYMENT = """
-SELECT operation, amount_minor, answer FROM answers WHERE key >= :id || '-' AND key < :id || '.'
-UNION ALL
-SELECT operation, amount_minor, answer FROM answers
-WHERE operation = 'refund' AND payment_id = :id
-"""
+_OF_PAYMENT = "SELECT operation, amount_minor, result FROM results WHERE payment_id = ?"
+
+_FIND = "SELECT result FROM results WHERE payment_id = ? AND key = ?"
 
 _ALL = """
-SELECT key, payment_id, operation, amount_minor, answer FROM answers
-WHERE key > :last ORDER BY key LIMIT :limit
+SELECT key, payment_id, operation, amount_minor, result FROM results
+WHERE (payment_id, key) > (:payment_id, :key) ORDER BY payment_id, key LIMIT :limit
 """
 
 _result = msgspec.json.Decoder(ProcessorResult)
@@ -56,15 +52,17 @@ class SqliteSimulatorStore:
 
     def all(self, limit: int) -> Iterator[list[tuple[str, str, str]]]:
         """Every past instruction, `limit` at a time: its key, its payment, and itself as JSON."""
-        last = ""
-        while rows := self._database.execute(_ALL, {"last": last, "limit": limit}).fetchall():
-            last = rows[-1][0]
+        last = {"key": "", "payment_id": "", "limit": limit}
+        while rows := self._database.execute(_ALL, last).fetchall():
+            last |= {"key": rows[-1][0], "payment_id": rows[-1][1]}
             yield [
                 (
                     key,
                     payment_id,
                     msgspec.json.encode(
-                        PastInstruction(Operation(operation), amount_minor, _result.decode(result))
+                        PastInstruction(
+                            OperationKind(operation), amount_minor, _result.decode(result)
+                        )
                     ).decode(),
                 )
                 for key, payment_id, operation, amount_minor, result in rows
@@ -73,7 +71,7 @@ class SqliteSimulatorStore:
     async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
         try:
             self._database.execute(
-                "INSERT INTO answers (key, payment_id, operation, amount_minor, answer) "
+                "INSERT INTO results (key, payment_id, operation, amount_minor, result) "
                 "VALUES (?, ?, ?, ?, ?)",
                 (
                     instruction.key,
@@ -84,7 +82,9 @@ class SqliteSimulatorStore:
                 ),
             )
         except sqlite3.IntegrityError:
-            return await self.find(instruction.key) or result
+            first = (instruction.payment_id, instruction.key)
+            row = self._database.execute(_FIND, first).fetchone()
+            return result if row is None else _result.decode(row[0])
         except sqlite3.OperationalError as error:
             # The disk is full, or the file was locked for too long. Nothing was written.
             raise ProcessorUnavailable(
@@ -92,14 +92,10 @@ class SqliteSimulatorStore:
             ) from error
         return result
 
-    async def find(self, key: str) -> ProcessorResult | None:
-        row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _result.decode(row[0])
-
     async def of_payment(self, payment_id: str) -> list[PastInstruction]:
         return [
-            PastInstruction(Operation(operation), amount_minor, _result.decode(result))
+            PastInstruction(OperationKind(operation), amount_minor, _result.decode(result))
             for operation, amount_minor, result in self._database.execute(
-                _OF_PAYMENT, {"id": payment_id}
+                _OF_PAYMENT, (payment_id,)
             )
         ]

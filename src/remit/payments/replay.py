@@ -1,0 +1,48 @@
+"""Replays the result of the first request under an idempotency key."""
+
+from remit.domain.caller import Caller, KeyScope
+from remit.domain.change import Change
+from remit.domain.errors import KeyInFlight, RemitError, ResultUnknown, Unavailable
+from remit.payments.operations import advance
+from remit.payments.results import (
+    Replayed,
+    StepResult,
+    audit_entry,
+    check_same_request,
+    reject,
+)
+from remit.ports.app import App
+
+
+async def replay_key(
+    app: App, caller: Caller, action: str, scope: KeyScope, fingerprint: str
+) -> StepResult | None:
+    """The result of the first request under this key, or None if there is none.
+
+    While that request has no result, its operation is sent again if no process is on it. Without
+    a result after that the request is rejected, to be sent once more later.
+    """
+    record = await app.store.record(scope)
+    if record is None:
+        return None
+    try:
+        check_same_request(record, fingerprint)
+        if record.payment is None and record.operation_id is not None:
+            try:
+                await advance(app, caller, record.operation_id)
+            except Unavailable as error:
+                raise ResultUnknown from error
+            record = await app.store.record(scope)
+            if record is None:
+                return None  # it is certain that nothing was done, and the key is free again
+        if record.payment is None:
+            raise KeyInFlight("The first request with this Idempotency-Key is still in progress.")
+    except ResultUnknown:
+        raise
+    except RemitError as error:
+        payment_id = record.payment_id if record else None
+        return await reject(app, caller, action, error, payment_id=payment_id)
+    payment, refund = record.payment, record.refund
+    entry = audit_entry(app, caller, action, "replayed", payment, refund)
+    await app.store.commit(Change(audit=(entry,)))
+    return Replayed(payment, refund, record.queued)
