@@ -142,6 +142,23 @@ async def test_an_operation_changes_like_a_payment(app: App) -> None:
     assert len(await app.database.reader.history(payment.id)) == 1
 
 
+async def test_what_is_new_and_has_a_known_id_is_stale(app: App) -> None:
+    payment = a_pending_payment(app)
+    refund, operation = a_refund(app, payment), a_whole_operation(app, payment)
+    await app.store.commit(new(app, payment=payment, refund=refund, operation=operation))
+    entries = (an_entry(app, payment),)
+    for again in (
+        Change(payment=a_payment(app, id=payment.id), audit=entries),
+        Change(refund=replace(refund, amount_minor=1), audit=entries),
+        Change(operation=replace(operation, attempts=9), audit=entries),
+    ):
+        assert await app.store.commit(again) is Conflict.STALE
+    assert await app.store.payment(payment.id) == payment
+    assert await app.store.refund(refund.id) == refund
+    assert await app.store.operation(operation.id) == operation
+    assert len(await app.database.reader.history(payment.id)) == 1
+
+
 async def test_a_conflict_leaves_nothing_of_its_change(app: App) -> None:
     payment = a_pending_payment(app)
     await app.store.commit(new(app, payment=payment))
@@ -198,9 +215,18 @@ async def test_a_key_that_another_operation_has_by_now_is_left_to_it(app: App) -
     assert await app.store.commit(Change(audit=(), record=theirs)) is None
     for use in (KeyUse.COMPLETE, KeyUse.RELEASE):
         payment = a_payment(app)
-        late = new(app, payment=payment, record=mine, record_use=use)
+        operation = a_whole_operation(app, payment)
+        late = new(app, payment=payment, operation=operation, record=mine, record_use=use)
         assert await app.store.commit(late) is None
         assert await app.store.payment(payment.id) == payment
+        assert await app.store.operation(operation.id) == operation
+        assert len(await app.database.reader.history(payment.id)) == 1
+        assert await app.store.record(mine.scope) == theirs
+        # One that is stale as well leaves nothing.
+        stale = replace(late, payment=replace(payment, version=9), audit=(an_entry(app, payment),))
+        assert await app.store.commit(stale) is Conflict.STALE
+        assert len(await app.database.reader.history(payment.id)) == 1
+        assert await app.store.commit(Change(audit=(), record=mine, record_use=use)) is None
         assert await app.store.record(mine.scope) == theirs
 
 
@@ -218,6 +244,23 @@ async def test_a_released_key_is_free_again(app: App) -> None:
     assert await app.store.commit(released) is None
     assert await app.store.record(claim.scope) is None
     assert await app.store.commit(Change(audit=(), record=claim)) is None
+
+
+async def test_a_key_of_no_operation_is_completed_and_released_by_none(app: App) -> None:
+    claim = a_record("k1")
+    assert await app.store.commit(Change(audit=(), record=claim)) is None
+    for use in (KeyUse.COMPLETE, KeyUse.RELEASE):
+        theirs = a_record("k1", fingerprint="other", operation_id="o1")
+        assert await app.store.commit(Change(audit=(), record=theirs, record_use=use)) is None
+        assert await app.store.record(claim.scope) == claim
+    completed = replace(claim, payment=a_payment(app))
+    done = Change(audit=(), record=completed, record_use=KeyUse.COMPLETE)
+    assert await app.store.commit(done) is None
+    assert await app.store.record(claim.scope) == completed
+    released = Change(audit=(), record=claim, record_use=KeyUse.RELEASE)
+    for _ in range(2):  # a record that is gone is released all the same
+        assert await app.store.commit(released) is None
+        assert await app.store.record(claim.scope) is None
 
 
 async def test_keys_of_other_merchants_modes_and_operations_are_others(app: App) -> None:

@@ -12,20 +12,26 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from remit.adapters.postgres.masked_copy import CopyError, MaskedCopy
 from remit.adapters.postgres.migrations import migrate
 from remit.clock_and_ids import new_secret
 from remit.delivery.relay import relay
+from remit.domain.change import Change
+from remit.domain.operation import OperationState
 from remit.oversight.audit import AuditArchiver
+from remit.payments.process import ProcessRequest, process
 from remit.payments.validate import validate
 from remit.ports.app import App
-from tests.builders import DECLINED_CARD, GOOD_CARD, caller, order
+from tests.builders import DECLINED_CARD, GOOD_CARD, caller, key_of, order, postgres_app
+from tests.contracts.changes import a_whole_operation
 from tests.integration.test_canaries import everything_stored
 from tests.unit.steps import a_processed_payment, a_refund, a_validated_payment
 
 REMIT = Path(sys.executable).with_name("remit")
 CUSTOMER, REFERENCE, NOTE = "cus_jane_doe_1974", "order-of-jane-doe", "call her at noon"
+KEY = "key-of-jane-doe"
 
 
 @pytest.fixture
@@ -47,6 +53,8 @@ async def some_payments(app: App) -> None:
     await a_refund(app, await a_processed_payment(app))
     whose = order("12.34", customer_id=CUSTOMER, reference=REFERENCE, metadata={"note": NOTE})
     await validate(app, caller(), whose, None)
+    theirs = await a_validated_payment(app)
+    await process(app, caller(), ProcessRequest(theirs.id), key_of("process", KEY))
     while await relay(app) or await AuditArchiver(app).archive():
         pass
 
@@ -88,13 +96,30 @@ async def test_a_copy_agrees_with_its_source_and_has_no_card_or_customer_of_it(
     # The processor of these tests is a script, whose memory cannot be copied.
     differing = {what for what, one in compared.items() if one["source"] != one["target"]}
     assert differing <= {"discrepancies of the target"}, shown.stderr
-    assert compared["rows of payments"]["target"] == "5"
+    assert compared["rows of payments"]["target"] == "6"
+    assert compared["rows of operations"]["target"] == "5"
     assert compared["audit chain"]["source"].startswith("1 segments, ")
     source, target = await everything_stored(database_url), await everything_stored(target_url)
-    for theirs in (CUSTOMER, REFERENCE, NOTE, GOOD_CARD[-4:], "2030"):
+    for theirs in (CUSTOMER, REFERENCE, NOTE, KEY, GOOD_CARD[-4:], "2030"):
         assert theirs in source
         assert theirs not in target
     assert "data_migration" not in target
+
+
+async def test_a_copied_operation_lacks_only_its_callers_key(
+    on_postgres: App, target_url: str, pair: "Pair", tmp_path: Path
+) -> None:
+    payment = await a_validated_payment(on_postgres)
+    ended = a_whole_operation(
+        on_postgres, payment, state=OperationState.DECLINED, leased_until=None, due_at=None
+    )
+    await on_postgres.store.commit(Change(operation=ended, audit=()))
+    await relay(on_postgres)
+    await (await pair()).run(lambda *_: None)
+    target = postgres_app(tmp_path, target_url)
+    copied = await target.store.operation(ended.id)
+    await target.close()
+    assert copied == replace(ended, scope=None, fingerprint="")
 
 
 async def test_the_payments_of_one_customer_share_a_masked_customer(

@@ -44,10 +44,14 @@ MASKED: Mapping[str, str] = MappingProxyType(
 customer id, which cannot be traced back: the key is made for the copy and deleted after it.
 """
 
+MASKED_OPERATION = "(operation::jsonb - '{scope,fingerprint}'::text[])::json"
+"""An operation without the idempotency key of its caller, whose record is not copied either."""
+
 TABLES: Mapping[str, str] = MappingProxyType(
     {
         "payments": "id",
         "refunds": "id",
+        "operations": "id",
         "postings": "transaction_id",
         "audit_entries": "id",
         "audit_unarchived": "id",
@@ -241,7 +245,9 @@ class MaskedCopy:
 
     async def compare(self) -> list[DataComparison]:
         """Compares counts, sums and contents, all of which must be the same on both sides."""
-        queries = {f"rows of {t}": COUNT.format(table=t) for t in ("payments", *UNMASKED)}
+        queries = {
+            f"rows of {t}": COUNT.format(table=t) for t in ("payments", "operations", *UNMASKED)
+        }
         queries |= {"payments by state": SUMS, "ledger by account": LEDGER}
         queries |= {f"contents of {t}": DIGEST.format(table=t) for t in UNMASKED}
         return [await self._compare(what, query) for what, query in queries.items()]
@@ -258,6 +264,8 @@ def _after(column: str, last: str | None) -> str:
 def _masked(table: str, column: str, key: str) -> str:
     if table == "payments" and column in MASKED:
         return f"{MASKED[column].format(key=_quoted(key))} AS {column}"
+    if (table, column) == ("operations", "operation"):
+        return f"{MASKED_OPERATION} AS {column}"
     return column
 
 

@@ -125,15 +125,15 @@ UNION ALL
 SELECT ARRAY[p.id::text], 'stale'
 FROM json_populate_recordset(json_populate_record(NULL::payments, $4::json), $1::json) p
      LEFT JOIN payments s USING (id)
-WHERE p.version > 1 AND s.version IS DISTINCT FROM p.version - 1
+WHERE s.version IS DISTINCT FROM nullif(p.version - 1, 0)
 UNION ALL
 SELECT ARRAY[r.id::text], 'stale'
 FROM json_populate_recordset(NULL::refunds, $2::json) r LEFT JOIN refunds s USING (id)
-WHERE r.version > 1 AND s.version IS DISTINCT FROM r.version - 1
+WHERE s.version IS DISTINCT FROM nullif(r.version - 1, 0)
 UNION ALL
 SELECT ARRAY[o.id::text], 'stale'
 FROM json_populate_recordset(NULL::operations, $5::json) o LEFT JOIN operations s USING (id)
-WHERE o.version > 1 AND s.version IS DISTINCT FROM o.version - 1
+WHERE s.version IS DISTINCT FROM nullif(o.version - 1, 0)
 UNION ALL
 SELECT ARRAY[p.id::text], 'reference_taken'
 FROM json_populate_recordset(json_populate_record(NULL::payments, $4::json), $1::json) p
