@@ -290,7 +290,6 @@ LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
         ),
         "payment-delivery": (
             READ_DATABASE_SECRET,
-            FINGERPRINT,
             DECRYPT_CARDS,
             PUBLISH_NOTIFICATIONS,
             ARCHIVE_TRAIL,
@@ -327,7 +326,6 @@ FARGATE_AURORA: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
         "payment-worker": (
             READ_DATABASE_SECRET,
             CONNECT_CACHE,
-            FINGERPRINT,
             DECRYPT_CARDS,
             SEND_WORK,
             RECEIVE_WORK,
