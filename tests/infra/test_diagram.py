@@ -167,6 +167,7 @@ GONE = [
             ("ecs", "payment-db", "SQL"),
             ("services", "payment-cache", "Redis commands"),
             ("services", "payment-queue", "work messages"),
+            ("ecs", "AWS KMS", "card keys, fingerprints"),
         },
     ),
     (
