@@ -121,7 +121,9 @@ def test_every_figure_is_measured_in_the_environment_of_make_bench(everything: E
     expected = NEEDS_NO_TOOL | (NEEDS_WRK if has_wrk else {})
     measured = [(line["figure"], line["unit"]) for line in everything.figures]
     assert sorted(measured) == sorted(expected.items())
-    assert [line for line in everything.figures if line["value"] <= 0] == []
+    # The one difference of two times can come out at any number in so short a run.
+    times = [line for line in everything.figures if line["figure"] != "import_above_baseline"]
+    assert [line for line in times if line["value"] <= 0] == []
     missing = [line for line in everything.progress if line.startswith("not measured")]
     throughput = "payments_per_second, plain_fastapi_1_worker_per_second, " + (
         "plain_fastapi_2_workers_per_second, localstripe_per_second"

@@ -175,7 +175,7 @@ async def test_a_scheduled_run_handles_the_queue_and_keeps_dead_letters(
     function = DeliveryFunction(app)
     done = await function({"job": "work"})
     assert (done["worked"], (await current(app, good)).state) == (2, State.CAPTURED)
-    assert (await current(app, bad)).state is State.VALIDATED
+    assert (await current(app, bad)).state is State.UNKNOWN
     assert [one.message.payment_id for one in await app.delivery.failed.dead_letters(10)] == [
         bad.id
     ]

@@ -32,10 +32,11 @@ def files_on_the_stack() -> list[str]:
     return stays[::-1]
 
 
-def written_walk(heading: str) -> list[str]:
-    """The files of a walk's table in ARCHITECTURE.md, in their order."""
+def written_walks(heading: str) -> list[list[str]]:
+    """The files of each table of a walk in ARCHITECTURE.md, in their order."""
     section = text(ROOT / "ARCHITECTURE.md").split(f"### {heading}\n", 1)[1].split("\n#", 1)[0]
-    return re.findall(r"^\| \d+ \| `([^`]+)` \|", section, re.MULTILINE)
+    tables = re.findall(r"(?:^\|.+\n)+", section, re.MULTILINE)
+    return [re.findall(r"^\| \d+ \| `([^`]+)` \|", table, re.MULTILINE) for table in tables]
 
 
 def test_a_payment_is_processed_in_the_files_that_architecture_names(
@@ -53,11 +54,19 @@ def test_a_payment_is_processed_in_the_files_that_architecture_names(
         processed = server.post("/process", {"transaction_id": validated.body["transaction_id"]})
     assert processed.body["status"] == "processed"
     claim, result = walks
-    expected = written_walk("From `POST /process` to the store")
-    assert result == [file for file in expected if file in result]
-    assert [file for file in claim if file not in result] == []
-    assert len(set(expected)) == len(expected) <= MOST_FILES
-    for file in expected:
-        assert (SERVICE / file).is_file(), file
-    not_on_the_stack = [file for file in expected if file not in result]
-    assert not_on_the_stack == ["domain/payment.py", "adapters/postgres/group_commit.py"]
+    before_the_call, after_it = written_walks("From `POST /process` to the store")
+    assert claim == on_the_stack(before_the_call)
+    caller = claim[: claim.index("payments/steps.py") + 1]
+    assert result == caller + on_the_stack(after_it)
+    for written in (before_the_call, after_it):
+        assert len(set(written)) == len(written) <= MOST_FILES
+        assert [file for file in written if not (SERVICE / file).is_file()] == []
+
+
+def on_the_stack(written: list[str]) -> list[str]:
+    """The files of a walk that are on the stack at its end: a value made before is not."""
+    return [
+        file
+        for file in written
+        if file not in ("domain/payment.py", "adapters/postgres/group_commit.py")
+    ]
