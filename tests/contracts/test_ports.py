@@ -205,3 +205,16 @@ async def test_all_dead_letters_are_redriven(app: App) -> None:
     assert len(await app.delivery.failed.dead_letters(2)) == 2
     assert await app.delivery.failed.redrive(None) == 3
     assert {m.message.id for m in await app.delivery.queue.receive(10)} == {m.id for m in messages}
+
+
+async def test_messages_are_read_without_those_of_some_topics(app: App) -> None:
+    payment = a_payment(app)
+    messages = tuple(a_message(app, topic) for topic in Topic for _ in range(3))
+    await app.store.commit(Change(audit=(an_entry(app, payment),), messages=messages))
+    outbox = app.delivery.outbox
+    assert await outbox.pending(10) == list(messages)
+    for topic in Topic:
+        others = [message for message in messages if message.topic is not topic]
+        assert await outbox.pending(10, {topic}) == others
+        assert await outbox.pending(2, {topic}) == others[:2]
+    assert await outbox.pending(10, set(Topic)) == []

@@ -1,13 +1,20 @@
 """The relay: each message reaches its topic once."""
 
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+
 from remit.delivery.relay import relay
 from remit.domain.change import Change, Message, Topic
-from remit.payments.process import cancel
+from remit.domain.errors import Unavailable
+from remit.payments.process import ProcessRequest, cancel, enqueue
 from remit.ports.app import App
 from tests.builders import (
     DECLINED_CARD,
     caller,
     processor_of,
+    replace_parts,
 )
 from tests.unit.steps import (
     a_processed_payment,
@@ -58,3 +65,23 @@ async def test_every_new_status_is_published(in_memory: App) -> None:
         "payment_intent.created",
         "payment_intent.canceled",
     ]
+
+
+async def test_a_topic_that_is_down_delays_no_message_of_another(in_memory: App) -> None:
+    """However many of its own messages wait, and they are sent once it is back."""
+
+    class Down:
+        async def publish(self, messages: Sequence[Message]) -> None:
+            raise Unavailable("The topic cannot be reached. Try again.")
+
+    few = replace(in_memory.settings, relay_batch=2)
+    app = replace_parts(in_memory, notifications=Down(), settings=few)
+    payments = [await a_validated_payment(app) for _ in range(5)]
+    await enqueue(app, caller(), ProcessRequest(payments[0].id))
+    with pytest.raises(Unavailable):
+        await relay(app)
+    assert [m.message.payment_id for m in queue_of(app).waiting.values()] == [payments[0].id]
+    while await relay(in_memory):
+        pass
+    assert len(published(in_memory.delivery.notifications)) == 5
+    assert len(queue_of(app).waiting) == 1

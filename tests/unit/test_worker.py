@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import msgspec
@@ -195,9 +196,9 @@ async def test_a_worker_whose_job_hangs_is_not_live(
             self.inner = app.delivery.outbox
             self.go = asyncio.Event()
 
-        async def pending(self, limit: int) -> list[Message]:
+        async def pending(self, *arguments: Any) -> list[Message]:
             await self.go.wait()
-            return await self.inner.pending(limit)
+            return await self.inner.pending(*arguments)
 
         def __getattr__(self, name: str) -> object:
             return getattr(self.inner, name)
@@ -252,11 +253,11 @@ def count_reads(app: App) -> list[int]:
     """Counts the reads of the store's outbox from now on."""
     reads, pending = [0], store_of(app).pending
 
-    async def count(limit: int) -> list[Message]:
+    async def count(*arguments: Any) -> list[Message]:
         reads[0] += 1
-        return await pending(limit)
+        return await pending(*arguments)
 
-    store_of(app).pending = count  # type: ignore[method-assign]
+    store_of(app).pending = count  # type: ignore[assignment,method-assign]
     return reads
 
 

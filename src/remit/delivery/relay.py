@@ -18,15 +18,32 @@ log = structlog.get_logger("relay")
 
 
 async def relay(app: App) -> list[Message]:
-    """Sends the oldest waiting messages, then marks them sent. Returns these messages."""
-    messages = await app.delivery.outbox.pending(app.settings.relay_batch)
-    if messages:
+    """Sends the oldest waiting messages of each topic, and marks them sent. Returns those sent.
+
+    A topic that is down delays no message of another one. Raises its Unavailable at the end.
+    """
+    failures: dict[Topic, Unavailable] = {}
+    relayed: list[Message] = []
+    while messages := await app.delivery.outbox.pending(app.settings.relay_batch, failures.keys()):
+        failed_before = len(failures)
         async with _renewing_lease(app):
             for topic in Topic:
-                if of_topic := [message for message in messages if message.topic is topic]:
+                of_topic = [message for message in messages if message.topic is topic]
+                if not of_topic:
+                    continue
+                try:
                     await send(app, topic, of_topic)
-            await app.delivery.outbox.mark_sent([message.id for message in messages])
-    return messages
+                except Unavailable as error:
+                    failures[topic] = error
+                    continue
+                await app.delivery.outbox.mark_sent([message.id for message in of_topic])
+                relayed += of_topic
+        if len(failures) == failed_before:
+            break
+    for topic, failure in failures.items():
+        log.warning("topic_unavailable", topic=topic, error=failure.code)
+        raise failure
+    return relayed
 
 
 @asynccontextmanager

@@ -1,19 +1,20 @@
 """Ports of messages: the outbox, the work queue, its dead letters, and topics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from remit.domain.change import Message
+from remit.domain.change import Message, Topic
 
 
 class Outbox(Protocol):
     """Messages that were committed and are not sent yet."""
 
-    async def pending(self, limit: int) -> list[Message]:
-        """The oldest messages to send, `limit` at most, and a lease to send them.
+    async def pending(self, limit: int, without: Collection[Topic] = ()) -> list[Message]:
+        """The oldest messages to send, `limit` at most, and a lease to send them. Those of the
+        topics `without` are left out.
 
         Empty while another process holds the lease.
         """

@@ -4,13 +4,13 @@ The table's stream passes new messages to the delivery function, which sends the
 sent. The reads here find messages that the stream has not passed on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from remit.adapters.dynamodb.table import BY_TASK, SHARDS, Item, Table
-from remit.domain.change import AuditEntry, Message
+from remit.domain.change import AuditEntry, Message, Topic
 
 SEGMENTS = "segments"
 
@@ -25,8 +25,12 @@ class DynamoOutbox:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def pending(self, limit: int) -> list[Message]:
-        return [_message.decode(item["data"]) for item in await self._oldest("outbox", limit)]
+    async def pending(self, limit: int, without: Collection[Topic] = ()) -> list[Message]:
+        def is_wanted(item: Item) -> bool:
+            return _message.decode(item["data"]).topic not in without
+
+        found = await self._oldest("outbox", limit, is_wanted)
+        return [_message.decode(item["data"]) for item in found]
 
     async def renew(self) -> None:
         """Does nothing. A stream has one reader for each shard, and the schedule one function, so
@@ -65,7 +69,9 @@ class DynamoOutbox:
         """Does nothing: DynamoDB deletes the records by the table's time to live."""
         return 0
 
-    async def _oldest(self, task: str, limit: int) -> list[Item]:
+    async def _oldest(
+        self, task: str, limit: int, is_wanted: Callable[[Item], bool] = lambda _: True
+    ) -> list[Item]:
         """The oldest items of a task, from all its shards. Ids sort by time."""
         items: list[Item] = []
         for number in range(SHARDS):
@@ -73,6 +79,8 @@ class DynamoOutbox:
             async for item in self._table.query(
                 BY_TASK, "task = :task", {":task": f"{task}#{number}"}, Limit=limit
             ):
+                if not is_wanted(item):
+                    continue
                 items.append(item)
                 of_shard += 1
                 if of_shard == limit:

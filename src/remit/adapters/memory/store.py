@@ -4,11 +4,19 @@ No method awaits between its reads and its writes, so each call is atomic in one
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 
 from remit.domain.caller import KeyScope, Mode
-from remit.domain.change import AuditEntry, Change, Conflict, IdempotencyRecord, KeyUse, Message
+from remit.domain.change import (
+    AuditEntry,
+    Change,
+    Conflict,
+    IdempotencyRecord,
+    KeyUse,
+    Message,
+    Topic,
+)
 from remit.domain.ledger import Posting, merchant_account
 from remit.domain.operation import Operation
 from remit.domain.payment import Payment, State
@@ -42,8 +50,8 @@ class MemoryStore:
                 self.references[payment.merchant_id, payment.mode, payment.reference] = payment.id
         if change.refund is not None:
             self.refunds_by_id[change.refund.id] = change.refund
-        if change.operation is not None:
-            self.operations[change.operation.id] = change.operation
+        for operation in change.operations:
+            self.operations[operation.id] = operation
         if change.record is not None:
             self._write_record(change.record, change.record_use)
         self.audit.extend(change.audit)
@@ -80,7 +88,7 @@ class MemoryStore:
             earlier = self.refunds_by_id.get(refund.id)
             if (earlier.version if earlier else 0) != refund.version - 1:
                 return Conflict.STALE
-        if (operation := change.operation) is not None:
+        for operation in change.operations:
             before = self.operations.get(operation.id)
             if (before.version if before else 0) != operation.version - 1:
                 return Conflict.STALE
@@ -155,8 +163,9 @@ class MemoryStore:
             )
         return True
 
-    async def pending(self, limit: int) -> list[Message]:
-        return [self.messages[message_id] for message_id in sorted(self.messages)[:limit]]
+    async def pending(self, limit: int, without: Collection[Topic] = ()) -> list[Message]:
+        waiting = sorted(self.messages.items())
+        return [message for _, message in waiting if message.topic not in without][:limit]
 
     async def renew(self) -> None:
         """Does nothing: no other process sends these messages."""

@@ -1,13 +1,13 @@
 """The outbox, the audit entries to archive, and the deletion of expired records, on PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 
 import msgspec
 
 from remit.adapters.postgres.connection import Connection
-from remit.domain.change import AuditEntry, Message
+from remit.domain.change import AuditEntry, Message, Topic
 from remit.domain.errors import Unavailable
 
 LEASE = """
@@ -37,7 +37,9 @@ PENDING = _under_lease(
     "outbox",
     """
 SELECT coalesce(json_agg(found.message ORDER BY found.id), '[]')::text FROM (
-    SELECT id, message FROM outbox WHERE EXISTS (SELECT FROM leased) ORDER BY id LIMIT $1
+    SELECT id, message FROM outbox
+    WHERE EXISTS (SELECT FROM leased) AND message ->> 'topic' <> ALL ($4::text[])
+    ORDER BY id LIMIT $1
 ) found
 """,
 )
@@ -88,8 +90,8 @@ class PostgresOutbox:
         self._lease = (holder, lease_seconds)
         self._holds_lease = False
 
-    async def pending(self, limit: int) -> list[Message]:
-        return _messages.decode(await self._leased(PENDING, limit))
+    async def pending(self, limit: int, without: Collection[Topic] = ()) -> list[Message]:
+        return _messages.decode(await self._leased(PENDING, limit, list(without)))
 
     async def renew(self) -> None:
         await self._connection.rows(RENEW, *self._lease)
@@ -111,8 +113,8 @@ class PostgresOutbox:
     async def unarchived(self, limit: int) -> list[AuditEntry]:
         return _entries.decode(await self._leased(UNARCHIVED, limit))
 
-    async def _leased(self, query: str, limit: int) -> str:
-        rows: str = await self._connection.value(query, limit, *self._lease)
+    async def _leased(self, query: str, limit: int, *others: object) -> str:
+        rows: str = await self._connection.value(query, limit, *self._lease, *others)
         self._holds_lease = self._holds_lease or rows != "[]"
         return rows
 
