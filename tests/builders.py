@@ -33,7 +33,7 @@ from remit.assembly.parts import (
     this_process,
 )
 from remit.assembly.postgres import make_connections, postgres_adapters, postgres_queue
-from remit.domain.caller import Caller, KeyScope, Mode
+from remit.domain.caller import Caller, KeyScope
 from remit.domain.card import Card
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.ids import NewId
@@ -43,12 +43,13 @@ from remit.domain.operation import (
     Operation,
     OperationKind,
     ProcessorResult,
+    Received,
 )
 from remit.domain.payment import Payment
 from remit.oversight.metrics import NullMetrics
 from remit.payments.validate import Amount, CardInput, PaymentRequest
 from remit.ports.app import App
-from remit.ports.processor import Instruction
+from remit.ports.processor import Capabilities, Instruction, Processor
 from remit.settings import Secret, Settings
 from remit_infra.emulated.cache import EmulatedCache
 
@@ -80,18 +81,18 @@ def sequential_ids() -> NewId:
     return lambda: f"00000000-0000-7000-8000-{next(numbers):012x}"
 
 
-class ScriptedProcessor:
+class ScriptedProcessor(Processor):
     """A processor in memory. Each call takes the next of `faults`, if there is one."""
 
     name = "scripted"
-    modes: frozenset[Mode] = frozenset({"test", "live"})
+    capabilities = Capabilities(modes=frozenset({"test", "live"}))
 
     def __init__(self) -> None:
         self.faults: deque[Fault | None] = deque()
         self.results: dict[str, tuple[Instruction, ProcessorResult]] = {}
         self.down = False
 
-    async def execute(self, instruction: Instruction) -> ProcessorResult:
+    async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
         fault = self.faults.popleft() if self.faults else None
         if self.down or fault == "down":
             raise ProcessorUnavailable("The processor cannot be reached. Try again.")

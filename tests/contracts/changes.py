@@ -9,7 +9,16 @@ from remit.domain.caller import Caller, KeyScope
 from remit.domain.card import CardSummary
 from remit.domain.change import AuditEntry, Change, IdempotencyRecord, Message, Topic
 from remit.domain.ledger import Posting
-from remit.domain.operation import Declined, Operation, OperationKind, OperationState
+from remit.domain.operation import (
+    Approved,
+    Declined,
+    NotDone,
+    Operation,
+    OperationKind,
+    OperationState,
+    Proposal,
+    Reversed,
+)
 from remit.domain.payment import Payment, PendingOperation, State
 from remit.domain.refund import Refund
 from remit.ports.app import App
@@ -80,11 +89,19 @@ def a_whole_operation(app: App, payment: Payment, **fields: Any) -> Operation:
         "action": WORDS,
         "final": False,
         "refund_id": app.new_id(),
+        "compensates": app.new_id(),
         "scope": KeyScope("acme", "test", "POST /capture", WORDS),
         "fingerprint": "f" * 64,
         "state": OperationState.QUEUED,
         "attempts": 3,
         "processes": 2,
+        "sent_at": AT,
+        "reference": WORDS,
+        "is_received": True,
+        "needs_decision": True,
+        "proposal": Proposal("operator:ann", Approved(WORDS)),
+        "late_result": NotDone(),
+        "reversal": Reversed("failed_later", WORDS),
         "leased_until": AT + timedelta(seconds=15),
         "expires_at": AT + timedelta(days=4),
         "due_at": AT + timedelta(seconds=16),
@@ -123,6 +140,7 @@ def a_message(app: App, topic: Topic = Topic.NOTIFICATIONS, **fields: Any) -> Me
         "operation_id": app.new_id(),
         "merchant_id": "acme",
         "mode": "test",
+        "payment_version": 1,
         "status": "requires_confirmation",
         "amount_minor": BIG,
         "currency": "USD",

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from remit.delivery.relay import relay
 from remit.domain.change import Change, Conflict, KeyUse
 from remit.domain.ledger import Unbalanced
-from remit.domain.operation import OperationState
+from remit.domain.operation import Approved, OperationState
 from remit.domain.payment import State
 from remit.domain.refund import RefundState
 from remit.ports.app import App
@@ -124,6 +124,24 @@ async def test_a_refund_changes_like_a_payment(app: App) -> None:
     late = next_version(refund, state=RefundState.FAILED)
     assert await app.store.commit(Change(refund=late, audit=())) is Conflict.STALE
     assert await app.store.refund(refund.id) == ended
+
+
+async def test_an_operation_and_what_compensates_it_are_written_together_or_not(app: App) -> None:
+    payment = a_payment(app)
+    operation = a_whole_operation(app, payment)
+    await app.store.commit(new(app, payment=payment, operation=operation))
+    first, second = (a_whole_operation(app, payment, compensates=operation.id) for _ in range(2))
+    contradicted = next_version(operation, late_result=Approved("late"))
+    change = Change(operation=contradicted, compensation=first, audit=())
+    assert await app.store.commit(change) is None
+    assert await app.store.operation(operation.id) == contradicted
+    assert await app.store.operation(first.id) == first
+    stale = Change(operation=contradicted, compensation=second, audit=())
+    assert await app.store.commit(stale) is Conflict.STALE
+    assert await app.store.operation(second.id) is None
+    taken = Change(operation=next_version(contradicted), compensation=first, audit=())
+    assert await app.store.commit(taken) is Conflict.STALE
+    assert await app.store.operation(operation.id) == contradicted
 
 
 async def test_an_operation_changes_like_a_payment(app: App) -> None:

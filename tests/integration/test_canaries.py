@@ -19,13 +19,12 @@ from remit.adapters.files.storage import FileTopic
 from remit.delivery.relay import relay
 from remit.delivery.sweep import sweep
 from remit.delivery.work_messages import handle_batch
-from remit.domain.caller import Mode
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.operation import Approved, Declined, ProcessorResult
 from remit.entrypoints.logs import configure_logs
 from remit.oversight.audit import AuditArchiver
 from remit.ports.app import App
-from remit.ports.processor import Instruction
+from remit.ports.processor import Capabilities, Instruction, Processor
 from remit.settings import Settings
 from remit_infra.emulated.ports import free_port
 from tests.builders import clock_of, postgres_app, replace_parts
@@ -39,11 +38,11 @@ GROUPS = " ".join(NUMBER[at : at + 4] for at in range(0, 16, 4))
 CARD = {"number": NUMBER, "exp_month": 12, "exp_year": 2031, "cvc": CVC}
 
 
-class Leaky:
+class Leaky(Processor):
     """A processor that fails in every way there is, with the card in its errors."""
 
     name = "leaky"
-    modes: frozenset[Mode] = frozenset({"test"})
+    capabilities = Capabilities(modes=frozenset({"test"}))
 
     def __init__(self) -> None:
         self.mood = "well"

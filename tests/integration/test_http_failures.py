@@ -11,12 +11,11 @@ import pytest
 from remit.adapters.files.disk import DiskSpace
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
-from remit.domain.caller import Mode
 from remit.domain.errors import ProcessorUnavailable, Unavailable
 from remit.domain.operation import Approved, OperationKind
 from remit.oversight.health import health
 from remit.ports.app import App
-from remit.ports.processor import Instruction
+from remit.ports.processor import Capabilities, Instruction, Processor
 from remit.settings import Settings
 from remit_infra.emulated.ports import free_port
 from tests.builders import (
@@ -144,11 +143,11 @@ def test_an_unexpected_error_is_a_500_without_details(tmp_path: Path) -> None:
         assert server.get("/health").status == 200
 
 
-class _Broken:
+class _Broken(Processor):
     """A processor with a bug of its own, and card numbers in its errors."""
 
     name = "broken"
-    modes: frozenset[Mode] = frozenset({"test"})
+    capabilities = Capabilities(modes=frozenset({"test"}))
 
     async def execute(self, instruction: object) -> Any:
         raise RuntimeError(f"bad card {DECLINED_CARD}")

@@ -16,6 +16,7 @@ from remit.http.routes import ROUTES
 from remit.oversight.api_keys import create_key
 from remit.payments.results import audit_entry
 from remit.ports.app import App
+from remit.ports.processor import Capabilities
 from tests.builders import replace_parts
 from tests.integration.sent import Sent
 
@@ -127,7 +128,7 @@ def test_no_route_is_in_the_table_twice() -> None:
 async def test_a_live_key_is_refused_where_only_the_simulator_is(in_memory: App) -> None:
     class Simulated:
         name = "simulated"
-        modes: frozenset[Mode] = frozenset({"test"})
+        capabilities = Capabilities(modes=frozenset({"test"}))
 
     api = Api(replace_parts(in_memory, processor=Simulated()))
     request = Sent("GET", "/payments", {"x-api-key": await key_for(in_memory, "live")})

@@ -1,112 +1,199 @@
 """A processor with books of its own, behind a network that loses, delays and repeats.
 
 A request that was sent goes its own way: it can arrive after its sender has given up, or is dead.
+Each seed has one of three processors, which differ as real ones do:
+
+    Bank              keeps every key for ever, and does an instruction at once
+    TwoPhaseBank      forgets keys; prepares, reads and cancels, as Stripe does; sends notices
+    AsynchronousBank  does captures, voids and refunds later and says so by a notice, as Adyen does;
+                      cannot be asked
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import msgspec
 
-from remit.domain.caller import Mode
 from remit.domain.errors import ProcessorUnavailable
-from remit.domain.operation import Approved, Declined, OperationKind, ProcessorResult
-from remit.ports.processor import Instruction
+from remit.domain.operation import (
+    NEEDS_CARD,
+    Approved,
+    Declined,
+    NotDone,
+    OperationKind,
+    ProcessorResult,
+    Received,
+    Reversed,
+)
+from remit.ports.processor import Capabilities, Instruction, Notice, Processor
 from tests.builders import DECLINED_CARD
 from tests.simulation.adversary import Adversary, Fault
 
 LATE_SECONDS = (5.0, 120.0)
 DOWN_SECONDS = (5.0, 600.0)
+SILENT_SECONDS = (600.0, 5_400.0)
+LATER_SECONDS = (1.0, 900.0)
+FAILS_LATER_SECONDS = (30.0, 7_200.0)
+KEY_LIFETIME = timedelta(minutes=40)
+"""Short, so that a story of hours has as many keys forgotten as one of weeks would."""
 
+SIGNS = {OperationKind.CHARGE: 1, OperationKind.CAPTURE: 1, OperationKind.REFUND: -1}
+"""What each operation that moves money does to what the processor has taken."""
+
+T = TypeVar("T")
 Log = Callable[[str], None]
+SendNotice = Callable[[Notice], None]
 
 
-class Effect(msgspec.Struct, frozen=True):
-    """One thing that the processor did: money authorized, taken, given back or released."""
+class Effect(msgspec.Struct):
+    """One thing that the processor did: money authorized, taken, given back or released.
+
+    `is_reversed` says that it failed afterwards.
+    """
 
     operation: OperationKind
     payment_id: str
     amount_minor: int
     key: str
-    card: str | None
+    is_reversed: bool = False
 
 
 class Bank:
     """The processor's books and its manners: the first instruction under a key is done, and every
-    later one under that key gets the first one's result.
+    later one under that key gets the first one's result, for as long as the key is kept.
     """
 
-    def __init__(self, adversary: Adversary, log: Log) -> None:
+    capabilities = Capabilities(modes=frozenset({"test", "live"}))
+    sends_notices = False
+
+    def __init__(self, adversary: Adversary, log: Log, send_notice: SendNotice) -> None:
         self._adversary = adversary
         self._log = log
-        self._results: dict[str, ProcessorResult] = {}
+        self._send_notice = send_notice
+        self._kept: dict[str, tuple[float, ProcessorResult | Received]] = {}
+        self._authorized: dict[str, int] = {}
         self._down_until = 0.0
+        self._silent_until = 0.0
+        self.results: dict[str, ProcessorResult] = {}
         self.effects: defaultdict[str, list[Effect]] = defaultdict(list)
 
     # The network
 
-    async def call(self, instruction: Instruction) -> ProcessorResult:
-        """Sends an instruction and waits for its result. Raises ProcessorUnavailable if it
-        certainly did not leave, and never returns if its result is lost.
+    async def call(self, do: Callable[[], T]) -> T:
+        """Sends a request and waits for its response. Raises ProcessorUnavailable if the request
+        did not leave, as far as one can tell, and never returns if its response is lost.
         """
         strikes, between = self._adversary.strikes, self._adversary.between
         self._check_reachable()
-        if strikes(Fault.PROCESSOR_REFUSES):
-            raise ProcessorUnavailable("The connection was refused.")
         loop = asyncio.get_running_loop()
-        response: asyncio.Future[ProcessorResult] = loop.create_future()
+        response: asyncio.Future[T] = loop.create_future()
 
         def arrive() -> None:
-            result = self._execute(instruction)
-            if not strikes(Fault.RESPONSE_LOST):
+            result = do()
+            if not strikes(Fault.RESPONSE_LOST) and loop.time() >= self._silent_until:
                 late = between(*LATE_SECONDS) if strikes(Fault.RESPONSE_LATE) else 0.0
                 loop.call_later(self._adversary.latency() + late, respond, result)
 
-        def respond(result: ProcessorResult) -> None:
+        def respond(result: T) -> None:
             if not response.done():
                 response.set_result(result)
 
+        if strikes(Fault.PROCESSOR_REFUSES):
+            raise ProcessorUnavailable("The connection was refused.")
+        if self.sends_notices and strikes(Fault.REFUSAL_FALSE, times=0.2):
+            loop.call_later(between(*LATE_SECONDS), do)
+            raise ProcessorUnavailable("The connection was refused, it seems.")
         if not strikes(Fault.REQUEST_LOST):
             late = between(*LATE_SECONDS) if strikes(Fault.REQUEST_LATE) else 0.0
             loop.call_later(self._adversary.latency() + late, arrive)
             if strikes(Fault.REQUEST_REPEATED):
-                loop.call_later(between(*LATE_SECONDS), self._execute, instruction)
+                loop.call_later(between(*LATE_SECONDS), do)
         return await response
 
     def _check_reachable(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._adversary.strikes(Fault.PROCESSOR_DOWN):
             self._down_until = now + self._adversary.between(*DOWN_SECONDS)
+        if self._adversary.strikes(Fault.PROCESSOR_SILENT, times=0.1):
+            self._silent_until = now + self._adversary.between(*SILENT_SECONDS)
+            self._log(f"bank: does not answer until {self._silent_until:.0f}")
         if now < self._down_until and not self._adversary.is_at_rest:
             raise ProcessorUnavailable("The processor is down.")
 
-    # The books
+    # What it is asked
 
-    def _execute(self, instruction: Instruction) -> ProcessorResult:
-        if (earlier := self._results.get(instruction.key)) is not None:
+    def prepare(self, instruction: Instruction) -> str:
+        raise AssertionError("it has one phase")
+
+    def execute(self, instruction: Instruction) -> ProcessorResult | Received:
+        now = asyncio.get_running_loop().time()
+        kept_at, earlier = self._kept.get(instruction.key, (0.0, None))
+        lifetime = self.capabilities.key_lifetime
+        if earlier is not None and (lifetime is None or now < kept_at + lifetime.total_seconds()):
             return earlier
-        result = self._result(instruction)
-        self._results[instruction.key] = result
-        if isinstance(result, Approved):
-            card = instruction.card.last4 if instruction.card else None
-            self.effects[instruction.payment_id].append(
-                Effect(
-                    instruction.operation,
-                    instruction.payment_id,
-                    instruction.amount_minor,
-                    instruction.key,
-                    card,
-                )
-            )
-        what = f"{instruction.operation} {instruction.amount_minor} {instruction.key[-6:]}"
-        self._log(f"bank: {what} of {instruction.payment_id[-4:]}: {type(result).__name__}")
+        result = self._answer(instruction)
+        self._kept[instruction.key] = now, result
         return result
 
+    def read(self, instruction: Instruction) -> ProcessorResult | None:
+        return None
+
+    def fence(self, instruction: Instruction) -> ProcessorResult | None:
+        return None
+
+    # The books
+
+    def _answer(self, instruction: Instruction) -> ProcessorResult | Received:
+        return self._do(instruction)
+
+    def _do(self, instruction: Instruction) -> ProcessorResult:
+        result = self._result(instruction)
+        what = f"{instruction.operation} {instruction.amount_minor} {instruction.key[-6:]}"
+        self._log(f"bank: {what} of {instruction.payment_id[-4:]}: {type(result).__name__}")
+        self.results[instruction.key] = result
+        if isinstance(result, Approved):
+            self._book(instruction, result.reference)
+        if self.sends_notices:
+            self._notify(instruction.key, result)
+        return result
+
+    def _book(self, instruction: Instruction, reference: str) -> None:
+        kind, amount_minor = instruction.operation, instruction.amount_minor
+        effect = Effect(kind, instruction.payment_id, amount_minor, instruction.key)
+        self.effects[instruction.payment_id].append(effect)
+        authorization = instruction.reference or ""
+        match kind:
+            case OperationKind.AUTHORIZE:
+                self._authorized[reference] = amount_minor
+            case OperationKind.CAPTURE if instruction.final:
+                self._authorized[authorization] = 0
+            case OperationKind.CAPTURE:
+                self._authorized[authorization] -= amount_minor
+            case OperationKind.VOID:
+                self._authorized[authorization] = 0
+            case _:
+                pass
+        fails_later = self.sends_notices and self._adversary.strikes(Fault.FAILS_LATER)
+        if fails_later and kind in SIGNS:
+            seconds = self._adversary.between(*FAILS_LATER_SECONDS)
+            asyncio.get_running_loop().call_later(seconds, self._fail, effect)
+
+    def _fail(self, effect: Effect) -> None:
+        """What was done fails afterwards."""
+        self._log(f"bank: {effect.operation} {effect.key[-6:]} has failed afterwards")
+        effect.is_reversed = True
+        self._notify(effect.key, Reversed("failed_later", "It failed afterwards."))
+
+    def _notify(self, key: str, result: ProcessorResult | Reversed) -> None:
+        kind = type(result).__name__.lower()
+        self._send_notice(Notice(event_id=f"{key}-{kind}", operation_id=key, result=result))
+
     def _result(self, instruction: Instruction) -> ProcessorResult:
-        approved = Approved(f"ref_{instruction.key}")
-        taken, authorized = self.taken(instruction.payment_id), self.open(instruction.payment_id)
+        approved = Approved(self._reference(instruction))
+        authorized = self._authorized.get(instruction.reference or "", 0)
         match instruction.operation:
             case OperationKind.CHARGE | OperationKind.AUTHORIZE:
                 is_declined = instruction.card and instruction.card.number == DECLINED_CARD
@@ -117,44 +204,119 @@ class Bank:
                 return Declined("amount_too_large", "More than is authorized.")
             case OperationKind.VOID if not authorized:
                 return Declined("not_authorized", "Nothing is authorized.")
-            case OperationKind.REFUND if instruction.amount_minor > taken:
+            case OperationKind.REFUND if instruction.amount_minor > self.taken(
+                instruction.payment_id
+            ):
                 return Declined("amount_too_large", "More than was taken.")
             case _:
                 return approved
 
-    def total(self, payment_id: str, *operations: OperationKind) -> int:
-        """The sum of what these operations did to the payment, in minor units."""
-        return sum(
-            effect.amount_minor
-            for effect in self.effects[payment_id]
-            if effect.operation in operations
-        )
+    def _reference(self, instruction: Instruction) -> str:
+        return f"ref_{instruction.key}"
 
     def taken(self, payment_id: str) -> int:
-        """What the processor has taken of the payer and not given back."""
-        return self.total(payment_id, OperationKind.CHARGE, OperationKind.CAPTURE) - self.total(
-            payment_id, OperationKind.REFUND
+        """What the processor has taken of the payer and not given back, in minor units."""
+        return sum(
+            SIGNS.get(effect.operation, 0) * effect.amount_minor
+            for effect in self.effects[payment_id]
+            if not effect.is_reversed
         )
 
     def open(self, payment_id: str) -> int:
         """What is authorized, and neither captured nor released."""
-        authorized = self.total(payment_id, OperationKind.AUTHORIZE)
-        if self.total(payment_id, OperationKind.VOID):
-            return 0
-        return authorized - self.total(payment_id, OperationKind.CAPTURE)
+        return sum(
+            self._authorized.get(f"{prefix}{effect.key}", 0)
+            for effect in self.effects[payment_id]
+            for prefix in ("ref_", "pi_")
+        )
 
 
-class BankProcessor:
+class TwoPhaseBank(Bank):
+    """A charge or authorization is an object before money can move. It is done once, whatever
+    became of the key, unless it was canceled first.
+    """
+
+    capabilities = Capabilities(
+        modes=frozenset({"test", "live"}), key_lifetime=KEY_LIFETIME, prepares=NEEDS_CARD
+    )
+    sends_notices = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._intents: dict[str, ProcessorResult | None] = {}
+
+    def prepare(self, instruction: Instruction) -> str:
+        reference = self._reference(instruction)
+        self._intents.setdefault(reference, None)
+        return reference
+
+    def _answer(self, instruction: Instruction) -> ProcessorResult | Received:
+        if instruction.operation not in NEEDS_CARD:
+            return self._do(instruction)
+        reference = instruction.reference or ""
+        if self._intents[reference] is not None:
+            return Declined("unexpected_state", "This payment intent cannot be confirmed.")
+        result = self._do(instruction)
+        self._intents[reference] = result
+        return result
+
+    def read(self, instruction: Instruction) -> ProcessorResult | None:
+        if instruction.operation in NEEDS_CARD:
+            return self._intents.get(instruction.reference or "")
+        result = self.results.get(instruction.key)
+        return result if isinstance(result, Approved) else None
+
+    def fence(self, instruction: Instruction) -> ProcessorResult | None:
+        reference = instruction.reference or ""
+        if reference in self._intents and self._intents[reference] is None:
+            self._log(f"bank: {reference[-6:]} is canceled")
+            self._intents[reference] = NotDone()
+        return self._intents.get(reference)
+
+    def _reference(self, instruction: Instruction) -> str:
+        return f"pi_{instruction.key}"
+
+
+class AsynchronousBank(Bank):
+    """Captures, voids and refunds are received first, and done or declined some time later."""
+
+    capabilities = Capabilities(modes=frozenset({"test", "live"}), key_lifetime=timedelta(days=31))
+    sends_notices = True
+
+    def _answer(self, instruction: Instruction) -> ProcessorResult | Received:
+        if instruction.operation in NEEDS_CARD:
+            return self._do(instruction)
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._adversary.between(*LATER_SECONDS), self._do, instruction)
+        return Received(self._reference(instruction))
+
+
+BANKS = (Bank, TwoPhaseBank, AsynchronousBank)
+
+
+class BankProcessor(Processor):
     """The service's adapter to the bank."""
 
     name = "bank"
-    modes: frozenset[Mode] = frozenset({"test", "live"})
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
 
-    async def execute(self, instruction: Instruction) -> ProcessorResult:
-        return await self._bank.call(instruction)
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._bank.capabilities
 
-    async def balance(self, payment_id: str) -> Any:
+    async def prepare(self, instruction: Instruction) -> str:
+        return await self._bank.call(lambda: self._bank.prepare(instruction))
+
+    async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
+        return await self._bank.call(lambda: self._bank.execute(instruction))
+
+    async def read(self, instruction: Instruction) -> ProcessorResult | None:
+        return await self._bank.call(lambda: self._bank.read(instruction))
+
+    async def fence(self, instruction: Instruction) -> ProcessorResult | None:
+        return await self._bank.call(lambda: self._bank.fence(instruction))
+
+    async def balance(self, payment_id: str) -> int | None:
         return self._bank.taken(payment_id)

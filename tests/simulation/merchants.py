@@ -257,6 +257,8 @@ def _read(result: StepResult) -> tuple[KnownResult, bool]:
                     return KnownResult.PROCESSING, False
                 case State.DECLINED:
                     return KnownResult.DECLINED, False
+                case _ if payment.failure is not None:  # a capture or a void was declined
+                    return KnownResult.DECLINED, False
                 case _:
                     return KnownResult.DONE, False
     raise AssertionError(result)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from itertools import count
@@ -16,20 +17,29 @@ import structlog
 from remit.adapters.files.vault import FileVault
 from remit.assembly.memory import assemble_in_memory
 from remit.assembly.parts import this_process
-from remit.domain.operation import OperationKind
+from remit.domain.caller import Caller
+from remit.domain.errors import Unavailable
+from remit.domain.operation import Approved, NotDone, Operation, OperationKind
 from remit.domain.payment import Payment, State
+from remit.payments.operations import apply_notice, decide
 from remit.ports.app import App
+from remit.ports.processor import Notice
 from remit.settings import Settings
 from tests.simulation.adversary import Adversary, Fault
-from tests.simulation.bank import Bank, BankProcessor
+from tests.simulation.bank import BANKS, BankProcessor
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.merchants import KnownResult, Merchant, Request
-from tests.simulation.processes import EPOCH, PAUSE_SECONDS, SimulatedProcess
+from tests.simulation.processes import EPOCH, PAUSE_SECONDS, NoResponse, SimulatedProcess
 
 PROCESSES = 3
 MERCHANTS = 25
 REST_ROUNDS = 60
 REST_SECONDS = 600.0
+LONG_REST_ROUNDS = 48
+LONG_REST_SECONDS = 3_600.0
+NOTICE_SECONDS = (0.05, 10.0)
+NOTICE_LATE_SECONDS = (60.0, 3_600.0)
+NOTICE_AGAIN_SECONDS = (5.0, 300.0)
 SETTINGS = Settings(relay_interval_seconds=8.0, work_max_receives=5)
 
 
@@ -77,15 +87,18 @@ class World:
         self.seed = seed
         self.random = random.Random(seed)
         self.operations = 0
+        self.decisions = 0
         self._adversary = Adversary(self.random, kinds)
         self._violations: list[str] = []
         self._story: list[str] = []
         self._processes: list[SimulatedProcess] = []
         self._started = count(1)
         self._dead: list[SimulatedProcess] = []
+        self._notices: set[asyncio.Task[None]] = set()
 
     async def run(self, numbers: Collection[int] | None) -> None:
-        self._bank = Bank(self._adversary, self.log)
+        self._bank = self.random.choice(BANKS)(self._adversary, self.log, self._send_notice)
+        self.log(f"the processor is a {type(self._bank).__name__}")
         self._app = _service()
         # The queue is a service of AWS's: its clock is right.
         queue: Any = self._app.delivery.queue
@@ -133,6 +146,28 @@ class World:
         if not context["message"].startswith("Task was destroyed"):
             self.violation(f"{context['message']}: {context.get('exception')!r}")
 
+    def _send_notice(self, notice: Notice) -> None:
+        """The processor's notice on its way: it is sent until it is taken, and sometimes again."""
+        repeats = 1 + self._adversary.strikes(Fault.NOTICE_REPEATED)
+        for _ in range(repeats):
+            task = asyncio.ensure_future(self._deliver(notice))
+            self._notices.add(task)
+            task.add_done_callback(self._notices.discard)
+
+    async def _deliver(self, notice: Notice) -> None:
+        is_late = self._adversary.strikes(Fault.NOTICE_LATE)
+        seconds = NOTICE_LATE_SECONDS if is_late else NOTICE_SECONDS
+        await asyncio.sleep(self._adversary.between(*seconds))
+        while True:
+            process = self.any_process()
+            try:
+                await process.run(apply_notice(process.app, notice))
+            except (NoResponse, Unavailable):
+                await asyncio.sleep(self._adversary.between(*NOTICE_AGAIN_SECONDS))
+                continue
+            self.log(f"{process.name} takes the notice {notice.event_id[-22:]}")
+            return
+
     def _clock(self) -> datetime:
         return EPOCH + timedelta(seconds=asyncio.get_running_loop().time())
 
@@ -163,23 +198,47 @@ class World:
         self._adversary.is_at_rest = True
         self.log("at rest: no more trouble")
         left: list[str] = []
-        for _ in range(REST_ROUNDS):
-            await asyncio.sleep(REST_SECONDS)
+        for number in range(REST_ROUNDS + LONG_REST_ROUNDS):
+            is_long = number >= REST_ROUNDS
+            if is_long:
+                self._leave_one_process()
+            await asyncio.sleep(LONG_REST_SECONDS if is_long else REST_SECONDS)
             await self._app.delivery.failed.redrive(None)
+            await self._decide()
             if not (left := await self._what_is_left()):
                 return
-        hours = REST_ROUNDS * REST_SECONDS / 3600
-        self.violation(f"after {hours:.0f} hours of rest there is still {left[0]}")
+        days = LONG_REST_ROUNDS * LONG_REST_SECONDS / 86_400
+        self.violation(f"after {days:.0f} days of rest there is still {left[0]}")
+
+    def _leave_one_process(self) -> None:
+        """So that days of rest do not take long."""
+        for process in self._processes[1:]:
+            process.kill()
+        del self._processes[1:]
 
     async def _what_is_left(self) -> list[str]:
         queue: Any = self._app.delivery.queue
         store: Any = self._app.store
         return [
+            *("a notice" for _ in self._notices),
             *(f"the message {received.message}" for received in queue.waiting.values()),
             *(f"the message {message}" for message in await self._app.delivery.outbox.pending(1)),
             *(f"{operation}" for operation in store.operations.values() if operation.is_open),
             *(f"the claim of {p.id}" for p in store.payments.values() if p.pending),
         ]
+
+    async def _decide(self) -> None:
+        """Two persons look at the processor's books, for what does not end by itself."""
+        store: Any = self._app.store
+        for operation in list(store.operations.values()):
+            if operation.is_open and operation.needs_decision:
+                result = self._bank.results.get(operation.id, NotDone())
+                self.log(f"two persons decide {operation.kind} {operation.id[-6:]}: {result}")
+                self.decisions += 1
+                process = self.any_process()
+                for person in ("operator:ann", "operator:ben"):
+                    caller = Caller("acme", "test", person, "decision")
+                    await decide(process.app, caller, operation.id, result)
 
     async def _payment(self, payment_id: str) -> Payment:
         payment = await self._app.store.payment(payment_id)
@@ -193,24 +252,27 @@ class World:
         name = f"{payment_id[-4:]} ({payment.state}; {merchant.requests})"
         taken, reserved = self._bank.taken(payment_id), self._bank.open(payment_id)
         kept = payment.captured_minor - payment.refunded_minor
-        if taken != kept:
-            self.violation(f"{name}: the processor holds {taken}, we say {kept}")
-        booked = await self._booked(payment_id)
-        if booked != kept:
-            self.violation(f"{name}: the books hold {booked}, the payment {kept}")
+        accounts = self._booked(payment_id)
+        booked, owed = accounts["test/processor/bank"], -accounts["test/merchant/acme"]
+        if taken != booked:
+            self.violation(f"{name}: the processor holds {taken}, our books say {booked}")
+        if owed != kept:
+            self.violation(f"{name}: the books owe {owed}, the payment says {kept}")
+        if accounts["test/suspense"] and not self._is_left_to_a_person(payment_id):
+            self.violation(f"{name}: {accounts['test/suspense']} in suspense, and nobody knows")
+        operations = self._operations(payment_id)
+        is_exact = not any(o.reversal or o.late_result for o in operations.values())
         expected = 0
         if payment.state is State.AUTHORIZED:
             expected = payment.authorized_minor - payment.captured_minor
-        if payment.state is not State.CAPTURED and reserved != expected:
+        if is_exact and reserved != expected:
             self.violation(f"{name}: {reserved} is authorized at the processor, not {expected}")
         self._check_sum(name, merchant, ("process", "enqueue"), OperationKind.CHARGE)
         self._check_sum(name, merchant, ("authorize",), OperationKind.AUTHORIZE)
         self._check_sum(name, merchant, ("capture",), OperationKind.CAPTURE)
         self._check_sum(name, merchant, ("refund",), OperationKind.REFUND)
-        if any(
-            r.action == "cancel" and r.known is KnownResult.DONE for r in merchant.requests
-        ) and (taken or reserved):
-            self.violation(f"{name}: canceled, and the processor holds {taken or reserved}")
+        if payment.state is State.CANCELED and taken:
+            self.violation(f"{name}: canceled, and the processor holds {taken}")
 
     def _check_sum(
         self, name: str, merchant: Merchant, actions: tuple[str, ...], operation: OperationKind
@@ -219,7 +281,7 @@ class World:
         what they may not know of.
         """
         requests = [request for request in merchant.requests if request.action in actions]
-        done_minor = self._bank.total(merchant.payment_id or "", operation)
+        done_minor = self._done(merchant.payment_id or "", operation)
         least = _sum(requests, KnownResult.DONE)
         most = _sum(requests, KnownResult.DONE, KnownResult.PROCESSING, KnownResult.UNHEARD)
         if operation in (OperationKind.CHARGE, OperationKind.AUTHORIZE):
@@ -230,11 +292,38 @@ class World:
                 f"{name}: {operation} came to {done_minor}, answers to {least} to {most}"
             )
 
-    async def _booked(self, payment_id: str) -> int:
-        async for booked in self._app.database.books.booked_payments():
-            if booked.payment.id == payment_id:
-                return booked.booked_minor
-        return 0
+    def _done(self, payment_id: str, kind: OperationKind) -> int:
+        """What the processor did for callers, also if it failed afterwards: not what it did after
+        its operation had ended, and what gave that back.
+        """
+        operations = self._operations(payment_id)
+        return sum(
+            effect.amount_minor
+            for effect in self._bank.effects[payment_id]
+            if effect.operation is kind and _was_for_a_caller(operations[effect.key])
+        )
+
+    def _operations(self, payment_id: str) -> dict[str, Operation]:
+        store: Any = self._app.store
+        return {o.id: o for o in store.operations.values() if o.payment_id == payment_id}
+
+    def _booked(self, payment_id: str) -> Counter[str]:
+        """The sum of each account's postings for the payment."""
+        store: Any = self._app.store
+        sums: Counter[str] = Counter()
+        for posting in store.postings:
+            if posting.payment_id == payment_id:
+                sums[posting.account] += posting.amount_minor
+        return sums
+
+    def _is_left_to_a_person(self, payment_id: str) -> bool:
+        alerts: Any = self._app.delivery.alerts
+        return any(message.payment_id == payment_id for message in alerts.published)
+
+
+def _was_for_a_caller(operation: Operation) -> bool:
+    failed_first = operation.reversal is not None and not isinstance(operation.result, Approved)
+    return not operation.is_orphan and not failed_first and operation.compensates is None
 
 
 def _sum(requests: list[Request], *answers: KnownResult) -> int:

@@ -1,13 +1,17 @@
 """Steps of unit tests: payments in each state, and reads of what the service in memory stored."""
 
+from datetime import timedelta
+
 from msgspec.structs import replace
 
 from remit.adapters.memory.queue import MemoryQueue
 from remit.adapters.memory.services import MemoryBucket, MemoryPublisher
 from remit.adapters.memory.store import MemoryStore
 from remit.delivery.relay import relay
+from remit.delivery.sweep import sweep
 from remit.delivery.work_messages import handle_batch
 from remit.domain.errors import InvalidRequest, RemitError
+from remit.domain.operation import Operation, ProcessorResult, Received, Reversed
 from remit.domain.payment import Payment
 from remit.domain.refund import Refund
 from remit.oversight.audit import AuditArchiver
@@ -18,7 +22,8 @@ from remit.payments.validate import validate
 from remit.ports.app import App
 from remit.ports.audit import Bucket
 from remit.ports.delivery import Publisher
-from tests.builders import GOOD_CARD, caller, order
+from remit.ports.processor import Capabilities, Instruction, Notice
+from tests.builders import GOOD_CARD, ScriptedProcessor, caller, clock_of, order
 
 
 def store_of(app: App) -> MemoryStore:
@@ -115,11 +120,11 @@ async def history(app: App, payment: Payment) -> list[tuple[str, str]]:
 
 
 def balances(app: App) -> dict[str, int]:
-    """The balance of each account, in minor units."""
+    """The balance of each account that has one, in minor units."""
     sums: dict[str, int] = {}
     for posting in store_of(app).postings:
         sums[posting.account] = sums.get(posting.account, 0) + posting.amount_minor
-    return sums
+    return {account: total for account, total in sums.items() if total}
 
 
 def tamper(app: App, payment: Payment, **fields: object) -> None:
@@ -137,3 +142,39 @@ async def archive_all(app: App) -> None:
     archiver = AuditArchiver(app)
     while await archiver.archive():
         pass
+
+
+def the_operation(app: App) -> Operation:
+    """The only operation that there is."""
+    [operation] = store_of(app).operations.values()
+    return operation
+
+
+def alerts(app: App) -> list[str]:
+    """The kinds of the alerts that were published."""
+    return [kind for kind, _ in published(app.delivery.alerts)]
+
+
+def notice(operation_id: str, result: ProcessorResult | Reversed) -> Notice:
+    return Notice(event_id="evt_1", operation_id=operation_id, result=result)
+
+
+async def pass_time(app: App, passed: timedelta) -> None:
+    """Lets time pass, and a worker do what is due then."""
+    clock_of(app).advance(passed.total_seconds())
+    await sweep(app)
+    await handle_all(app)
+
+
+class LaterProcessor(ScriptedProcessor):
+    """Does every operation later, and says so by a notice."""
+
+    capabilities = Capabilities(modes=frozenset({"test"}))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = 0
+
+    async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
+        self.sent += 1
+        return Received(f"psp_{instruction.key}")

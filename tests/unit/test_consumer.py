@@ -12,12 +12,12 @@ from remit.delivery.consumer import Consumer
 from remit.delivery.relay import relay
 from remit.domain.change import UNREADABLE, Message
 from remit.domain.errors import Unavailable
-from remit.domain.operation import ProcessorResult
+from remit.domain.operation import ProcessorResult, Received
 from remit.domain.payment import Payment, State
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.ports.delivery import ReceivedMessage
-from remit.ports.processor import Instruction
+from remit.ports.processor import Capabilities, Instruction, Processor
 from remit.settings import Settings
 from tests.builders import AppFactory, caller, clock_of, processor_of, replace_parts
 from tests.unit.steps import a_validated_payment, current, queue_of
@@ -26,10 +26,11 @@ SLOW = "6.66"
 """An amount for which the processor waits for the test."""
 
 
-class SlowProcessor:
+class SlowProcessor(Processor):
     """A processor that waits for the test with amounts of 6.66, and counts its calls at once."""
 
     name = "slow"
+    capabilities = Capabilities(modes=frozenset({"test"}))
 
     def __init__(self, app: App) -> None:
         self.inner = processor_of(app)
@@ -38,7 +39,7 @@ class SlowProcessor:
         self.calls = 0
         self.most_calls = 0
 
-    async def execute(self, instruction: Instruction) -> ProcessorResult:
+    async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
         self.calls += 1
         self.most_calls = max(self.most_calls, self.calls)
         try:

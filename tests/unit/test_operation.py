@@ -11,6 +11,7 @@ from remit.domain.operation import (
     OPEN,
     Approved,
     Declined,
+    NotDone,
     Operation,
     OperationKind,
     OperationState,
@@ -37,10 +38,10 @@ PAYMENT = Payment(
     fingerprint="f1",
 )
 
-ENDS: dict[ProcessorResult | None, OperationState] = {
+ENDS: dict[ProcessorResult, OperationState] = {
     APPROVED: OperationState.SUCCEEDED,
     DECLINED: OperationState.DECLINED,
-    None: OperationState.NOT_DONE,
+    NotDone(): OperationState.NOT_DONE,
 }
 """The state in which each result ends an operation."""
 
@@ -72,12 +73,13 @@ def test_only_a_queued_or_sent_operation_is_open(state: OperationState) -> None:
 
 def test_a_queued_operation_that_is_taken_has_one_sender() -> None:
     before = queued()
-    assert before.take(until=UNTIL) == replace(
+    assert before.take(now=NOW, until=UNTIL) == replace(
         before,
         state=OperationState.SENT,
         version=2,
         attempts=1,
         processes=1,
+        sent_at=NOW,
         leased_until=UNTIL,
         due_at=UNTIL,
     )
@@ -85,7 +87,7 @@ def test_a_queued_operation_that_is_taken_has_one_sender() -> None:
 
 def test_a_sent_operation_that_is_taken_has_one_more_sender() -> None:
     before = sent()
-    assert before.take(until=LATER) == replace(
+    assert before.take(now=NOW, until=LATER) == replace(
         before, version=2, attempts=2, processes=2, leased_until=LATER, due_at=LATER
     )
 
@@ -94,51 +96,52 @@ def test_each_process_that_takes_an_operation_is_counted() -> None:
     operation = queued()
     counts = []
     for _ in range(3):
-        operation = operation.take(until=UNTIL)
+        operation = operation.take(now=NOW, until=UNTIL)
         counts.append((operation.version, operation.attempts, operation.processes))
     assert counts == [(2, 1, 1), (3, 2, 2), (4, 3, 3)]
 
 
 def test_the_sole_sender_of_an_operation_is_certain_to_have_it() -> None:
-    taken = queued().take(until=UNTIL)
+    taken = queued().take(now=NOW, until=UNTIL)
     assert taken.is_certainly_with(taken)
 
 
 def test_the_sole_sender_is_certain_also_after_a_change_that_sends_nothing() -> None:
-    taken = queued().take(until=UNTIL)
+    taken = queued().take(now=NOW, until=UNTIL)
     assert taken.postpone(until=LATER).is_certainly_with(taken)
     assert taken.wait(until=LATER).is_certainly_with(taken)
 
 
 def test_no_sender_is_certain_once_another_process_has_taken_the_operation() -> None:
-    first = queued().take(until=UNTIL)
-    second = first.take(until=LATER)
+    first = queued().take(now=NOW, until=UNTIL)
+    second = first.take(now=NOW, until=LATER)
     assert not second.is_certainly_with(first)
     assert not second.is_certainly_with(second)
 
 
 def test_no_process_is_certain_of_an_operation_that_is_queued_or_has_ended() -> None:
-    taken = queued().take(until=UNTIL)
+    taken = queued().take(now=NOW, until=UNTIL)
     assert not taken.requeue(due_at=LATER).is_certainly_with(taken)
     for result in ENDS:
         assert not taken.end(result).is_certainly_with(taken)
 
 
 def test_only_the_new_sender_is_certain_of_an_operation_that_was_queued_again() -> None:
-    first = queued().take(until=UNTIL)
-    second = first.requeue(due_at=LATER).take(until=LATER)
+    first = queued().take(now=NOW, until=UNTIL)
+    second = first.requeue(due_at=LATER).take(now=NOW, until=LATER)
     assert (second.attempts, second.processes) == (2, 1)
     assert second.is_certainly_with(second)
     assert not second.is_certainly_with(first)
 
 
 def test_an_operation_that_is_queued_again_has_no_sender() -> None:
-    taken = queued().take(until=UNTIL)
+    taken = queued().take(now=NOW, until=UNTIL)
     assert taken.requeue(due_at=LATER) == replace(
         taken,
         state=OperationState.QUEUED,
         version=3,
         processes=0,
+        sent_at=None,
         leased_until=None,
         due_at=LATER,
     )
@@ -161,7 +164,7 @@ def test_a_postponed_operation_changes_nothing_but_when_the_sweep_takes_it_up(
 @pytest.mark.parametrize("before", [queued(), sent()], ids=["queued", "sent"])
 @pytest.mark.parametrize(("result", "state"), ENDS.items(), ids=ENDS.values())
 def test_an_operation_ends_by_its_result_or_by_none(
-    before: Operation, result: ProcessorResult | None, state: OperationState
+    before: Operation, result: ProcessorResult, state: OperationState
 ) -> None:
     assert before.end(result) == replace(
         before, state=state, version=2, result=result, leased_until=None, due_at=None
@@ -171,18 +174,18 @@ def test_an_operation_ends_by_its_result_or_by_none(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda ended: ended.take(until=LATER),
+        lambda ended: ended.take(now=NOW, until=LATER),
         lambda ended: ended.requeue(due_at=LATER),
         lambda ended: ended.wait(until=LATER),
         lambda ended: ended.end(APPROVED),
         lambda ended: ended.end(DECLINED),
-        lambda ended: ended.end(None),
+        lambda ended: ended.end(NotDone()),
     ],
     ids=["take", "requeue", "wait", "approve", "decline", "end without a result"],
 )
 @pytest.mark.parametrize(("result", "state"), ENDS.items(), ids=ENDS.values())
 def test_an_ended_operation_never_changes(
-    result: ProcessorResult | None, state: OperationState, change: Callable[[Operation], Operation]
+    result: ProcessorResult, state: OperationState, change: Callable[[Operation], Operation]
 ) -> None:
     ended = sent().end(result)
     assert not ended.is_open
@@ -202,7 +205,7 @@ def test_a_queued_operation_without_an_end_never_expires() -> None:
 
 
 def test_an_operation_that_is_sent_or_has_ended_never_expires() -> None:
-    taken = queued().take(until=UNTIL)
+    taken = queued().take(now=NOW, until=UNTIL)
     assert taken.expires_at == EXPIRES_AT
     assert not taken.has_expired(EXPIRES_AT)
     for result in ENDS:
@@ -210,7 +213,7 @@ def test_an_operation_that_is_sent_or_has_ended_never_expires() -> None:
 
 
 def test_an_operation_that_is_queued_again_expires_when_it_would_have() -> None:
-    operation = queued().take(until=UNTIL).requeue(due_at=LATER)
+    operation = queued().take(now=NOW, until=UNTIL).requeue(due_at=LATER)
     assert not operation.has_expired(EXPIRES_AT - MOMENT)
     assert operation.has_expired(EXPIRES_AT)
 

@@ -238,12 +238,15 @@ async def test_an_authorization_is_voided_at_the_processor(in_memory: App) -> No
     assert balances(in_memory) == {}
 
 
-async def test_an_authorization_captured_in_part_is_not_canceled(in_memory: App) -> None:
+async def test_the_rest_of_an_authorization_is_released_and_its_part_stays_captured(
+    in_memory: App,
+) -> None:
     payment = await an_authorized_payment(in_memory)
     await capture(in_memory, caller(), payment.id, amount_minor=1, final=False)
-    error = rejected(await cancel(in_memory, caller(), payment.id))
-    assert "can be refunded, not canceled" in error.message
-    assert (await current(in_memory, payment)).state is State.AUTHORIZED
+    released = accepted(await cancel(in_memory, caller(), payment.id))
+    assert (released.state, released.captured_minor) == (State.CAPTURED, 1)
+    void = list(processor_of(in_memory).results.values())[-1][0]
+    assert (void.operation, void.amount_minor) == (OperationKind.VOID, 9_999)
 
 
 @pytest.mark.parametrize("card", [GOOD_CARD, None])

@@ -48,7 +48,7 @@ async def test_a_refund_without_an_amount_refunds_the_rest(in_memory: App) -> No
     assert (await a_refund(in_memory, payment)).amount_minor == 6_000
     nothing_left = await refund(in_memory, caller(), payment.id)
     assert isinstance(rejected(nothing_left), InvalidState)
-    assert balances(in_memory)["test/merchant/acme"] == 0
+    assert balances(in_memory) == {}
 
 
 async def test_refunds_that_run_at_once_never_exceed_the_capture(in_memory: App) -> None:
@@ -138,4 +138,4 @@ async def test_a_refund_whose_processor_is_down_releases_its_amount_and_key(
         in_memory, caller(), payment.id, amount_minor=10_000, key=key_of("refund", "k1")
     )
     assert isinstance(again, Accepted)
-    assert balances(in_memory)["test/merchant/acme"] == 0
+    assert balances(in_memory) == {}

@@ -1,17 +1,15 @@
-"""A refund: how it ends, and what it posts."""
+"""A refund: how it ends, and how it fails afterwards."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
 
 from remit.domain.errors import InvalidState
-from remit.domain.ledger import Posting
-from remit.domain.operation import Approved, Declined
+from remit.domain.operation import Approved, Declined, Reversed
 from remit.domain.refund import Refund, RefundState
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-LATER = NOW + timedelta(seconds=1)
 APPROVED = Approved("ref-1")
 DECLINED = Declined("card_declined", "The card was declined.", "generic_decline")
 
@@ -47,8 +45,14 @@ def test_an_ended_refund_never_changes(result: Approved | Declined) -> None:
         ended.apply_result(DECLINED)
 
 
-def test_a_refund_posts_the_capture_the_other_way_round() -> None:
-    assert a_refund().postings(processor="sim", transaction_id="t2", now=LATER) == (
-        Posting("t2", 0, "p1", "test/merchant/acme", "USD", 4_000, LATER),
-        Posting("t2", 1, "p1", "test/processor/sim", "USD", -4_000, LATER),
-    )
+def test_a_refund_that_fails_afterwards_has_failed() -> None:
+    succeeded = a_refund().apply_result(APPROVED)
+    after = succeeded.reverse(Reversed("refund_failed", "The bank returned it."))
+    assert (after.state, after.version) == (RefundState.FAILED, 3)
+    assert after.failure == Declined("refund_failed", "The bank returned it.")
+
+
+@pytest.mark.parametrize("refund", [a_refund(), a_refund().apply_result(DECLINED)])
+def test_a_refund_that_did_not_succeed_cannot_fail_afterwards(refund: Refund) -> None:
+    with pytest.raises(InvalidState, match="cannot fail afterwards"):
+        refund.reverse(Reversed("refund_failed", "The bank returned it."))

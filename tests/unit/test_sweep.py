@@ -139,7 +139,7 @@ async def test_a_card_is_kept_while_its_operation_has_no_result(in_memory: App) 
     kept = await current(in_memory, unknown)
     assert (kept.state, kept.encrypted_card) == (State.UNKNOWN, unknown.encrypted_card)
     processor_of(in_memory).down = False
-    clock_of(in_memory).advance(3_600)
+    clock_of(in_memory).advance(24 * 3_600)  # by now a person is waited for
     await sweep(in_memory)
     await handle_all(in_memory)
     captured = await current(in_memory, unknown)

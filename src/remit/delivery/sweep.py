@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from remit.domain.caller import Caller
 from remit.domain.change import Change
 from remit.domain.payment import Payment
-from remit.payments.operations import operation_message
+from remit.payments.claims import operation_message
 from remit.payments.results import audit_entry
 from remit.ports.app import App
 

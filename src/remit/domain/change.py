@@ -49,6 +49,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message, delivered at least once. Consumers recognise a repeat by its `id`.
 
     In a notification, `kind` is the event and `status` the state, both by the names of `/v1`.
+    `payment_version` grows with every change of the payment: of two notifications that come in the
+    wrong order, the one with the smaller version is out of date.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     operation_id: str | None = None
     merchant_id: str | None = None
     mode: Mode | None = None
+    payment_version: int | None = None
     status: str | None = None
     amount_minor: int | None = None
     currency: str | None = None
@@ -110,14 +113,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one step writes.
 
     A payment, refund or operation of version 1 is inserted. Any other version replaces the one
-    before it. A key is completed or released only if its record is of the same operation.
-    Raises Unbalanced for postings that do not sum to zero.
+    before it. `compensation` is a new operation that gives back what `operation` did too late. A
+    key is completed or released only if its record is of the same operation. Raises Unbalanced for
+    postings that do not sum to zero.
     """
 
     audit: tuple[AuditEntry, ...]
     payment: Payment | None = None
     refund: Refund | None = None
     operation: Operation | None = None
+    compensation: Operation | None = None
     postings: tuple[Posting, ...] = ()
     messages: tuple[Message, ...] = ()
     record: IdempotencyRecord | None = None
@@ -126,6 +131,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.postings:
             check_balanced(self.postings)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operation and its compensation, as far as there are any."""
+        both = (self.operation, self.compensation)
+        return tuple(operation for operation in both if operation is not None)
 
     def conflict_keys(self) -> list[object]:
         """What this change needs for itself. Two changes that share a key conflict, so a store
@@ -138,8 +149,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
                 keys.append((self.payment.merchant_id, self.payment.mode, self.payment.reference))
         if self.refund is not None:
             keys.append(self.refund.id)
-        if self.operation is not None:
-            keys.append(self.operation.id)
+        keys.extend(operation.id for operation in self.operations)
         if self.record is not None:
             keys.append(self.record.scope)
         return keys

@@ -5,6 +5,9 @@ transaction sum to zero in each currency. A mistake is corrected by a new transa
 
     capture   processor owes us  +   merchant is owed  -
     refund    processor owes us  -   merchant is owed  +
+
+What fails at the processor afterwards is posted the other way round. What was done too late for its
+payment to take it is posted to the suspense account instead of the merchant's.
 """
 
 from collections import defaultdict
@@ -38,6 +41,13 @@ def processor_account(processor: str, mode: str) -> str:
 
 def merchant_account(merchant_id: str, mode: str) -> str:
     return f"{mode}/merchant/{merchant_id}"
+
+
+def suspense_account(mode: str) -> str:
+    """Money that a processor moved and that no payment takes: it is given back, or a person's to
+    settle. At rest the account is at zero.
+    """
+    return f"{mode}/suspense"
 
 
 def transfer(

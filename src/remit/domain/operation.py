@@ -1,18 +1,19 @@
 """An operation: one thing that a processor is to do, from its instruction to its result.
 
-    queued ──take──▶ sent ──record──▶ succeeded, declined
+    queued ──take──▶ sent ──end──▶ succeeded ──reverse──▶ reversed
        ▲              │
-       └───requeue────┤   certain that nothing of it has left us
-                      └──▶ not_done   certain that nothing happened, and that nothing will
+       │              ├─────end──▶ declined
+       └───requeue────┤
+                      └─────end──▶ not_done   certain that nothing happened, and nothing will
 
-A sent operation may have reached the processor. It ends by a result alone, which sending the same
-instruction again under the same key brings: absence at the processor proves nothing, because the
-instruction can still be on its way. `docs/decisions/0003-operations-at-a-processor.md` has the
-rules and the reasons.
+A sent operation may have reached the processor, whose silence proves nothing: the instruction can
+still be on its way. It ends by a result alone, which is brought by the same instruction sent again
+under the same key, by a read, a fence or a notice of the processor, or by a person's decision.
+`docs/decisions/0003-operations-at-a-processor.md` has the rules and the reasons.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -49,7 +50,35 @@ class Declined(msgspec.Struct, frozen=True, tag="declined"):
     decline_code: str | None = None
 
 
-ProcessorResult = Approved | Declined
+class NotDone(msgspec.Struct, frozen=True, tag="not_done"):
+    """It is certain that nothing happened, and that nothing will."""
+
+
+class Received(msgspec.Struct, frozen=True, tag="received"):
+    """The processor has the instruction, and says later what became of it. No result yet."""
+
+    reference: str
+
+
+class Reversed(msgspec.Struct, frozen=True, tag="reversed"):
+    """What the processor had done has failed afterwards, as a capture or a refund can days later.
+
+    `code` and `message` are the processor's reason.
+    """
+
+    code: str
+    message: str
+
+
+ProcessorResult = Approved | Declined | NotDone
+"""What ends an operation, for good unless it is reversed."""
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """What one person says became of an operation. It counts once a second person says the same."""
+
+    by: str
+    result: ProcessorResult
 
 
 class OperationState(StrEnum):
@@ -58,6 +87,7 @@ class OperationState(StrEnum):
     SUCCEEDED = "succeeded"
     DECLINED = "declined"
     NOT_DONE = "not_done"
+    REVERSED = "reversed"
 
 
 OPEN = frozenset({OperationState.QUEUED, OperationState.SENT})
@@ -70,8 +100,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `caller` and `action` name the request that asked for it, and `scope` and `fingerprint` that
     request's idempotency key: whoever records the result completes the key's record. `processes`
     counts those that may have sent the instruction since it was last certain that it has not left
-    us. `leased_until` keeps two processes from calling at once, and decides nothing else. `due_at`
-    is when the sweep takes the operation up.
+    us, and `sent_at` is when the first of them took it. `reference` is the processor's name for
+    the operation, known before its result where the processor prepares operations or receives them
+    for later. `leased_until` keeps two processes from calling at once, and decides nothing else.
+    `due_at` is when the sweep takes the operation up. `late_result` contradicts `result` and came
+    after it. An operation that `compensates` another gives back what that one did too late.
     """
 
     id: str
@@ -85,16 +118,24 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     action: str
     final: bool = True
     refund_id: str | None = None
+    compensates: str | None = None
     scope: KeyScope | None = None
     fingerprint: str = ""
     state: OperationState = OperationState.SENT
     version: int = 1
     attempts: int = 0
     processes: int = 0
+    sent_at: datetime | None = None
+    reference: str | None = None
+    is_received: bool = False
     leased_until: datetime | None = None
     expires_at: datetime | None = None
     due_at: datetime | None = None
+    needs_decision: bool = False
+    proposal: Proposal | None = None
     result: ProcessorResult | None = None
+    late_result: ProcessorResult | None = None
+    reversal: Reversed | None = None
 
     @property
     def is_open(self) -> bool:
@@ -111,20 +152,36 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_leased(self, now: datetime) -> bool:
         return self.leased_until is not None and self.leased_until > now
 
-    def take(self, *, until: datetime) -> "Operation":
-        """The operation about to be sent by one more process, which has it leased until `until`.
+    def can_be_sent(self, now: datetime, key_lifetime: timedelta | None) -> bool:
+        """Whether its key is young enough at the processor to send the instruction once more.
+
+        Half of the key's lifetime is left for the instruction's way and for clocks that are apart.
+        """
+        if self.sent_at is None or key_lifetime is None:
+            return True
+        return now < self.sent_at + key_lifetime / 2
+
+    def take(self, *, now: datetime, until: datetime) -> "Operation":
+        """The operation about to be sent, or asked after, by one more process, which has it leased
+        until `until`.
 
         This is committed before the processor is called. Raises InvalidState if it has ended.
         """
         self._require_open()
-        was_queued = self.state is OperationState.QUEUED
+        is_first = self.state is OperationState.QUEUED
         return self._next(
             state=OperationState.SENT,
             attempts=self.attempts + 1,
-            processes=1 if was_queued else self.processes + 1,
+            processes=1 if is_first else self.processes + 1,
+            sent_at=now if is_first else self.sent_at,
             leased_until=until,
             due_at=until,
         )
+
+    def prepare(self, reference: str) -> "Operation":
+        """The operation that the processor has prepared as `reference`: it can be told to do it."""
+        self._require_open()
+        return self._next(reference=reference)
 
     def is_certainly_with(self, sender: "Operation") -> bool:
         """Whether the process that took the operation as `sender` is the only one that may have
@@ -144,11 +201,24 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         self._require_open()
         return self._next(
-            state=OperationState.QUEUED, processes=0, leased_until=None, due_at=due_at
+            state=OperationState.QUEUED,
+            processes=0,
+            sent_at=None,
+            leased_until=None,
+            due_at=due_at,
+        )
+
+    def receive(self, received: Received, *, until: datetime) -> "Operation":
+        """The operation that the processor has and does later. It is asked after from `until` on,
+        unless a notice comes first.
+        """
+        self._require_open()
+        return self._next(
+            reference=received.reference, is_received=True, leased_until=None, due_at=until
         )
 
     def wait(self, *, until: datetime) -> "Operation":
-        """The operation without a result, to be sent again after `until`."""
+        """The operation without a result, to be taken up again after `until`."""
         self._require_open()
         return self._next(leased_until=until, due_at=until)
 
@@ -157,12 +227,67 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         self._require_open()
         return self._next(due_at=until)
 
-    def end(self, result: ProcessorResult | None) -> "Operation":
-        """The operation with its result, or with none if it is certain that nothing happened."""
+    def await_decision(self, *, until: datetime) -> "Operation":
+        """The operation that a person has to decide, unless it ends after `until` by itself."""
+        self._require_open()
+        return self._next(needs_decision=True, leased_until=until, due_at=until)
+
+    def propose(self, proposal: Proposal) -> "Operation":
+        """The operation with what one person proposes as its result.
+
+        Raises InvalidState unless it waits for a decision.
+        """
+        self._require_open()
+        if not self.needs_decision:
+            raise InvalidState("The operation still ends by itself: no decision is needed yet.")
+        return self._next(proposal=proposal)
+
+    def end(self, result: ProcessorResult) -> "Operation":
+        """The operation with its result."""
         self._require_open()
         return self._next(
-            state=_STATE_AFTER[type(result)], result=result, leased_until=None, due_at=None
+            state=_STATE_AFTER[type(result)],
+            result=result,
+            leased_until=None,
+            due_at=None,
+            needs_decision=False,
         )
+
+    def reverse(self, reversal: Reversed) -> "Operation":
+        """The operation that the processor did and that failed afterwards.
+
+        The news of the failure can come before the news that it was done, which then changes
+        nothing. Raises InvalidState for a second failure.
+        """
+        if self.state is OperationState.REVERSED:
+            raise InvalidState("An operation that is reversed cannot fail again.")
+        return self._next(
+            state=OperationState.REVERSED,
+            reversal=reversal,
+            leased_until=None,
+            due_at=None,
+            needs_decision=False,
+        )
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the processor did it after it had ended otherwise, so that no payment has it."""
+        return isinstance(self.late_result, Approved)
+
+    def contradicts(self, result: ProcessorResult) -> bool:
+        """Whether `result` cannot be true if the recorded one is.
+
+        That it was approved does not contradict that it was reversed later.
+        """
+        return isinstance(result, Approved) != (
+            self.state in (OperationState.SUCCEEDED, OperationState.REVERSED)
+        )
+
+    def contradict(self, result: ProcessorResult) -> "Operation":
+        """The ended operation with a result that came later and contradicts it."""
+        if self.is_open:
+            raise InvalidState("An operation that is open has no result to contradict.")
+        return self._next(late_result=result)
 
     def _require_open(self) -> None:
         if not self.is_open:
@@ -175,5 +300,5 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _STATE_AFTER: Mapping[type, OperationState] = {
     Approved: OperationState.SUCCEEDED,
     Declined: OperationState.DECLINED,
-    type(None): OperationState.NOT_DONE,
+    NotDone: OperationState.NOT_DONE,
 }

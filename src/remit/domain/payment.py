@@ -16,9 +16,22 @@ from msgspec.structs import replace
 from remit.domain.caller import Mode
 from remit.domain.card import CardSummary
 from remit.domain.errors import InvalidState
-from remit.domain.ledger import Posting, merchant_account, processor_account, transfer
+from remit.domain.ledger import (
+    Posting,
+    merchant_account,
+    processor_account,
+    suspense_account,
+    transfer,
+)
 from remit.domain.money import Money, major_units
-from remit.domain.operation import Declined, Operation, OperationKind, ProcessorResult
+from remit.domain.operation import (
+    Declined,
+    NotDone,
+    Operation,
+    OperationKind,
+    ProcessorResult,
+    Reversed,
+)
 
 
 class State(StrEnum):
@@ -35,7 +48,8 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
         {State.AUTHORIZED, State.CAPTURED, State.DECLINED, State.UNKNOWN, State.CANCELED}
     ),
     State.AUTHORIZED: frozenset({State.CAPTURED, State.UNKNOWN, State.CANCELED}),
-    State.CAPTURED: frozenset(),
+    # A capture or charge can fail afterwards.
+    State.CAPTURED: frozenset({State.AUTHORIZED, State.DECLINED}),
     State.DECLINED: frozenset(
         {State.AUTHORIZED, State.CAPTURED, State.DECLINED, State.UNKNOWN, State.CANCELED}
     ),
@@ -151,10 +165,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 left = f"{major_units(left_minor, self.currency)} {self.currency}"
                 raise InvalidState(f"At most {left} is left to capture.")
             return capture_minor
-        if kind is OperationKind.VOID and self.captured_minor:
-            raise InvalidState(
-                "Part of this payment is captured: it can be refunded, not canceled."
-            )
+        if kind is OperationKind.VOID:
+            return self.authorized_minor - self.captured_minor
         return self.amount_minor
 
     def claim(self, operation: Operation) -> "Payment":
@@ -173,6 +185,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         operation is pending, or none.
         """
         pending = self._require_pending(operation)
+        if isinstance(result, NotDone):
+            return self._transition(pending.previous_state, pending=None)
         if isinstance(result, Declined):
             if operation.kind in (OperationKind.CHARGE, OperationKind.AUTHORIZE):
                 return self._end_step(State.DECLINED, failure=result, processed_at=now)
@@ -201,29 +215,32 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                     processed_at=now,
                 )
             case OperationKind.VOID:
-                return self._end_step(State.CANCELED)
+                return self._end_step(State.CAPTURED if self.captured_minor else State.CANCELED)
             case OperationKind.REFUND:
                 raise AssertionError("the result of a refund is applied to the refund")
 
-    def postings_of_result(
-        self, operation: Operation, result: ProcessorResult, *, transaction_id: str, now: datetime
-    ) -> tuple[Posting, ...]:
-        """The postings of `result`. Only an approved capture or charge has any."""
-        moves_money = operation.kind in (OperationKind.CHARGE, OperationKind.CAPTURE)
-        if isinstance(result, Declined) or not moves_money:
-            return ()
-        return transfer(
-            transaction_id=transaction_id,
-            payment_id=self.id,
-            debit=processor_account(operation.processor, self.mode),
-            credit=merchant_account(self.merchant_id, self.mode),
-            money=Money(operation.amount_minor, self.currency),
-            at=now,
-        )
+    def reverse(self, operation: Operation, reversal: Reversed) -> "Payment":
+        """The payment after the capture or charge that `operation` made has failed.
 
-    def return_to_previous_state(self, operation: Operation) -> "Payment":
-        """The payment as before its claim, once it is certain that nothing happened or will."""
-        return self._transition(self._require_pending(operation).previous_state, pending=None)
+        Raises InvalidState if some of that money was refunded, or if `operation` took none.
+        """
+        captured_minor = self.captured_minor - operation.amount_minor
+        takes_money = operation.kind in (OperationKind.CHARGE, OperationKind.CAPTURE)
+        if not takes_money or captured_minor < self.refunded_minor:
+            raise InvalidState("What was captured is not there any more.")
+        failure = Declined(reversal.code, reversal.message)
+        if operation.kind is OperationKind.CHARGE:
+            return self._end_step(
+                State.DECLINED, authorized_minor=0, captured_minor=0, failure=failure
+            )
+        state = self.state if self.pending is not None else State.AUTHORIZED
+        return replace(
+            self,
+            state=state,
+            version=self.version + 1,
+            captured_minor=captured_minor,
+            failure=failure,
+        )
 
     def with_card(self, card: CardSummary, encrypted_card: str, *, due_at: datetime) -> "Payment":
         """The payment with another card, to be erased at `due_at`, if it is declined or not
@@ -255,9 +272,11 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def reserve_refund(self, amount_minor: int) -> "Payment":
         """The payment with `amount_minor` reserved for a refund.
 
-        Raises InvalidState if it is not captured, or if less than that is left to refund.
+        Raises InvalidState if nothing of it is captured, if a step on it is in progress, or if less
+        than that is left to refund.
         """
-        if self.state is not State.CAPTURED:
+        is_captured = self.state is State.CAPTURED
+        if not is_captured and not (self.state is State.AUTHORIZED and self.captured_minor):
             raise InvalidState(f"A payment that is {self.state} cannot be refunded.")
         if not 0 < amount_minor <= self.refundable_minor:
             left = major_units(self.refundable_minor, self.currency)
@@ -297,3 +316,41 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if to not in TRANSITIONS[self.state]:
             raise InvalidState(f"A payment that is {self.state} cannot become {to}.")
         return replace(self, state=to, version=self.version + 1, **fields)
+
+
+def postings_of(
+    operation: Operation,
+    payment: Payment,
+    *,
+    to_suspense: bool = False,
+    is_reversal: bool = False,
+    transaction_id: str,
+    now: datetime,
+) -> tuple[Posting, ...]:
+    """The postings of an operation that the processor did, or of its reversal.
+
+    The other side of the processor's account is the merchant's. It is the suspense account where
+    the payment does not take the money (`to_suspense`), and for what compensates such money. An
+    authorization and a void move no money and have no postings.
+    """
+    processor = processor_account(operation.processor, payment.mode)
+    owner = merchant_account(payment.merchant_id, payment.mode)
+    if to_suspense or operation.compensates is not None:
+        owner = suspense_account(payment.mode)
+    match operation.kind:
+        case OperationKind.CHARGE | OperationKind.CAPTURE:
+            debit, credit = processor, owner
+        case OperationKind.REFUND:
+            debit, credit = owner, processor
+        case _:
+            return ()
+    if is_reversal:
+        debit, credit = credit, debit
+    return transfer(
+        transaction_id=transaction_id,
+        payment_id=payment.id,
+        debit=debit,
+        credit=credit,
+        money=Money(operation.amount_minor, operation.currency),
+        at=now,
+    )

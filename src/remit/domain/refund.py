@@ -9,9 +9,7 @@ from msgspec.structs import replace
 
 from remit.domain.caller import Mode
 from remit.domain.errors import InvalidState
-from remit.domain.ledger import Posting, merchant_account, processor_account, transfer
-from remit.domain.money import Money
-from remit.domain.operation import Declined, ProcessorResult
+from remit.domain.operation import Approved, Declined, Reversed
 
 
 class RefundState(StrEnum):
@@ -44,7 +42,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     failure: Declined | None = None
 
-    def apply_result(self, result: ProcessorResult) -> "Refund":
+    def apply_result(self, result: Approved | Declined) -> "Refund":
         """The refund after the processor's result. Raises InvalidState unless it is pending."""
         self._require_pending()
         failure = result if isinstance(result, Declined) else None
@@ -55,17 +53,15 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
             failure=failure,
         )
 
-    def postings(
-        self, *, processor: str, transaction_id: str, now: datetime
-    ) -> tuple[Posting, ...]:
-        return transfer(
-            transaction_id=transaction_id,
-            payment_id=self.payment_id,
-            debit=merchant_account(self.merchant_id, self.mode),
-            credit=processor_account(processor, self.mode),
-            money=Money(self.amount_minor, self.currency),
-            at=now,
-        )
+    def reverse(self, reversal: Reversed) -> "Refund":
+        """The refund after it has failed at the processor, which had done it.
+
+        Raises InvalidState unless it had succeeded.
+        """
+        if self.state is not RefundState.SUCCEEDED:
+            raise InvalidState(f"A refund that is {self.state} cannot fail afterwards.")
+        failure = Declined(reversal.code, reversal.message)
+        return replace(self, state=RefundState.FAILED, version=self.version + 1, failure=failure)
 
     def _require_pending(self) -> None:
         if self.state is not RefundState.PENDING:

@@ -13,7 +13,7 @@ async def greeting(app: App, call: Call) -> Response:
         {
             "service": "remit",
             "processor": app.processor.name,
-            "modes": sorted(app.processor.modes),
+            "modes": sorted(app.processor.capabilities.modes),
             "documentation": "/docs",
             "openapi": "/openapi.json",
             "health": "/health",

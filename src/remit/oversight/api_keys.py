@@ -49,7 +49,7 @@ async def create_key(app: App, *, merchant_id: str, mode: Mode, label: str, rand
 
 def require_mode(app: App, mode: Mode) -> None:
     """Raises LiveModeUnavailable where no processor takes payments of that mode."""
-    if mode not in app.processor.modes:
+    if mode not in app.processor.capabilities.modes:
         raise LiveModeUnavailable
 
 

@@ -17,7 +17,7 @@ from remit.domain.errors import (
 )
 from remit.domain.operation import OperationKind
 from remit.domain.payment import Payment, State
-from remit.payments.operations import (
+from remit.payments.claims import (
     MAX_RACES,
     Claim,
     key_record,

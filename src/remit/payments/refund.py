@@ -19,7 +19,8 @@ from remit.domain.errors import (
 from remit.domain.ids import is_id
 from remit.domain.operation import OperationKind, OperationState
 from remit.domain.refund import Refund
-from remit.payments.operations import MAX_RACES, Claim, key_record, new_operation, send
+from remit.payments.claims import MAX_RACES, Claim, key_record, new_operation
+from remit.payments.operations import send
 from remit.payments.replay import replay_key
 from remit.payments.results import Accepted, Rejected, StepResult, audit_entry, reject
 from remit.ports.app import App

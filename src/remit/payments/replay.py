@@ -1,8 +1,17 @@
-"""Replays the result of the first request under an idempotency key."""
+"""Replays a result: of the first request under an idempotency key, or of the payment itself."""
+
+from msgspec.structs import replace
 
 from remit.domain.caller import Caller, KeyScope
-from remit.domain.change import Change
-from remit.domain.errors import KeyInFlight, RemitError, ResultUnknown, Unavailable
+from remit.domain.change import Change, IdempotencyRecord
+from remit.domain.errors import (
+    ConnectionLost,
+    KeyInFlight,
+    RemitError,
+    ResultUnknown,
+    Unavailable,
+)
+from remit.domain.payment import Payment
 from remit.payments.operations import advance
 from remit.payments.results import (
     Replayed,
@@ -46,3 +55,28 @@ async def replay_key(
     entry = audit_entry(app, caller, action, "replayed", payment, refund)
     await app.store.commit(Change(audit=(entry,)))
     return Replayed(payment, refund, record.queued)
+
+
+async def replay_payment(
+    app: App,
+    caller: Caller,
+    action: str,
+    payment: Payment,
+    record: IdempotencyRecord | None,
+    *,
+    queued: bool = False,
+) -> Replayed | None:
+    """Replays the result that the payment has, and keeps it as the result under this request's key.
+
+    None if another request has taken the key meanwhile. Raises ResultUnknown if the key may have
+    been written.
+    """
+    if record is not None:
+        kept = replace(payment, encrypted_card=None)
+        record = replace(record, payment_id=payment.id, payment=kept, queued=queued)
+    entry = audit_entry(app, caller, action, "replayed", payment)
+    try:
+        conflict = await app.store.commit(Change(audit=(entry,), record=record))
+    except ConnectionLost as error:
+        raise ResultUnknown from error
+    return Replayed(payment, queued=queued) if conflict is None else None

@@ -94,6 +94,7 @@ def notification(app: App, payment: Payment, refund: Refund | None = None) -> Me
         refund_id=refund.id if refund else None,
         merchant_id=payment.merchant_id,
         mode=payment.mode,
+        payment_version=payment.version,
         status=refund.state if refund else V1_STATUSES[payment.state],
         amount_minor=subject.amount_minor,
         currency=subject.currency,

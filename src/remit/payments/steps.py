@@ -22,22 +22,20 @@ from remit.domain.errors import (
     Unavailable,
 )
 from remit.domain.ids import is_id
-from remit.domain.operation import NEEDS_CARD, Operation, OperationKind, OperationState
-from remit.domain.payment import Payment, State
-from remit.payments.operations import (
-    MAX_RACES,
-    Claim,
-    advance,
-    key_record,
-    new_operation,
-    read_claim,
-    send,
+from remit.domain.operation import (
+    NEEDS_CARD,
+    NotDone,
+    Operation,
+    OperationKind,
+    OperationState,
 )
-from remit.payments.replay import replay_key
+from remit.domain.payment import Payment, State
+from remit.payments.claims import MAX_RACES, Claim, key_record, new_operation, read_claim
+from remit.payments.operations import advance, send
+from remit.payments.replay import replay_key, replay_payment
 from remit.payments.results import (
     Accepted,
     Rejected,
-    Replayed,
     StepResult,
     audit_entry,
     notification,
@@ -66,13 +64,12 @@ async def replay_pending_charge(
     app: App, caller: Caller, payment: Payment, step: Step
 ) -> StepResult:
     """A charge that is on its way already is the one that is asked for."""
-    if (result := await replay_key_of(app, caller, step)) is not None:
-        return result
     pending = payment.pending
     if pending is None or pending.kind is not OperationKind.CHARGE or step.card is not None:
+        if (result := await replay_key_of(app, caller, step)) is not None:
+            return result
         return await _reject_in_progress(app, caller, step)
-    await _audit_replay(app, caller, step, payment)
-    return Replayed(payment, queued=True)
+    return await replay_step(app, caller, step, payment, queued=True)
 
 
 async def run_step(app: App, caller: Caller, step: Step, find_earlier: FindEarlier) -> StepResult:
@@ -110,7 +107,10 @@ async def run_step(app: App, caller: Caller, step: Step, find_earlier: FindEarli
         )
         match await commit_claim(app, change):
             case None:
-                return await _send(app, caller, Claim(operation, claimed), card)
+                if (
+                    result := await _send(app, caller, Claim(operation, claimed), card)
+                ) is not None:
+                    return result
             case Conflict.KEY_TAKEN:
                 if (result := await replay_key_of(app, caller, step)) is not None:
                     return result
@@ -129,14 +129,18 @@ async def commit_claim(app: App, change: Change) -> Conflict | None:
         raise ResultUnknown from error
 
 
-async def _send(app: App, caller: Caller, claim: Claim, card: Card | None) -> StepResult:
+async def _send(app: App, caller: Caller, claim: Claim, card: Card | None) -> StepResult | None:
+    """What the step came to. None if another process ended its operation and the payment has
+    changed since: then it is found as any earlier request is.
+    """
     try:
         after = await send(app, caller, claim, card)
     except Unavailable as error:
         raise ResultUnknown from error
     if after.operation.state is OperationState.NOT_DONE:
         return Rejected(ProcessorUnavailable("The processor cannot be reached. Try again."))
-    return Accepted(after.payment, after.refund)
+    is_next = after.payment.version <= claim.payment.version + 1
+    return Accepted(after.payment, after.refund) if after.operation.is_open or is_next else None
 
 
 async def _meet_pending(
@@ -159,7 +163,7 @@ async def _meet_pending(
         return None
     if step.kind is OperationKind.VOID and operation.state is OperationState.QUEUED:
         canceled = claim.payment.cancel_queued(operation)
-        return await _cancel(app, caller, step, canceled, operation.end(None))
+        return await _cancel(app, caller, step, canceled, operation.end(NotDone()))
     if not operation.is_leased(app.clock()):
         try:
             after = await advance(app, caller, operation.id)
@@ -252,18 +256,22 @@ async def replay_key_of(app: App, caller: Caller, step: Step) -> StepResult | No
     return await replay_key(app, caller, step.action, step.scope, step.fingerprint)
 
 
-async def replay_step(app: App, caller: Caller, step: Step, earlier: Payment) -> StepResult:
+async def replay_step(
+    app: App, caller: Caller, step: Step, earlier: Payment, *, queued: bool = False
+) -> StepResult:
     """Replays the first result under the step's key, or the result that the payment has."""
-    if (result := await replay_key_of(app, caller, step)) is not None:
-        return result
-    await _audit_replay(app, caller, step, earlier)
-    return Replayed(earlier)
-
-
-async def _audit_replay(app: App, caller: Caller, step: Step, payment: Payment) -> None:
-    await app.store.commit(
-        Change(audit=(audit_entry(app, caller, step.action, "replayed", payment),))
-    )
+    for _ in range(MAX_RACES):
+        if (result := await replay_key_of(app, caller, step)) is not None:
+            return result
+        record = None
+        if step.scope is not None:
+            record = IdempotencyRecord(
+                scope=step.scope, fingerprint=step.fingerprint, at=app.clock()
+            )
+        replayed = await replay_payment(app, caller, step.action, earlier, record, queued=queued)
+        if replayed is not None:
+            return replayed
+    raise Unavailable("The payment is changing too fast. Try again.")
 
 
 async def replay_or_reject(app: App, caller: Caller, step: Step, error: InvalidState) -> StepResult:

@@ -15,6 +15,7 @@ from remit.domain.change import Change, Conflict, IdempotencyRecord
 from remit.domain.errors import InvalidRequest, KeyReused, ReferenceTaken
 from remit.domain.money import read_amount
 from remit.domain.payment import Payment
+from remit.payments.replay import replay_payment
 from remit.payments.results import (
     Accepted,
     Replayed,
@@ -102,8 +103,8 @@ async def validate(
             return Accepted(payment)
         case Conflict.KEY_TAKEN if record is not None:
             return await _replay_key(app, caller, record)
-        case Conflict.REFERENCE_TAKEN if payment.reference is not None:
-            return await _replay_reference(app, caller, payment, payment.reference)
+        case Conflict.REFERENCE_TAKEN:
+            return await _replay_reference(app, caller, payment, record)
         case conflict:
             raise AssertionError(f"a new payment cannot conflict by {conflict}")
 
@@ -193,8 +194,9 @@ async def _replay_key(app: App, caller: Caller, record: IdempotencyRecord) -> St
 
 
 async def _replay_reference(
-    app: App, caller: Caller, payment: Payment, reference: str
+    app: App, caller: Caller, payment: Payment, record: IdempotencyRecord | None
 ) -> StepResult:
+    reference = payment.reference or ""
     first = await app.store.payment_by_reference(caller.merchant_id, caller.mode, reference)
     if first is None:
         raise AssertionError("payments are never deleted")
@@ -203,8 +205,10 @@ async def _replay_reference(
             f"payment_id '{reference}' already names a payment made of a different request."
         )
         return await reject(app, caller, "validate", error, payment_id=first.id)
-    await _audit_replay(app, caller, first)
-    return Replayed(first)
+    replayed = await replay_payment(app, caller, "validate", first, record)
+    if replayed is None and record is not None:
+        return await _replay_key(app, caller, record)
+    return replayed or Replayed(first)
 
 
 async def _audit_replay(app: App, caller: Caller, payment: Payment) -> None:

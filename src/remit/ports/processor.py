@@ -1,21 +1,35 @@
 """The port to a payment processor, the outside party that moves money."""
 
+from datetime import timedelta
 from typing import Protocol
 
 import msgspec
 
 from remit.domain.caller import Mode
 from remit.domain.card import Card
-from remit.domain.operation import OperationKind, ProcessorResult
+from remit.domain.operation import OperationKind, ProcessorResult, Received, Reversed
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a processor takes, and how long it keeps an idempotency key.
+
+    A processor that moves no money does not take the mode `live`. Without a `key_lifetime` keys
+    are kept for ever. Operations of the kinds in `prepares` have two phases: they are an object at
+    the processor before money can move.
+    """
+
+    modes: frozenset[Mode]
+    key_lifetime: timedelta | None = None
+    prepares: frozenset[OperationKind] = frozenset()
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     """One operation that a processor is called with.
 
     `key` is its idempotency key: under one key there is one instruction, for ever, and it can be
-    sent again. `reference` is the processor's own name for the payment, once it is known. `attempt`
-    counts how often the instruction was sent, this time included. It is for logs and simulators: a
-    processor is not told.
+    sent again. `reference` is the processor's own name for the operation, if it has one, and else
+    for the payment, once it is known. `attempt` counts how often the instruction was sent, this
+    time included. It is for logs and simulators: a processor is not told.
     """
 
     key: str
@@ -29,25 +43,58 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
 
 
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a processor says by itself of one operation. It can come late, twice and out of order.
+
+    `event_id` is the processor's own name for the notice.
+    """
+
+    event_id: str
+    operation_id: str
+    result: ProcessorResult | Reversed
+
+
 class Processor(Protocol):
-    """A payment processor."""
+    """A payment processor. An adapter derives from this class and has `execute` at least.
+
+    Each call raises ProcessorUnavailable if it is certain that it did not reach the processor, and
+    ProcessorTimeout if it may have. One that is canceled does not go on by itself.
+    """
 
     @property
     def name(self) -> str: ...
 
     @property
-    def modes(self) -> frozenset[Mode]:
-        """The modes it takes. A processor that moves no money does not take `live`."""
-        ...
+    def capabilities(self) -> Capabilities: ...
 
-    async def execute(self, instruction: Instruction) -> ProcessorResult:
+    async def prepare(self, instruction: Instruction) -> str:
+        """The processor's reference of the operation, which is ready there and moves nothing yet.
+
+        It is committed before `execute`, which does what this reference names, once. Called for the
+        kinds in `prepares` alone.
+        """
+        raise AssertionError("this processor prepares nothing")
+
+    async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
         """The result of the instruction. An instruction that was sent before under its key is not
-        done again: its first result is returned.
-
-        Raises ProcessorUnavailable if it is certain that this call did not reach the processor, and
-        ProcessorTimeout if it may have.
+        done again, for as long as keys are kept: its first result is returned.
         """
         ...
+
+    async def read(self, instruction: Instruction) -> ProcessorResult | None:
+        """What became of the instruction, by the processor's own books.
+
+        None if that is not known: the instruction may still arrive.
+        """
+        return None
+
+    async def fence(self, instruction: Instruction) -> ProcessorResult | None:
+        """Cancels what was prepared, so that the instruction is never done however late it arrives.
+
+        NotDone once the processor says so, or the result that the instruction has. None if neither
+        is known, or if there is nothing that can be canceled.
+        """
+        return None
 
     async def balance(self, payment_id: str) -> int | None:
         """Captured less refunded, in minor units, by the processor's own books.

@@ -17,10 +17,10 @@ from botocore.exceptions import ClientError
 
 from remit.adapters.aws.client import call
 from remit.adapters.aws.ecs import Pause, RunTask, TaskOverrides, read_log, run_until_stopped
-from remit.domain.caller import Mode
 from remit.domain.errors import Unavailable
 from remit.ports.api_keys import ApiKey
 from remit.ports.delivery import ReceivedMessage
+from remit.ports.processor import Capabilities
 
 UNREACHABLE = "The database is reached from within its network alone: use the API."
 TASK_SECONDS = 300.0
@@ -154,4 +154,4 @@ class UnreachablePort:
 class UnreachableProcessor(UnreachablePort):
     """The deployment's processor. It names every mode, because the job checks the key's mode."""
 
-    modes: frozenset[Mode] = frozenset({"test", "live"})
+    capabilities = Capabilities(modes=frozenset({"test", "live"}))

@@ -105,7 +105,7 @@ class DynamoStore:
                 writes.append((Conflict.REFERENCE_TAKEN, self._put(item, 1)))
         if (refund := change.refund) is not None:
             writes.append((Conflict.STALE, self._put(refund_item(refund), refund.version)))
-        if (operation := change.operation) is not None:
+        for operation in change.operations:
             put = self._put(operation_item(operation), operation.version)
             writes.append((Conflict.STALE, put))
         items = [audit_item(entry) for entry in change.audit]

@@ -55,7 +55,7 @@ def tables_of(changes: Sequence[Change]) -> list[str]:
     """
     payments = [change.payment for change in changes if change.payment is not None]
     refunds = [change.refund for change in changes if change.refund is not None]
-    operations = [change.operation for change in changes if change.operation is not None]
+    operations = [operation for change in changes for operation in change.operations]
     tables = (
         sorted(payments, key=attrgetter("id")),
         sorted(refunds, key=attrgetter("id")),

@@ -270,8 +270,8 @@ class PostgresStore:
                 indexes[(change.payment.id,)] = index
             if change.refund is not None:
                 indexes[(change.refund.id,)] = index
-            if change.operation is not None:
-                indexes[(change.operation.id,)] = index
+            for operation in change.operations:
+                indexes[(operation.id,)] = index
             if change.record is not None:
                 scope = change.record.scope
                 indexes[scope.merchant_id, scope.mode, scope.operation, scope.key] = index

@@ -17,10 +17,9 @@ from typing import Protocol
 
 import msgspec
 
-from remit.domain.caller import Mode
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.operation import Approved, Declined, OperationKind, ProcessorResult
-from remit.ports.processor import Instruction
+from remit.ports.processor import Capabilities, Instruction, Processor
 from remit.settings import Settings
 
 _DECLINES = {
@@ -59,11 +58,11 @@ class SimulatorStore(Protocol):
     async def of_payment(self, payment_id: str) -> list[PastInstruction]: ...
 
 
-class SimulatedProcessor:
+class SimulatedProcessor(Processor):
     """Processor. It does each key's operation once and repeats its result, also after a restart."""
 
     name = "simulated"
-    modes: frozenset[Mode] = frozenset({"test"})
+    capabilities = Capabilities(modes=frozenset({"test"}))
 
     def __init__(self, store: SimulatorStore, settings: Settings) -> None:
         self._store = store
