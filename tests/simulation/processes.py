@@ -14,6 +14,7 @@ from remit.delivery.sweep import sweep
 from remit.domain.change import Message
 from remit.domain.errors import ConnectionLost, ResultUnknown, Unavailable
 from remit.ports.app import App
+from remit.ports.delivery import ReceivedMessage
 from tests.builders import replace_parts
 from tests.simulation.adversary import Adversary, Fault
 
@@ -25,6 +26,7 @@ REPEAT_SECONDS = (1.0, 1_800.0)
 MAX_SKEW_SECONDS = 300.0
 RELAY_SECONDS = 8.0
 SWEEP_SECONDS = 12.0
+REST_SLOWNESS = 10.0
 
 T = TypeVar("T")
 
@@ -67,6 +69,13 @@ class SimulatedProcess:
     @property
     def is_alive(self) -> bool:
         return not self._died.done()
+
+    @property
+    def slowness(self) -> float:
+        """How much longer the pauses of a worker are by now: at rest little is left to do, and most
+        of the time of a run would go into looking for it.
+        """
+        return REST_SLOWNESS if self._adversary.is_at_rest else 1.0
 
     def now(self) -> datetime:
         seconds = asyncio.get_running_loop().time() + self._skew_seconds
@@ -137,7 +146,7 @@ class SimulatedProcess:
         while True:
             with suppress(Unavailable):  # as a worker does, it tries again after the pause
                 await job()
-            await asyncio.sleep(pause_seconds)
+            await asyncio.sleep(pause_seconds * self.slowness)
 
 
 def _drop_result(task: asyncio.Task[Any]) -> None:
@@ -158,6 +167,12 @@ class RepeatingQueue:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queue, name)
+
+    async def receive(self, limit: int) -> list[ReceivedMessage]:
+        received: list[ReceivedMessage] = await self._queue.receive(limit)
+        if not received and self._process.slowness > 1.0:
+            await asyncio.sleep(RELAY_SECONDS * self._process.slowness)
+        return received
 
     async def send(self, messages: Sequence[Message]) -> None:
         await self._queue.send(messages)
