@@ -35,8 +35,8 @@ aws: .venv/.aws .venv/.scan ## Install what `remit infra`, `emulate` and `deploy
 bench: .venv/.bench ## Run the benchmarks: one JSON line per figure (QUICK=1 to see that they run)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-simulate: .venv/.dev ## Run the simulated world over many seeds (SEEDS=1000, OPERATIONS=100000)
-	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OPERATIONS),--operations $(OPERATIONS))
+simulate: .venv/.dev ## Run the simulated world over many seeds (SEEDS=1000, OPERATIONS=100000, STORE=postgres)
+	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(STORE),--store $(STORE))
 
 soak: .venv/.dev .venv/.emulator ## Take ten thousand queued payments while workers die, on the emulator
 	@SOAK_PAYMENTS=10000 $(BIN)/pytest -v tests/emulated/fargate_aurora/test_load.py

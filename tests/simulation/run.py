@@ -1,31 +1,23 @@
 """One seed: from its first request to rest, and what must hold then."""
 
 import asyncio
-import logging
 import random
 from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-import structlog
 
-from remit.adapters.files.vault import FileVault
-from remit.assembly.memory import assemble_in_memory
-from remit.assembly.parts import this_process
 from remit.domain.caller import Caller
 from remit.domain.errors import Unavailable
 from remit.domain.operation import Approved, NotDone, Operation, OperationKind
 from remit.domain.payment import Payment, State
 from remit.payments.operations import apply_notice, decide
-from remit.ports.app import App
 from remit.ports.processor import Notice
-from remit.settings import Settings
 from tests.simulation.adversary import Adversary, Fault
+from tests.simulation.backends import MakeBackend, memory_backend
 from tests.simulation.bank import BANKS, BankProcessor
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.merchants import KnownResult, Merchant, Request
@@ -40,7 +32,6 @@ LONG_REST_SECONDS = 3_600.0
 NOTICE_SECONDS = (0.05, 10.0)
 NOTICE_LATE_SECONDS = (60.0, 3_600.0)
 NOTICE_AGAIN_SECONDS = (5.0, 300.0)
-SETTINGS = Settings(relay_interval_seconds=8.0, work_max_receives=5)
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +45,17 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def simulate(
-    seed: int, *, merchants: Collection[int] | None = None, kinds: Collection[Fault] = tuple(Fault)
+    seed: int,
+    *,
+    merchants: Collection[int] | None = None,
+    kinds: Collection[Fault] = tuple(Fault),
+    make_backend: MakeBackend = memory_backend,
 ) -> RunReport:
     """Runs the world of a seed, with all its merchants or some of them, and all kinds of faults or
     some of them.
     """
     loop = SimulatedLoop()
-    world = World(seed, kinds)
+    world = World(seed, kinds, loop, make_backend)
     loop.set_exception_handler(world.on_exception)
     try:
         loop.run_until_complete(world.run(merchants))
@@ -83,8 +78,16 @@ async def _cancel_all() -> None:
 class World:
     """The service's processes, its merchants and its processor, and a record of what happened."""
 
-    def __init__(self, seed: int, kinds: Collection[Fault]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        kinds: Collection[Fault],
+        loop: SimulatedLoop,
+        make_backend: MakeBackend,
+    ) -> None:
         self.seed = seed
+        self._make_backend = make_backend
+        self._loop = loop
         self.random = random.Random(seed)
         self.operations = 0
         self.decisions = 0
@@ -99,10 +102,8 @@ class World:
     async def run(self, numbers: Collection[int] | None) -> None:
         self._bank = self.random.choice(BANKS)(self._adversary, self.log, self._send_notice)
         self.log(f"the processor is a {type(self._bank).__name__}")
-        self._app = _service()
-        # The queue is a service of AWS's: its clock is right.
-        queue: Any = self._app.delivery.queue
-        queue._clock = self._clock
+        self._backend = await self._make_backend(self._clock)
+        self._app = self._backend.app
         for _ in range(PROCESSES):
             self._start_process()
         trouble = asyncio.ensure_future(self._make_trouble())
@@ -115,9 +116,11 @@ class World:
         await asyncio.gather(*(merchant.run() for merchant in self._merchants))
         trouble.cancel()
         await self._come_to_rest()
+        self._records = await self._backend.records()
         for merchant in self._merchants:
             if merchant.payment_id is not None:
                 await self._check(merchant, merchant.payment_id)
+        await self._backend.close()
 
     def report(self) -> RunReport:
         return RunReport(
@@ -135,7 +138,7 @@ class World:
         return self._adversary.strikes(Fault.CALLER_REPEATS)
 
     def log(self, event: str) -> None:
-        self._story.append(f"{asyncio.get_running_loop().time():9.2f}  {event}")
+        self._story.append(f"{self._loop.time():9.2f}  {event}")
 
     def violation(self, what: str) -> None:
         self._violations.append(what)
@@ -217,20 +220,18 @@ class World:
         del self._processes[1:]
 
     async def _what_is_left(self) -> list[str]:
-        queue: Any = self._app.delivery.queue
-        store: Any = self._app.store
+        records = await self._backend.records()
         return [
             *("a notice" for _ in self._notices),
-            *(f"the message {received.message}" for received in queue.waiting.values()),
+            *(f"the message {message}" for message in records.queued),
             *(f"the message {message}" for message in await self._app.delivery.outbox.pending(1)),
-            *(f"{operation}" for operation in store.operations.values() if operation.is_open),
-            *(f"the claim of {p.id}" for p in store.payments.values() if p.pending),
+            *(f"{operation}" for operation in records.operations if operation.is_open),
+            *(f"the claim of {payment.id}" for payment in records.payments if payment.pending),
         ]
 
     async def _decide(self) -> None:
         """Two persons look at the processor's books, for what does not end by itself."""
-        store: Any = self._app.store
-        for operation in list(store.operations.values()):
+        for operation in (await self._backend.records()).operations:
             if operation.is_open and operation.needs_decision:
                 result = self._bank.results.get(operation.id, NotDone())
                 self.log(f"two persons decide {operation.kind} {operation.id[-6:]}: {result}")
@@ -304,14 +305,12 @@ class World:
         )
 
     def _operations(self, payment_id: str) -> dict[str, Operation]:
-        store: Any = self._app.store
-        return {o.id: o for o in store.operations.values() if o.payment_id == payment_id}
+        return {o.id: o for o in self._records.operations if o.payment_id == payment_id}
 
     def _booked(self, payment_id: str) -> Counter[str]:
         """The sum of each account's postings for the payment."""
-        store: Any = self._app.store
         sums: Counter[str] = Counter()
-        for posting in store.postings:
+        for posting in self._records.postings:
             if posting.payment_id == payment_id:
                 sums[posting.account] += posting.amount_minor
         return sums
@@ -328,17 +327,3 @@ def _was_for_a_caller(operation: Operation) -> bool:
 
 def _sum(requests: list[Request], *answers: KnownResult) -> int:
     return sum(request.amount_minor for request in requests if request.known in answers)
-
-
-def _service() -> App:
-    """One store, queue and vault, which all processes share."""
-    numbers = count(1)
-    process = this_process(
-        SETTINGS, lambda: EPOCH, lambda: f"00000000-0000-7000-8000-{next(numbers):012x}"
-    )
-    return assemble_in_memory(process, None, VAULT)  # type: ignore[arg-type]
-
-
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-_folder = TemporaryDirectory(prefix="remit-simulation-")
-VAULT = FileVault(Path(_folder.name, "vault.key"))
