@@ -47,9 +47,11 @@ def _run(options: argparse.Namespace, make_backend: MakeBackend) -> int:
     started = time.monotonic()
     chosen = range(options.first, options.first + options.seeds)
     with ProcessPoolExecutor(options.workers) as pool:
-        reports: Iterable[RunReport] = pool.map(_without_story, chosen, chunksize=CHUNK)
-        if options.store != "memory":
-            reports = (simulate(seed, make_backend=make_backend) for seed in chosen)
+        reports: Iterable[RunReport] = (
+            pool.map(_without_story, chosen, chunksize=CHUNK)
+            if options.store == "memory"
+            else (simulate(seed, make_backend=make_backend) for seed in chosen)
+        )
         for report in reports:
             seeds += 1
             operations += report.operations

@@ -40,7 +40,12 @@ from remit.settings import Secret, Settings
 from tests.builders import SerialClient, app_over, make_table, replace_parts
 from tests.simulation.loop import SimulatedLoop
 
-SETTINGS = Settings(relay_interval_seconds=8.0, work_max_receives=5)
+CARD_SECONDS = 1_200
+"""Cards are erased soon, so that one that is still needed would be missed."""
+
+SETTINGS = Settings(
+    relay_interval_seconds=8.0, work_max_receives=5, card_retention_seconds=CARD_SECONDS
+)
 REAL_SECONDS = 0.05
 """Leases and hidden messages end by the database's own clock, on which little time passes."""
 

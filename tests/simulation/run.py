@@ -13,7 +13,7 @@ import msgspec
 from remit.domain.caller import Caller
 from remit.domain.errors import Unavailable
 from remit.domain.operation import Approved, NotDone, Operation, OperationKind
-from remit.domain.payment import Payment, State
+from remit.domain.payment import V1_STATUSES, Payment, State
 from remit.payments.operations import apply_notice, decide
 from remit.ports.processor import Notice
 from tests.simulation.adversary import Adversary, Fault
@@ -272,6 +272,7 @@ class World:
         self._check_sum(name, merchant, ("authorize",), OperationKind.AUTHORIZE)
         self._check_sum(name, merchant, ("capture",), OperationKind.CAPTURE)
         self._check_sum(name, merchant, ("refund",), OperationKind.REFUND)
+        self._check_notifications(name, payment)
         if payment.state is State.CANCELED and taken:
             self.violation(f"{name}: canceled, and the processor holds {taken}")
 
@@ -292,6 +293,18 @@ class World:
             self.violation(
                 f"{name}: {operation} came to {done_minor}, answers to {least} to {most}"
             )
+
+    def _check_notifications(self, name: str, payment: Payment) -> None:
+        """The notification of the payment's newest version says the state that it is in."""
+        notifications: Any = self._app.delivery.notifications
+        versions = {
+            message.payment_version: message.status
+            for message in notifications.published
+            if message.payment_id == payment.id and message.refund_id is None
+        }
+        last = versions[max(versions)] if versions else None
+        if last != V1_STATUSES[payment.state]:
+            self.violation(f"{name}: its merchant was last notified that it is {last}")
 
     def _done(self, payment_id: str, kind: OperationKind) -> int:
         """What the processor did for callers, also if it failed afterwards: not what it did after

@@ -223,7 +223,9 @@ def _end(app: App, caller: Caller, claim: Claim, result: ProcessorResult) -> tup
     after = Claim(operation.end(result), payment, refund)
     entry = _entry(app, caller, after, _AUDITED[type(result)])
     is_not_done = isinstance(result, NotDone)
-    is_announced = operation.compensates is None and not (is_not_done and refund is None)
+    # That a step was not done is news only if it was announced as processing.
+    is_news = not is_not_done or refund is not None or operation.needs_decision
+    is_announced = operation.compensates is None and is_news
     messages = [notification(app, payment, refund)] if is_announced else []
     if operation.compensates is not None and not isinstance(result, Approved):
         detail = f"{operation.amount_minor} {operation.currency} could not be given back"
