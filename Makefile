@@ -16,10 +16,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint aws bench simulate soak pictures format lock clean
+.PHONY: help run test check lint aws bench simulate mutations soak pictures format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.run ## Start Remit on http://127.0.0.1:8000 (PORT=9000 for another port)
 	@$(BIN)/remit up
@@ -37,6 +37,9 @@ bench: .venv/.bench ## Run the benchmarks: one JSON line per figure (QUICK=1 to 
 
 simulate: .venv/.dev ## Run the simulated world over many seeds (SEEDS=1000, OPERATIONS=100000, STORE=postgres)
 	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(STORE),--store $(STORE))
+
+mutations: .venv/.dev ## Plant faults in the protocol and see each noticed by the simulated world
+	@$(BIN)/python -m tests.simulation.mutate
 
 soak: .venv/.dev .venv/.emulator ## Take ten thousand queued payments while workers die, on the emulator
 	@SOAK_PAYMENTS=10000 $(BIN)/pytest -v tests/emulated/fargate_aurora/test_load.py

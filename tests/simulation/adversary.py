@@ -25,6 +25,7 @@ class Fault(StrEnum):
     NOTICE_REPEATED = "notice_repeated"
     REQUEST_LOST = "request_lost"
     REQUEST_LATE = "request_late"
+    REQUEST_STUCK = "request_stuck"
     REQUEST_REPEATED = "request_repeated"
     RESPONSE_LOST = "response_lost"
     RESPONSE_LATE = "response_late"

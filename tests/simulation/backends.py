@@ -43,8 +43,14 @@ from tests.simulation.loop import SimulatedLoop
 CARD_SECONDS = 1_200
 """Cards are erased soon, so that one that is still needed would be missed."""
 
+QUEUE_SECONDS = 1_800
+"""Queued work expires while the processor can still be silent."""
+
 SETTINGS = Settings(
-    relay_interval_seconds=8.0, work_max_receives=5, card_retention_seconds=CARD_SECONDS
+    relay_interval_seconds=8.0,
+    work_max_receives=5,
+    card_retention_seconds=CARD_SECONDS,
+    queue_retention_seconds=QUEUE_SECONDS,
 )
 REAL_SECONDS = 0.05
 """Leases and hidden messages end by the database's own clock, on which little time passes."""
@@ -149,13 +155,13 @@ class PostgresBackend:
 
     async def records(self) -> Records:
         read = {
-            name: msgspec.json.decode(await outside(self._connection.value(query)))
+            name: msgspec.json.decode(await wait_outside(self._connection.value(query)))
             for name, query in ALL.items()
         }
         return msgspec.convert(read, Records)
 
     async def close(self) -> None:
-        await outside(self._close())
+        await wait_outside(self._close())
 
 
 def postgres_backend(server: str, template: str) -> MakeBackend:
@@ -168,13 +174,13 @@ def postgres_backend(server: str, template: str) -> MakeBackend:
 
     async def make(clock: Clock) -> Backend:
         name = f"simulation_{getpid()}_{next(_numbers)}"
-        await outside(run(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        await wait_outside(run(f"CREATE DATABASE {name} TEMPLATE {template}"))
         backend = PostgresBackend(clock, server.replace("/postgres?", f"/{name}?"))
         close = backend.close
 
         async def close_and_drop() -> None:
             await close()
-            await outside(run(f"DROP DATABASE {name} WITH (FORCE)"))
+            await wait_outside(run(f"DROP DATABASE {name} WITH (FORCE)"))
 
         backend.close = close_and_drop  # type: ignore[method-assign]
         return backend
@@ -194,9 +200,13 @@ class DynamoBackend:
 
     async def records(self) -> Records:
         items: list[Any] = []
-        scan = self._client.get_paginator("scan")
-        for page in scan.paginate(TableName=self._table.name):
+        start: dict[str, Any] = {}
+        while True:
+            page = self._client.scan(TableName=self._table.name, **start)
             items += page["Items"]
+            if "LastEvaluatedKey" not in page:
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
         kinds: dict[str, list[Any]] = {"operation": [], "payment": [], "ledger": []}
         for item in items:
             kind = item["kind"]["S"]
@@ -250,22 +260,18 @@ def on_postgres() -> Iterator[MakeBackend]:
 def on_dynamodb() -> Iterator[MakeBackend]:
     """On a simulated DynamoDB in this process."""
     with mock_aws():
-        client = boto3.client(
-            "dynamodb",
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
+        session = boto3.Session("testing", "testing", region_name="us-east-1")
+        client = SerialClient(session.client("dynamodb"))
 
         def new_table() -> Table:
-            table = Table(SerialClient(client), f"simulation-{next(_numbers)}")
-            make_table(table._client, table.name)
+            table = Table(client, f"simulation-{next(_numbers)}")
+            make_table(client, table.name)
             return table
 
         yield dynamo_backend(client, new_table)
 
 
-async def outside(call: Awaitable[T]) -> T:
+async def wait_outside(call: Awaitable[T]) -> T:
     """Waits for a call that is not simulated. Until it returns, the world's time stands still."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SimulatedLoop)
@@ -288,7 +294,7 @@ class _Outside:
             return method
 
         async def call(*args: Any, **named: Any) -> Any:
-            return await outside(method(*args, **named))
+            return await wait_outside(method(*args, **named))
 
         setattr(self, name, call)
         return call

@@ -4,7 +4,7 @@ A request that was sent goes its own way: it can arrive after its sender has giv
 Each seed has one of three processors, which differ as real ones do:
 
     Bank              keeps every key for ever, and does an instruction at once
-    TwoPhaseBank      forgets keys; prepares, reads and cancels, as Stripe does; sends notices
+    TwoPhaseBank      forgets keys; prepares, reads and cancels, as Stripe does; may send notices
     AsynchronousBank  does captures, voids and refunds later and says so by a notice, as Adyen does;
                       cannot be asked
 """
@@ -33,6 +33,11 @@ from tests.builders import DECLINED_CARD
 from tests.simulation.adversary import Adversary, Fault
 
 LATE_SECONDS = (5.0, 120.0)
+STUCK_SECONDS = (60.0, 540.0)
+"""As long as a request can take that is sent in the first half of its key's lifetime by a process
+whose clock is ten minutes behind, and arrives before the key is forgotten.
+"""
+
 DOWN_SECONDS = (5.0, 600.0)
 SILENT_SECONDS = (600.0, 5_400.0)
 LATER_SECONDS = (1.0, 900.0)
@@ -58,6 +63,7 @@ class Effect(msgspec.Struct):
     payment_id: str
     amount_minor: int
     key: str
+    reference: str
     is_reversed: bool = False
 
 
@@ -77,12 +83,14 @@ class Bank:
         self._authorized: dict[str, int] = {}
         self._down_until = 0.0
         self._silent_until = 0.0
+        self._is_deaf = False
         self.results: dict[str, ProcessorResult] = {}
+        self.refused_falsely: set[str] = set()
         self.effects: defaultdict[str, list[Effect]] = defaultdict(list)
 
     # The network
 
-    async def call(self, do: Callable[[], T]) -> T:
+    async def call(self, key: str, do: Callable[[], T]) -> T:
         """Sends a request and waits for its response. Raises ProcessorUnavailable if the request
         did not leave, as far as one can tell, and never returns if its response is lost.
         """
@@ -104,10 +112,14 @@ class Bank:
         if strikes(Fault.PROCESSOR_REFUSES):
             raise ProcessorUnavailable("The connection was refused.")
         if self.sends_notices and strikes(Fault.REFUSAL_FALSE, times=0.2):
+            self.refused_falsely.add(key)
             loop.call_later(between(*LATE_SECONDS), do)
             raise ProcessorUnavailable("The connection was refused, it seems.")
-        if not strikes(Fault.REQUEST_LOST):
+        is_lost = self._is_deaf and loop.time() < self._silent_until
+        if not strikes(Fault.REQUEST_LOST) and not is_lost:
             late = between(*LATE_SECONDS) if strikes(Fault.REQUEST_LATE) else 0.0
+            if strikes(Fault.REQUEST_STUCK, times=0.3):
+                late = between(*STUCK_SECONDS)
             loop.call_later(self._adversary.latency() + late, arrive)
             if strikes(Fault.REQUEST_REPEATED):
                 loop.call_later(between(*LATE_SECONDS), do)
@@ -119,6 +131,7 @@ class Bank:
             self._down_until = now + self._adversary.between(*DOWN_SECONDS)
         if self._adversary.strikes(Fault.PROCESSOR_SILENT, times=0.1):
             self._silent_until = now + self._adversary.between(*SILENT_SECONDS)
+            self._is_deaf = self._adversary.between(0.0, 1.0) < 0.5
             self._log(f"bank: does not answer until {self._silent_until:.0f}")
         if now < self._down_until and not self._adversary.is_at_rest:
             raise ProcessorUnavailable("The processor is down.")
@@ -162,7 +175,7 @@ class Bank:
 
     def _book(self, instruction: Instruction, reference: str) -> None:
         kind, amount_minor = instruction.operation, instruction.amount_minor
-        effect = Effect(kind, instruction.payment_id, amount_minor, instruction.key)
+        effect = Effect(kind, instruction.payment_id, amount_minor, instruction.key, reference)
         self.effects[instruction.payment_id].append(effect)
         authorization = instruction.reference or ""
         match kind:
@@ -225,29 +238,34 @@ class Bank:
     def open(self, payment_id: str) -> int:
         """What is authorized, and neither captured nor released."""
         return sum(
-            self._authorized.get(f"{prefix}{effect.key}", 0)
+            self._authorized[effect.reference]
             for effect in self.effects[payment_id]
-            for prefix in ("ref_", "pi_")
+            if effect.operation is OperationKind.AUTHORIZE
         )
 
 
 class TwoPhaseBank(Bank):
     """A charge or authorization is an object before money can move. It is done once, whatever
-    became of the key, unless it was canceled first.
+    became of the key, unless it was canceled first. In half of the seeds it sends notices.
     """
 
     capabilities = Capabilities(
         modes=frozenset({"test", "live"}), key_lifetime=KEY_LIFETIME, prepares=NEEDS_CARD
     )
-    sends_notices = True
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.sends_notices = self._adversary.between(0.0, 1.0) < 0.5
+        self._prepared: dict[str, tuple[float, str]] = {}
         self._intents: dict[str, ProcessorResult | None] = {}
 
     def prepare(self, instruction: Instruction) -> str:
-        reference = self._reference(instruction)
-        self._intents.setdefault(reference, None)
+        now = asyncio.get_running_loop().time()
+        prepared_at, reference = self._prepared.get(instruction.key, (0.0, ""))
+        if not reference or now >= prepared_at + KEY_LIFETIME.total_seconds():
+            reference = f"pi_{instruction.key}_{len(self._intents)}"
+            self._prepared[instruction.key] = now, reference
+            self._intents[reference] = None
         return reference
 
     def _answer(self, instruction: Instruction) -> ProcessorResult | Received:
@@ -274,7 +292,9 @@ class TwoPhaseBank(Bank):
         return self._intents.get(reference)
 
     def _reference(self, instruction: Instruction) -> str:
-        return f"pi_{instruction.key}"
+        if instruction.operation in NEEDS_CARD:
+            return instruction.reference or ""
+        return super()._reference(instruction)
 
 
 class AsynchronousBank(Bank):
@@ -307,16 +327,16 @@ class BankProcessor(Processor):
         return self._bank.capabilities
 
     async def prepare(self, instruction: Instruction) -> str:
-        return await self._bank.call(lambda: self._bank.prepare(instruction))
+        return await self._bank.call(instruction.key, lambda: self._bank.prepare(instruction))
 
     async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
-        return await self._bank.call(lambda: self._bank.execute(instruction))
+        return await self._bank.call(instruction.key, lambda: self._bank.execute(instruction))
 
     async def read(self, instruction: Instruction) -> ProcessorResult | None:
-        return await self._bank.call(lambda: self._bank.read(instruction))
+        return await self._bank.call(instruction.key, lambda: self._bank.read(instruction))
 
     async def fence(self, instruction: Instruction) -> ProcessorResult | None:
-        return await self._bank.call(lambda: self._bank.fence(instruction))
+        return await self._bank.call(instruction.key, lambda: self._bank.fence(instruction))
 
     async def balance(self, payment_id: str) -> int | None:
         return self._bank.taken(payment_id)

@@ -1,5 +1,5 @@
 """Faults to plant in the protocol: each is an edit of the service's code that the simulated world
-has to notice. B1 to B15 are the faults of the protocol before operations were records.
+has to notice. Among them are those of the protocol before operations were records.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,7 @@ def _one(name: str, file: str, before: str, after: str) -> Mutation:
 MUTATIONS = (
     # What is concluded from silence
     _one(
-        "B1 a charge without an answer is taken for one that never happened",
+        "a charge without an answer is taken for one that never happened",
         SEND,
         "    except (ProcessorTimeout, TimeoutError):\n"
         "        return await record_no_answer(app, caller, prepared)",
@@ -47,13 +47,13 @@ MUTATIONS = (
         "        return await record_not_sent(app, caller, prepared, no)",
     ),
     _one(
-        "B1 a payment is canceled while its charge is on its way",
+        "a payment is canceled while its charge is on its way",
         STEPS,
         "if step.kind is OperationKind.VOID and operation.state is OperationState.QUEUED:",
         "if step.kind is OperationKind.VOID:",
     ),
     _one(
-        "B2 an operation ends though another process may have sent it",
+        "an operation ends though another process may have sent it",
         OPERATION,
         "        return (self.state, self.attempts, self.processes) == (\n"
         "            OperationState.SENT,\n"
@@ -63,44 +63,44 @@ MUTATIONS = (
         "        return self.state is OperationState.SENT",
     ),
     _one(
-        "B2 the processes that may have sent an operation are not counted",
+        "the processes that may have sent an operation are not counted",
         OPERATION,
         "processes=1 if is_first else self.processes + 1,",
         "processes=1,",
     ),
     _one(
-        "B3 a result that comes after the end is dropped",
+        "a result that comes after the end is dropped",
         RESULTS,
         "        return _contradict(app, caller, claim, result)\n\n    return await",
         "        return None\n\n    return await",
     ),
     _one(
-        "B4 what the processor does not know has not happened",
+        "what the processor does not know has not happened",
         SEND,
         "    if result is None:\n        return await record_no_answer(app, caller, claim)\n"
         "    if isinstance(result, NotDone):",
         "    if result is None or isinstance(result, NotDone):",
     ),
     _one(
-        "B4 each attempt has a key of its own",
+        "each attempt has a key of its own",
         SEND,
         "key=operation.id,",
         "key=f'{operation.id}-{operation.attempts}',",
     ),
     _one(
-        "B4 the operations of a payment share a key",
+        "the operations of a payment share a key",
         SEND,
         "key=operation.id,",
         "key=operation.payment_id,",
     ),
     _one(
-        "B4 an instruction is sent again after its key was forgotten",
+        "an instruction is sent again after its key was forgotten",
         OPERATION,
         "        if self.sent_at is None or key_lifetime is None:\n            return True",
         "        return True",
     ),
     _one(
-        "B4 what was prepared expires without being canceled",
+        "what was prepared expires without being canceled",
         SEND,
         "await _known(app, app.processor.fence(instruction))",
         "NotDone()",
@@ -128,13 +128,13 @@ MUTATIONS = (
     ),
     # What a caller was told
     _one(
-        "B5 whoever resolves an operation leaves its key in flight",
+        "whoever resolves an operation leaves its key in flight",
         RESULTS,
         "record=key_record(operation, None if is_not_done else after),",
         "record=None,",
     ),
     Mutation(
-        "B6 503, and the charge is queued behind its caller's back",
+        "503, and the charge is queued behind its caller's back",
         (
             Edit(
                 RESULTS,
@@ -149,57 +149,57 @@ MUTATIONS = (
         ),
     ),
     _one(
-        "B7 a card is erased while an operation still needs it",
+        "a card is erased while an operation still needs it",
         SWEEP,
         "    if payment.pending is not None:\n        later",
         "    if False:\n        later",
     ),
     _one(
-        "B8 a step is rejected for the payment's state before its key is looked up",
+        "a step is rejected for the payment's state before its key is looked up",
         STEPS,
         "    if (result := await replay_key_of(app, caller, step)) is not None:\n"
         "        return result\n    return await reject(app, caller, step.action, error",
         "    return await reject(app, caller, step.action, error",
     ),
     _one(
-        "B8 an operation in progress hides what its key was answered",
+        "an operation in progress hides what its key was answered",
         STEPS,
         "    if (result := await replay_key_of(app, caller, step)) is not None:\n"
         "        return result\n    claim = await read_claim",
         "    claim = await read_claim",
     ),
     _one(
-        "B9 the processor is not told that more will be captured",
+        "the processor is not told that more will be captured",
         SEND,
         "        final=operation.final,\n",
         "",
     ),
     _one(
-        "B9 to release the rest cancels what was captured",
+        "to release the rest cancels what was captured",
         PAYMENT,
         "State.CAPTURED if self.captured_minor else State.CANCELED",
         "State.CANCELED",
     ),
     _one(
-        "B10 a promised charge that cannot be sent is dropped in silence",
+        "a promised charge that cannot be sent is dropped in silence",
         RESULTS,
         "        after = claim._replace(operation=operation.requeue(due_at=due_at))",
         "        after = claim._replace(operation=operation.end(NotDone()))",
     ),
     _one(
-        "B11 an operation that does not end is shown to nobody",
+        "an operation that does not end is shown to nobody",
         RESULTS,
         "    elif now - operation.created_at >= allowed:",
         "    elif False:",
     ),
     _one(
-        "B12 a refund whose commit was not heard of is answered 503",
+        "a refund whose commit was not heard of is answered 503",
         REFUNDS,
         "        except ConnectionLost as error:\n            raise ResultUnknown from error",
         "        except ConnectionLost:\n            raise",
     ),
     _one(
-        "B12 a claim whose commit was not heard of is answered 503",
+        "a claim whose commit was not heard of is answered 503",
         STEPS,
         "    except ConnectionLost as error:\n        raise ResultUnknown from error",
         "    except ConnectionLost:\n        raise",
@@ -213,13 +213,13 @@ MUTATIONS = (
         "    except ConnectionError:\n        raise",
     ),
     _one(
-        "B15 a key is completed though another request has it by now",
+        "a key is completed though another request has it by now",
         STORE,
         "if use is not KeyUse.CLAIM and stored.operation_id != record.operation_id:",
         "if False:",
     ),
     _one(
-        "B15 a replay under a new key is not kept",
+        "a replay under a new key is not kept",
         REPLAY,
         "commit(Change(audit=(entry,), record=record))",
         "commit(Change(audit=(entry,)))",

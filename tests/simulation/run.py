@@ -12,13 +12,13 @@ import msgspec
 
 from remit.domain.caller import Caller
 from remit.domain.errors import Unavailable
-from remit.domain.operation import Approved, NotDone, Operation, OperationKind
+from remit.domain.operation import NEEDS_CARD, Approved, NotDone, Operation, OperationKind
 from remit.domain.payment import V1_STATUSES, Payment, State
 from remit.payments.operations import apply_notice, decide
 from remit.ports.processor import Notice
 from tests.simulation.adversary import Adversary, Fault
 from tests.simulation.backends import MakeBackend, memory_backend
-from tests.simulation.bank import BANKS, BankProcessor
+from tests.simulation.bank import BANKS, BankProcessor, TwoPhaseBank
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.merchants import KnownResult, Merchant, Request
 from tests.simulation.processes import EPOCH, PAUSE_SECONDS, NoResponse, SimulatedProcess
@@ -236,6 +236,9 @@ class World:
                 result = self._bank.results.get(operation.id, NotDone())
                 self.log(f"two persons decide {operation.kind} {operation.id[-6:]}: {result}")
                 self.decisions += 1
+                can_be_read = isinstance(self._bank, TwoPhaseBank)
+                if operation.kind in NEEDS_CARD or not can_be_read:
+                    self.violation(f"a {operation.kind} did not end by itself: {operation}")
                 process = self.any_process()
                 for person in ("operator:ann", "operator:ben"):
                     caller = Caller("acme", "test", person, "decision")
@@ -273,6 +276,9 @@ class World:
         self._check_sum(name, merchant, ("capture",), OperationKind.CAPTURE)
         self._check_sum(name, merchant, ("refund",), OperationKind.REFUND)
         self._check_notifications(name, payment)
+        for operation in operations.values():
+            if operation.is_orphan and operation.id not in self._bank.refused_falsely:
+                self.violation(f"{name}: a {operation.kind} was done after it had ended")
         if payment.state is State.CANCELED and taken:
             self.violation(f"{name}: canceled, and the processor holds {taken}")
 

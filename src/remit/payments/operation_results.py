@@ -194,7 +194,7 @@ def _wait(app: App, caller: Caller, claim: Claim, sent: Operation) -> tuple[Clai
         operation = operation.wait(until=now + _wait_of(app, operation))
     if operation.needs_decision and not claim.operation.needs_decision:
         days = allowed / timedelta(days=1)
-        detail = f"a {operation.kind} has no result after {days:g} days: see `remit operations`"
+        detail = f"a {operation.kind} has no result after {days:g} days"
         messages.append(_alert(app, operation, "operation_needs_decision", detail))
     after = claim._replace(operation=operation)
     entry = _entry(app, caller, after, "no_answer")
