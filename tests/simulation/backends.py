@@ -37,7 +37,7 @@ from remit.domain.payment import Payment
 from remit.ports.app import App
 from remit.ports.delivery import ReceivedMessage
 from remit.settings import Secret, Settings
-from tests.builders import SerialClient, app_over, make_table, replace_parts
+from tests.builders import SerialClient, app_over, make_table, replace_parts, sequential_ids
 from tests.simulation.loop import SimulatedLoop
 
 CARD_SECONDS = 1_200
@@ -54,8 +54,6 @@ SETTINGS = Settings(
 )
 REAL_SECONDS = 0.05
 """Leases and hidden messages end by the database's own clock, on which little time passes."""
-
-OUTSIDE = ("store", "reader", "outbox", "queue", "failed")
 
 TEMPLATE = "simulation_template"
 
@@ -86,8 +84,7 @@ MakeBackend = Callable[[Clock], Awaitable[Backend]]
 
 
 def _process(clock: Clock, settings: Settings = SETTINGS) -> Process:
-    numbers = count(1)
-    return this_process(settings, clock, lambda: f"00000000-0000-7000-8000-{next(numbers):012x}")
+    return this_process(settings, clock, sequential_ids())
 
 
 class MemoryBackend:
@@ -140,7 +137,7 @@ class _BriefQueue:
 class PostgresBackend:
     """The store, the outbox and the queue in a PostgreSQL database."""
 
-    def __init__(self, clock: Clock, url: str) -> None:
+    def __init__(self, clock: Clock, url: str, drop: Callable[[], Awaitable[None]]) -> None:
         settings = replace(SETTINGS, database_url=Secret(url), lease_seconds=REAL_SECONDS)
         process = _process(clock, settings)
         connections = make_connections(process)
@@ -151,7 +148,7 @@ class PostgresBackend:
         )
         queue: Any = _BriefQueue(postgres_queue(_process(clock, quick), connections.delivery))
         self.app = _outside(app_over(process, FOLDER, database, queue))
-        self._close = self.app.close
+        self._drop = drop
 
     async def records(self) -> Records:
         read = {
@@ -161,7 +158,8 @@ class PostgresBackend:
         return msgspec.convert(read, Records)
 
     async def close(self) -> None:
-        await wait_outside(self._close())
+        await wait_outside(self.app.close())
+        await wait_outside(self._drop())
 
 
 def postgres_backend(server: str, template: str) -> MakeBackend:
@@ -175,15 +173,11 @@ def postgres_backend(server: str, template: str) -> MakeBackend:
     async def make(clock: Clock) -> Backend:
         name = f"simulation_{getpid()}_{next(_numbers)}"
         await wait_outside(run(f"CREATE DATABASE {name} TEMPLATE {template}"))
-        backend = PostgresBackend(clock, server.replace("/postgres?", f"/{name}?"))
-        close = backend.close
-
-        async def close_and_drop() -> None:
-            await close()
-            await wait_outside(run(f"DROP DATABASE {name} WITH (FORCE)"))
-
-        backend.close = close_and_drop  # type: ignore[method-assign]
-        return backend
+        return PostgresBackend(
+            clock,
+            server.replace("/postgres?", f"/{name}?"),
+            lambda: run(f"DROP DATABASE {name} WITH (FORCE)"),
+        )
 
     return make
 
@@ -191,10 +185,11 @@ def postgres_backend(server: str, template: str) -> MakeBackend:
 class DynamoBackend:
     """The store and the outbox in a DynamoDB table of its own, and the queue in memory."""
 
-    def __init__(self, clock: Clock, client: Any, make_table: Callable[[], Any]) -> None:
+    def __init__(self, clock: Clock, client: Any) -> None:
         process = _process(clock)
-        self._table = make_table()
+        self._table = Table(client, f"simulation-{next(_numbers)}")
         self._client = client
+        make_table(client, self._table.name)
         database = dynamodb_adapters(process, self._table)
         self.app = _outside(app_over(process, FOLDER, database))
 
@@ -227,15 +222,6 @@ class DynamoBackend:
         """Nothing is open."""
 
 
-def dynamo_backend(client: Any, make_table: Callable[[], Any]) -> MakeBackend:
-    """On a new table that `make_table` makes with the client."""
-
-    async def make(clock: Clock) -> Backend:
-        return DynamoBackend(clock, client, make_table)
-
-    return make
-
-
 @contextmanager
 def on_postgres() -> Iterator[MakeBackend]:
     """On a PostgreSQL server of its own, which ends with the block."""
@@ -263,12 +249,10 @@ def on_dynamodb() -> Iterator[MakeBackend]:
         session = boto3.Session("testing", "testing", region_name="us-east-1")
         client = SerialClient(session.client("dynamodb"))
 
-        def new_table() -> Table:
-            table = Table(client, f"simulation-{next(_numbers)}")
-            make_table(client, table.name)
-            return table
+        async def make(clock: Clock) -> Backend:
+            return DynamoBackend(clock, client)
 
-        yield dynamo_backend(client, new_table)
+        yield make
 
 
 async def wait_outside(call: Awaitable[T]) -> T:

@@ -90,7 +90,6 @@ class World:
         self._loop = loop
         self.random = random.Random(seed)
         self.operations = 0
-        self.decisions = 0
         self._adversary = Adversary(self.random, kinds)
         self._violations: list[str] = []
         self._story: list[str] = []
@@ -235,7 +234,6 @@ class World:
             if operation.is_open and operation.needs_decision:
                 result = self._bank.results.get(operation.id, NotDone())
                 self.log(f"two persons decide {operation.kind} {operation.id[-6:]}: {result}")
-                self.decisions += 1
                 can_be_read = isinstance(self._bank, TwoPhaseBank)
                 if operation.kind in NEEDS_CARD or not can_be_read:
                     self.violation(f"a {operation.kind} did not end by itself: {operation}")
