@@ -142,7 +142,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.state in OPEN
 
     def has_expired(self, now: datetime) -> bool:
-        """Whether it was queued for too long. Of a sent one nobody can say that."""
+        """Whether it was queued for too long. A sent one may be done already, and never expires."""
         return (
             self.state is OperationState.QUEUED
             and self.expires_at is not None
