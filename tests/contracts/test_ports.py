@@ -120,7 +120,7 @@ async def test_the_books_hold_each_payment_with_its_sums(app: App) -> None:
     await app.store.commit(Change(refund=failed, audit=(), postings=postings_of(app, captured, 5)))
     await app.store.commit(new(app, payment=plain))
     booked = [
-        (found.payment, found.booked_minor, found.refunds_minor)
+        (found.payment, found.owed_minor, found.refunds_minor)
         async for found in app.database.books.booked_payments()
     ]
     assert sorted(booked, key=lambda item: item[0].id) == [(captured, 65, 10), (plain, 0, 0)]

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from remit.delivery.relay import relay
 from remit.domain.change import Change, Conflict, KeyUse
 from remit.domain.ledger import Unbalanced
-from remit.domain.operation import Approved, OperationState
 from remit.domain.payment import State
 from remit.domain.refund import RefundState
 from remit.ports.app import App
@@ -87,7 +86,7 @@ async def test_every_part_of_a_change_is_written(app: App) -> None:
     assert tuple(await app.audit.log.unarchived(10)) == entries
     assert tuple(await app.delivery.outbox.pending(10)) == messages
     [booked] = [booked async for booked in app.database.books.booked_payments()]
-    assert booked.booked_minor == 40
+    assert booked.owed_minor == 40
 
 
 async def test_an_unknown_id_has_no_record(app: App) -> None:
@@ -124,40 +123,6 @@ async def test_a_refund_changes_like_a_payment(app: App) -> None:
     late = next_version(refund, state=RefundState.FAILED)
     assert await app.store.commit(Change(refund=late, audit=())) is Conflict.STALE
     assert await app.store.refund(refund.id) == ended
-
-
-async def test_an_operation_and_what_compensates_it_are_written_together_or_not(app: App) -> None:
-    payment = a_payment(app)
-    operation = a_whole_operation(app, payment)
-    await app.store.commit(new(app, payment=payment, operation=operation))
-    first, second = (a_whole_operation(app, payment, compensates=operation.id) for _ in range(2))
-    contradicted = next_version(operation, late_result=Approved("late"))
-    change = Change(operation=contradicted, compensation=first, audit=())
-    assert await app.store.commit(change) is None
-    assert await app.store.operation(operation.id) == contradicted
-    assert await app.store.operation(first.id) == first
-    stale = Change(operation=contradicted, compensation=second, audit=())
-    assert await app.store.commit(stale) is Conflict.STALE
-    assert await app.store.operation(second.id) is None
-    taken = Change(operation=next_version(contradicted), compensation=first, audit=())
-    assert await app.store.commit(taken) is Conflict.STALE
-    assert await app.store.operation(operation.id) == contradicted
-
-
-async def test_an_operation_changes_like_a_payment(app: App) -> None:
-    payment = a_payment(app)
-    operation = a_whole_operation(app, payment)
-    await app.store.commit(new(app, payment=payment, operation=operation))
-    ended = next_version(operation, state=OperationState.DECLINED, due_at=None)
-    assert await app.store.commit(Change(operation=ended, audit=())) is None
-    late = next_version(operation, state=OperationState.SUCCEEDED)
-    stale = Change(operation=late, payment=next_version(payment), audit=(an_entry(app, payment),))
-    assert await app.store.commit(stale) is Conflict.STALE
-    unknown = Change(operation=a_whole_operation(app, payment, version=2), audit=())
-    assert await app.store.commit(unknown) is Conflict.STALE
-    assert await app.store.operation(operation.id) == ended
-    assert await app.store.payment(payment.id) == payment
-    assert len(await app.database.reader.history(payment.id)) == 1
 
 
 async def test_what_is_new_and_has_a_known_id_is_stale(app: App) -> None:
@@ -198,7 +163,7 @@ async def test_a_conflict_leaves_nothing_of_its_change(app: App) -> None:
     assert len(await app.database.reader.history(payment.id)) == 1
     assert await app.delivery.outbox.pending(10) == []
     [examined] = [found async for found in app.database.books.booked_payments()]
-    assert examined.booked_minor == 0
+    assert examined.owed_minor == 0
 
 
 async def test_a_reference_is_taken_once_for_each_merchant_and_mode(app: App) -> None:
@@ -349,7 +314,7 @@ async def test_the_largest_amount_is_kept_exactly(app: App) -> None:
     payment = a_payment(app, amount_minor=largest)
     await app.store.commit(new(app, payment=payment, postings=postings_of(app, payment, largest)))
     [booked] = [booked async for booked in app.database.books.booked_payments()]
-    assert (booked.payment.amount_minor, booked.booked_minor) == (largest, largest)
+    assert (booked.payment.amount_minor, booked.owed_minor) == (largest, largest)
 
 
 def test_a_change_whose_postings_do_not_balance_cannot_be_made(in_memory: App) -> None:

@@ -3,6 +3,7 @@
 Commands that need the tools for AWS are run by `tests/infra/test_documented_commands.py`.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -15,11 +16,13 @@ from typing import Any
 import pytest
 
 from remit_infra.commands.main import cli
+from tests.builders import postgres_app
 from tests.documents import blocks, commands
 from tests.service import REMIT, Service, ServiceResponse, clean_environ
 from tests.tidy.tree import ROOT, files, name, text
+from tests.unit.steps import an_undecided_operation
 
-ON_A_SERVICE = ("audit", "failed", "keys", "pay", "payments", "reconcile")
+ON_A_SERVICE = ("audit", "failed", "keys", "operations", "pay", "payments", "reconcile")
 MENTIONED = re.compile(r"`remit ([a-z]+(?: [a-z]+)?)[^`]*`")
 
 LINES = sorted(
@@ -75,7 +78,7 @@ def test_the_request_in_the_readme_gets_the_answer_in_the_readme(service: Servic
     assert (again.body, again.headers["idempotent-replayed"]) == (answer.body, "true")
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", [line for line in LINES if "OPERATION" not in line])
 def test_a_documented_command_runs(service: Service, line: str) -> None:
     payment = json.loads(service.command("pay", "25.00", "--json").stdout)["transaction_id"]
     key = json.loads(service.command("keys", "create", "--merchant", "a", "--json").stdout)["id"]
@@ -83,6 +86,23 @@ def test_a_documented_command_runs(service: Service, line: str) -> None:
         line = re.sub(rf"\b{placeholder}\b", value, line)
     ended = in_a_shell(line, service.data.parent, PORT=str(service.port))
     assert (ended.returncode, ended.stderr.startswith("acting on ")) == (0, True), ended.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if "OPERATION" in line])
+def test_a_documented_command_on_an_operation_runs(
+    database_url: str, tmp_path: Path, line: str
+) -> None:
+    line = line.replace("OPERATION", asyncio.run(undecided(tmp_path, database_url)))
+    ended = in_a_shell(line.replace("REFERENCE", "ch_1"), tmp_path, REMIT_DATABASE_URL=database_url)
+    assert (ended.returncode, ended.stderr.startswith("acting on ")) == (0, True), ended.stderr
+
+
+async def undecided(folder: Path, database_url: str) -> str:
+    """The id of an operation that waits for a person."""
+    app = postgres_app(folder, database_url)
+    operation = await an_undecided_operation(app)
+    await app.close()
+    return operation.id
 
 
 @pytest.mark.parametrize("line", COPIES)

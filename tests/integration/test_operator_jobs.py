@@ -14,7 +14,9 @@ from remit.clock_and_ids import new_secret
 from remit.oversight.api_keys import create_key
 from remit.ports.api_keys import ApiKey
 from remit.ports.app import App
+from tests.builders import postgres_app
 from tests.service import run_command
+from tests.unit.steps import an_undecided_operation
 
 pytestmark = pytest.mark.slow
 
@@ -79,12 +81,37 @@ async def test_failed_work_is_listed_and_redriven(database: Database) -> None:
     assert await database.answer("migrate") == {"applied": []}
 
 
+async def test_two_persons_end_an_operation(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    app = postgres_app(tmp_path, database_url)
+    operation = await an_undecided_operation(app)
+    await app.close()
+    plain = msgspec.to_builtins(operation)
+    assert await database.answer("operations", needs_decision=True, limit=10) == [plain]
+    assert await database.answer("operations", payment_id=operation.payment_id) == [plain]
+    assert await database.answer("operation", id=operation.id) == plain
+    approved = {"type": "approved", "reference": "ch_1"}
+    decision = {"id": operation.id, "result": approved}
+    proposed = await database.answer("decide", by="ann", **decision)
+    assert proposed["proposal"] == {"by": "operator:ann", "result": approved}
+    decided = await database.answer("decide", by="ben", **decision)
+    assert (decided["state"], decided["result"]) == ("succeeded", approved)
+    assert await database.answer("operations", needs_decision=False, limit=10) == []
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
         ('{"job": "frobnicate"}', "This is no job: There is no job 'frobnicate' with these"),
         ('{"job": "failed"}', "This is no job: There is no job 'failed' with these arguments."),
         ('{"job": "add_key", "key": {}}', "This is no job: Object missing required field"),
+        ('{"job": "operation", "id": 1}', "This is no job: There is no job 'operation' with these"),
+        ('{"job": "operation", "id": "1"}', "No such operation."),
+        (
+            '{"job": "decide", "id": "1", "by": "ann", "result": {"type": "lost"}}',
+            "This is no job: Invalid value 'lost'",
+        ),
         ("migrate", "This is no job: JSON is malformed"),
         ("[]", "This is no job: Expected `object`, got `array`"),
     ],

@@ -129,7 +129,7 @@ class Harness:
             p = booked.payment
             assert 0 <= p.captured_minor <= p.authorized_minor <= p.amount_minor
             assert 0 <= booked.refunds_minor <= p.refunded_minor <= p.captured_minor
-            assert booked.booked_minor == p.captured_minor - booked.refunds_minor
+            assert booked.owed_minor == p.captured_minor - booked.refunds_minor
         assert set(self.published) <= set(self.committed)
 
     def check_audit(self) -> None:

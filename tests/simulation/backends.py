@@ -98,7 +98,7 @@ class MemoryBackend:
         assert isinstance(store, MemoryStore)
         assert isinstance(queue, MemoryQueue)
         return Records(
-            operations=list(store.operations.values()),
+            operations=list(store.operations_by_id.values()),
             payments=list(store.payments.values()),
             postings=store.postings,
             queued=[str(received.message) for received in queue.waiting.values()],

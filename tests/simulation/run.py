@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from remit.domain.caller import Caller
 from remit.domain.errors import Unavailable
 from remit.domain.operation import NEEDS_CARD, Approved, NotDone, Operation, OperationKind
 from remit.domain.payment import V1_STATUSES, Payment, State
-from remit.payments.operations import apply_notice, decide
+from remit.payments.decisions import decide
+from remit.payments.operations import apply_notice
 from remit.ports.processor import Notice
 from tests.simulation.adversary import Adversary, Fault
 from tests.simulation.backends import MakeBackend, memory_backend
@@ -238,9 +238,8 @@ class World:
                 if operation.kind in NEEDS_CARD or not can_be_read:
                     self.violation(f"a {operation.kind} did not end by itself: {operation}")
                 process = self.any_process()
-                for person in ("operator:ann", "operator:ben"):
-                    caller = Caller("acme", "test", person, "decision")
-                    await decide(process.app, caller, operation.id, result)
+                for person in ("ann", "ben"):
+                    await decide(process.app, person, operation.id, result)
 
     async def _payment(self, payment_id: str) -> Payment:
         payment = await self._app.store.payment(payment_id)

@@ -10,11 +10,13 @@ from remit.adapters.memory.store import MemoryStore
 from remit.delivery.relay import relay
 from remit.delivery.sweep import sweep
 from remit.delivery.work_messages import handle_batch
+from remit.domain.change import Change
 from remit.domain.errors import InvalidRequest, RemitError
 from remit.domain.operation import Operation, ProcessorResult, Received, Reversed
 from remit.domain.payment import Payment
 from remit.domain.refund import Refund
 from remit.oversight.audit import AuditArchiver
+from remit.payments.operation_results import DECISION_AFTER
 from remit.payments.process import ProcessRequest, authorize, process
 from remit.payments.refund import refund
 from remit.payments.results import Accepted, Queued, Rejected, Replayed, StepResult
@@ -23,7 +25,7 @@ from remit.ports.app import App
 from remit.ports.audit import Bucket
 from remit.ports.delivery import Publisher
 from remit.ports.processor import Capabilities, Instruction, Notice
-from tests.builders import GOOD_CARD, ScriptedProcessor, caller, clock_of, order
+from tests.builders import GOOD_CARD, ScriptedProcessor, caller, clock_of, order, processor_of
 
 
 def store_of(app: App) -> MemoryStore:
@@ -146,8 +148,18 @@ async def archive_all(app: App) -> None:
 
 def the_operation(app: App) -> Operation:
     """The only operation that there is."""
-    [operation] = store_of(app).operations.values()
+    [operation] = store_of(app).operations_by_id.values()
     return operation
+
+
+async def an_undecided_operation(app: App) -> Operation:
+    """A charge whose answer was lost, that only a person can end."""
+    processor_of(app).faults.append("timeout")
+    payment = await a_processed_payment(app)
+    [sent] = await app.database.reader.operations(payment.id)
+    undecided = sent.await_decision(until=app.clock() + DECISION_AFTER)
+    assert await app.store.commit(Change(operation=undecided, audit=())) is None
+    return undecided
 
 
 def alerts(app: App) -> list[str]:

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from remit.delivery.relay import relay
-from remit.domain.caller import Caller
 from remit.domain.errors import InvalidState, NotFound
 from remit.domain.operation import (
     Approved,
@@ -17,11 +16,12 @@ from remit.domain.operation import (
 )
 from remit.domain.payment import State
 from remit.domain.refund import RefundState
+from remit.payments.decisions import decide
 from remit.payments.operation_results import (
     DECISION_AFTER,
     MAX_ATTEMPTS,
 )
-from remit.payments.operations import apply_notice, decide
+from remit.payments.operations import apply_notice
 from remit.payments.process import ProcessRequest, authorize, process
 from remit.payments.results import Rejected
 from remit.ports.app import App
@@ -60,7 +60,7 @@ async def test_a_charge_done_after_it_was_certainly_not_is_given_back(in_memory:
     assert balances(in_memory) == {PROCESSOR: 10_000, SUSPENSE: -10_000}
     assert (await current(in_memory, payment)).state is State.VALIDATED
     await handle_all(in_memory)
-    [compensation] = [o for o in store_of(in_memory).operations.values() if o.compensates]
+    [compensation] = [o for o in store_of(in_memory).operations_by_id.values() if o.compensates]
     [sent] = [i for i, _ in processor_of(in_memory).results.values()]
     assert (compensation.compensates, compensation.state) == (
         operation.id,
@@ -136,7 +136,7 @@ async def test_news_of_the_failure_can_come_before_the_result(later: App) -> Non
 async def test_a_refund_that_fails_afterwards_can_be_made_again(in_memory: App) -> None:
     payment = await a_processed_payment(in_memory)
     refund = await a_refund(in_memory, payment)
-    [operation] = [o for o in store_of(in_memory).operations.values() if o.refund_id]
+    [operation] = [o for o in store_of(in_memory).operations_by_id.values() if o.refund_id]
     await apply_notice(in_memory, notice(operation.id, REVERSED))
     assert store_of(in_memory).refunds_by_id[refund.id].state is RefundState.FAILED
     assert (await current(in_memory, payment)).refunded_minor == 0
@@ -196,17 +196,13 @@ async def an_operation_that_needs_a_decision(app: App) -> Operation:
     return operation
 
 
-def operator(name: str) -> Caller:
-    return Caller("acme", "test", f"operator:{name}", "req")
-
-
 async def test_two_persons_end_an_operation_that_does_not_end_by_itself(in_memory: App) -> None:
     operation = await an_operation_that_needs_a_decision(in_memory)
-    proposed = await decide(in_memory, operator("ann"), operation.id, LATE)
+    proposed = await decide(in_memory, "ann", operation.id, LATE)
     assert proposed.operation.is_open
-    with pytest.raises(InvalidState, match="A second person"):
-        await decide(in_memory, operator("ann"), operation.id, LATE)
-    after = await decide(in_memory, operator("ben"), operation.id, LATE)
+    with pytest.raises(InvalidState, match="a second person"):
+        await decide(in_memory, "ann", operation.id, LATE)
+    after = await decide(in_memory, "ben", operation.id, LATE)
     assert (after.operation.state, after.payment.state) == (
         OperationState.SUCCEEDED,
         State.CAPTURED,
@@ -219,10 +215,10 @@ async def test_two_persons_end_an_operation_that_does_not_end_by_itself(in_memor
 
 async def test_a_second_person_who_says_otherwise_proposes_anew(in_memory: App) -> None:
     operation = await an_operation_that_needs_a_decision(in_memory)
-    await decide(in_memory, operator("ann"), operation.id, LATE)
-    other = await decide(in_memory, operator("ben"), operation.id, NotDone())
+    await decide(in_memory, "ann", operation.id, LATE)
+    other = await decide(in_memory, "ben", operation.id, NotDone())
     assert other.operation.is_open
-    after = await decide(in_memory, operator("ann"), operation.id, NotDone())
+    after = await decide(in_memory, "ann", operation.id, NotDone())
     assert (after.operation.state, after.payment.state) == (
         OperationState.NOT_DONE,
         State.VALIDATED,
@@ -233,9 +229,9 @@ async def test_an_operation_that_ends_by_itself_needs_no_decision(in_memory: App
     processor_of(in_memory).faults.append("timeout")
     await a_processed_payment(in_memory)
     with pytest.raises(InvalidState, match="no decision is needed"):
-        await decide(in_memory, operator("ann"), the_operation(in_memory).id, LATE)
+        await decide(in_memory, "ann", the_operation(in_memory).id, LATE)
     with pytest.raises(NotFound):
-        await decide(in_memory, operator("ann"), in_memory.new_id(), LATE)
+        await decide(in_memory, "ann", in_memory.new_id(), LATE)
 
 
 async def test_attempts_have_an_end(in_memory: App) -> None:

@@ -1,25 +1,39 @@
 """Reconciliation: no discrepancy where all agree, and each one named where not."""
 
+import inspect
+import re
 from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
 
+from remit.delivery.work_messages import handle_batch
+from remit.domain.change import Topic
+from remit.domain.operation import Approved
 from remit.domain.payment import Payment
+from remit.oversight import reconcile as reconcile_module
 from remit.oversight.audit import digest_key, segment_key
-from remit.oversight.reconcile import reconcile
+from remit.oversight.reconcile import NEXT_STEPS, find_waiting, reconcile
+from remit.payments.operations import apply_notice
+from remit.payments.process import ProcessRequest, enqueue
+from remit.payments.refund import refund
 from remit.ports.app import App
-from tests.builders import processor_of
+from tests.builders import caller, clock_of, processor_of
+from tests.contracts.changes import a_message
 from tests.unit.steps import (
     a_processed_payment,
     a_refund,
     a_validated_payment,
     an_authorized_payment,
+    an_undecided_operation,
     archive_all,
     current_refund,
+    notice,
     objects_of,
+    queue_of,
     store_of,
     tamper,
+    the_operation,
 )
 
 
@@ -61,6 +75,80 @@ async def test_a_payment_that_differs_from_the_books_is_named(
 async def test_a_missing_posting_is_named(in_memory: App, payment: Payment) -> None:
     missing = store_of(in_memory).postings.pop()
     assert ("ledger", missing.transaction_id) in await discrepancies(in_memory)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"currency": "EUR"},
+        {"account": "test/processor/other"},
+        {"account": "live/processor/scripted"},
+        {"account": "test/merchant/other"},
+    ],
+)
+async def test_postings_on_another_account_or_in_another_currency_are_named(
+    in_memory: App, payment: Payment, fields: dict[str, str]
+) -> None:
+    """A whole ledger transaction is altered, so that it still balances."""
+    store = store_of(in_memory)
+    charge = store.postings[0].transaction_id
+    store.postings = [
+        replace(posting, **fields)
+        if posting.transaction_id == charge and (posting.line == 0 or "currency" in fields)
+        else posting
+        for posting in store.postings
+    ]
+    problems = [found.problem async for found in reconcile(in_memory) if found.check == "ledger"]
+    booked_on = fields.get("account", "test/processor/scripted")
+    assert any(f"is booked on {booked_on}, which is not" in problem for problem in problems)
+
+
+async def test_money_in_suspense_is_named(in_memory: App) -> None:
+    """A refund was done after it had ended otherwise: the processor has paid twice."""
+    captured = await a_processed_payment(in_memory)
+    processor_of(in_memory).faults.append("down")
+    await refund(in_memory, caller(), captured.id, amount_minor=3_000)
+    [operation] = [o for o in store_of(in_memory).operations_by_id.values() if o.refund_id]
+    await apply_notice(in_memory, notice(operation.id, Approved("late")))
+    await archive_all(in_memory)
+    found = [discrepancy async for discrepancy in reconcile(in_memory)]
+    assert [(one.check, one.record) for one in found] == [
+        ("suspense", captured.id),
+        ("processor", captured.id),
+    ]
+    assert found[0].problem == "-3000 USD (minor units) is in suspense"
+
+
+async def test_every_check_says_what_to_do() -> None:
+    checks = set(re.findall(r'check="(\w+)"', inspect.getsource(reconcile_module)))
+    assert checks == set(NEXT_STEPS)
+
+
+async def waiting(app: App) -> list[tuple[str, str]]:
+    return [(one.kind, one.record) async for one in find_waiting(app)]
+
+
+async def test_an_operation_that_waits_for_a_person_is_named(in_memory: App) -> None:
+    operation = await an_undecided_operation(in_memory)
+    assert ("decision", operation.id) in await waiting(in_memory)
+
+
+async def test_work_that_no_worker_takes_up_is_named(in_memory: App) -> None:
+    payment = await a_validated_payment(in_memory)
+    await enqueue(in_memory, caller(), ProcessRequest(payment.id))
+    assert await waiting(in_memory) == []
+    clock_of(in_memory).advance(2 * 86_400)
+    operation = the_operation(in_memory)
+    assert await waiting(in_memory) == [("operation", operation.id), ("message", "the oldest one")]
+
+
+async def test_dead_letters_are_counted(in_memory: App) -> None:
+    queue = queue_of(in_memory)
+    await queue.send([a_message(in_memory, Topic.WORK, kind="mystery")])
+    for _ in range(20):
+        clock_of(in_memory).advance(3_600)
+        await handle_batch(in_memory)
+    assert await waiting(in_memory) == [("dead letters", "1")]
 
 
 async def test_a_posting_without_its_payment_is_named(in_memory: App, payment: Payment) -> None:

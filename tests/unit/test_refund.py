@@ -98,7 +98,7 @@ async def test_a_refund_without_a_result_keeps_its_amount_reserved(in_memory: Ap
 
 async def finish(app: App, pending: Refund) -> Refund:
     """The refund after its operation was sent again, once nobody has it leased any more."""
-    [operation] = [o for o in store_of(app).operations.values() if o.refund_id == pending.id]
+    [operation] = [o for o in store_of(app).operations_by_id.values() if o.refund_id == pending.id]
     clock_of(app).advance(3_600)
     claim = await advance(app, caller(), operation.id)
     assert claim is not None

@@ -235,5 +235,5 @@ async def test_a_payment_whose_processor_is_down_is_not_queued_behind_its_caller
 
 
 def operation_of(app: App, payment: Payment) -> str:
-    [operation] = [o for o in store_of(app).operations.values() if o.payment_id == payment.id]
+    [operation] = [o for o in store_of(app).operations_by_id.values() if o.payment_id == payment.id]
     return operation.id

@@ -1,7 +1,7 @@
 """Assembles the service on an operator's machine, which cannot reach a private database.
 
-A function or a task in the database's network runs the jobs on API keys and failed work. The audit
-trail is read from its bucket. Every other database port raises Unavailable.
+A function or a task in the database's network runs the jobs on API keys, failed work and
+operations. The audit trail is read from its bucket. Every other database port raises Unavailable.
 """
 
 from dataclasses import replace
@@ -13,6 +13,7 @@ from remit.adapters.aws.client import LazyClient
 from remit.adapters.aws.ecs import RunTask
 from remit.adapters.aws.operator_client import (
     OperatorApiKeys,
+    OperatorClient,
     OperatorFailedQueue,
     OperatorFunction,
     OperatorTask,
@@ -28,16 +29,22 @@ from remit.settings import Settings, SettingsError
 
 def assemble_for_operator(settings: Settings) -> App:
     """The service through the operator function, or through a task. Raises SettingsError."""
+    operator = operator_client(settings)
     if settings.operator_function is not None:
-        function = OperatorFunction(LazyClient("lambda"), settings.operator_function)
-        keys = in_usage_plan(OperatorApiKeys(function), settings)
-        return _assemble(settings, keys, OperatorFailedQueue(function))
+        keys = in_usage_plan(OperatorApiKeys(operator), settings)
+        return _assemble(settings, keys, OperatorFailedQueue(operator))
+    return _assemble(settings, OperatorApiKeys(operator), sqs_queue(settings))
+
+
+def operator_client(settings: Settings) -> OperatorClient:
+    """What runs an operator's jobs in the database's network. Raises SettingsError."""
+    if settings.operator_function is not None:
+        return OperatorFunction(LazyClient("lambda"), settings.operator_function)
     try:
         task = msgspec.json.decode(settings.require("operator_task"), type=RunTask)
     except msgspec.DecodeError as error:
         raise SettingsError(f"REMIT_OPERATOR_TASK: {error}.") from error
-    operator = OperatorTask(LazyClient("ecs"), LazyClient("logs"), task)
-    return _assemble(settings, OperatorApiKeys(operator), sqs_queue(settings))
+    return OperatorTask(LazyClient("ecs"), LazyClient("logs"), task)
 
 
 def _assemble(settings: Settings, api_keys: ApiKeys, queue: Any) -> App:

@@ -1,12 +1,15 @@
-"""Reconciles books, payments, refunds, processor and audit trail, and names each discrepancy.
+"""Reconciles books, payments, refunds, processor and audit trail, and names each discrepancy; and
+names what has waited for too long.
 
 For operators, after an incident or a restore. It reads everything and changes nothing.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime, timedelta
 
 import msgspec
 
+from remit.domain.ledger import merchant_account, processor_account, suspense_account
 from remit.domain.refund import RefundState
 from remit.oversight.audit import TamperFound, verify_archived
 from remit.ports.app import App
@@ -19,6 +22,36 @@ class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
     check: str
     record: str
     problem: str
+
+    @property
+    def next_step(self) -> str:
+        """What a person does about it."""
+        return NEXT_STEPS[self.check]
+
+
+NEXT_STEPS: Mapping[str, str] = {
+    "ledger": "compare with the last backup; correct it by a new ledger transaction",
+    "links": "compare with the last backup: the rows were changed by other means",
+    "refunds": "compare `remit payments show` with the processor's refunds",
+    "suspense": "give the money back at the processor, or settle it with the merchant",
+    "processor": "the processor's statement decides: refund or record the difference",
+    "audit": "leave the bucket as it is, and compare it with a backup",
+}
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What has waited for too long, since when, and what a person does about it."""
+
+    kind: str
+    record: str
+    since: datetime | None = None
+    next_step: str
+
+
+OVERDUE = timedelta(minutes=15)
+"""How long work may wait for a worker, and a message for its topic."""
+
+MOST_WAITING = 1_000
 
 
 async def reconcile(
@@ -37,6 +70,8 @@ async def reconcile(
     if (record := await books.find_orphan()) is not None:
         yield Discrepancy(check="links", record=record, problem="what it belongs to is missing")
     async for booked in books.booked_payments():
+        for discrepancy in _ledger_discrepancies(app, booked):
+            yield discrepancy
         async for discrepancy in _payment_discrepancies(app, booked):
             yield discrepancy
         report_progress()
@@ -45,16 +80,67 @@ async def reconcile(
         yield Discrepancy(check="audit", record=trail.key, problem=trail.problem)
 
 
+async def find_waiting(app: App) -> AsyncIterator[Waiting]:
+    """Yields what waits for a person, and what should not wait any more: operations, the oldest
+    message, dead letters. All money can be accounted for meanwhile.
+    """
+    reader = app.database.reader
+    overdue_at = app.clock() - OVERDUE
+    for operation in await reader.open_operations(MOST_WAITING, needs_decision=True):
+        yield Waiting(
+            kind="decision",
+            record=operation.id,
+            since=operation.sent_at or operation.created_at,
+            next_step=f"remit operations show {operation.id}",
+        )
+    for operation in await reader.due_operations(overdue_at, MOST_WAITING):
+        yield Waiting(
+            kind="operation",
+            record=operation.id,
+            since=operation.due_at,
+            next_step="see that a worker runs: none has taken it up",
+        )
+    oldest = await app.delivery.outbox.oldest_created_at()
+    if oldest is not None and oldest <= overdue_at:
+        yield Waiting(
+            kind="message",
+            record="the oldest one",
+            since=oldest,
+            next_step="see that a worker runs, and whether its log names a topic that refuses",
+        )
+    if count := await app.delivery.failed.count_dead_letters():
+        yield Waiting(kind="dead letters", record=str(count), next_step="remit failed list")
+
+
+def _ledger_discrepancies(app: App, booked: BookedPayment) -> list[Discrepancy]:
+    """Postings of one payment on an account or in a currency that is not its own, or in amounts
+    that are not the payment's.
+    """
+    payment = booked.payment
+    processors = booked.processors | {app.processor.name}
+    accounts = {processor_account(processor, payment.mode) for processor in processors}
+    accounts |= {
+        merchant_account(payment.merchant_id, payment.mode),
+        suspense_account(payment.mode),
+    }
+    problems = [
+        f"{balance.amount_minor} {balance.currency} (minor units) is booked on {balance.account}, "
+        "which is not the payment's"
+        for balance in booked.balances
+        if balance.amount_minor
+        and (balance.account not in accounts or balance.currency != payment.currency)
+    ]
+    kept_minor = payment.captured_minor - booked.refunds_minor
+    if booked.owed_minor != kept_minor:
+        problems.append(
+            f"the books hold {booked.owed_minor} and the payment {kept_minor} "
+            f"{payment.currency} (minor units)"
+        )
+    return [Discrepancy(check="ledger", record=payment.id, problem=p) for p in problems]
+
+
 async def _payment_discrepancies(app: App, booked: BookedPayment) -> AsyncIterator[Discrepancy]:
     payment = booked.payment
-    kept_minor = payment.captured_minor - booked.refunds_minor
-    if booked.booked_minor != kept_minor:
-        yield Discrepancy(
-            check="ledger",
-            record=payment.id,
-            problem=f"the books hold {booked.booked_minor} and the payment {kept_minor} "
-            f"{payment.currency} (minor units)",
-        )
     has_refunds = payment.refunded_minor or booked.refunds_minor
     refunds = await app.database.reader.refunds(payment.id) if has_refunds else []
     reserved_minor = sum(
@@ -67,13 +153,21 @@ async def _payment_discrepancies(app: App, booked: BookedPayment) -> AsyncIterat
             problem=f"its refunds come to {reserved_minor} and the payment says "
             f"{payment.refunded_minor} {payment.currency} (minor units)",
         )
-    if payment.pending is not None or reserved_minor != booked.refunds_minor:
-        return  # An operation is pending: the processor may already have done it.
+    if booked.has_open_operation:
+        return  # The processor may already have done it.
+    suspense_minor = -booked.booked_minor(suspense_account(payment.mode))
+    if suspense_minor:
+        yield Discrepancy(
+            check="suspense",
+            record=payment.id,
+            problem=f"{suspense_minor} {payment.currency} (minor units) is in suspense",
+        )
+    held_minor = payment.captured_minor - booked.refunds_minor + suspense_minor
     at_processor = await app.processor.balance(payment.id)
-    if (at_processor or 0) != kept_minor:
+    if (at_processor or 0) != held_minor:
         yield Discrepancy(
             check="processor",
             record=payment.id,
-            problem=f"the processor holds {at_processor or 0} and the payment {kept_minor} "
+            problem=f"the processor holds {at_processor or 0} and the books {held_minor} "
             f"{payment.currency} (minor units)",
         )

@@ -22,22 +22,18 @@ from remit.domain.card import Card
 from remit.domain.change import Change, Message, Topic
 from remit.domain.errors import (
     CardUnreadable,
-    InvalidState,
-    NotFound,
     ProcessorTimeout,
     ProcessorUnavailable,
-    Unavailable,
 )
 from remit.domain.operation import (
     NEEDS_CARD,
     NotDone,
     Operation,
     ProcessorResult,
-    Proposal,
     Received,
     Reversed,
 )
-from remit.payments.claims import MAX_RACES, Claim, read_again, read_claim
+from remit.payments.claims import Claim, read_again, read_claim
 from remit.payments.operation_results import (
     EXPIRED,
     record_no_answer,
@@ -47,7 +43,6 @@ from remit.payments.operation_results import (
     record_reversal,
     record_unreadable_card,
 )
-from remit.payments.results import audit_entry
 from remit.ports.app import App
 from remit.ports.processor import Instruction, Notice
 
@@ -105,31 +100,6 @@ async def apply_notice(app: App, notice: Notice) -> Claim | None:
     if isinstance(notice.result, Reversed):
         return await record_reversal(app, caller, claim, notice.result)
     return await record_result(app, caller, claim, notice.result)
-
-
-async def decide(app: App, caller: Caller, operation_id: str, result: ProcessorResult) -> Claim:
-    """Records what a person says became of an operation that does not end by itself.
-
-    A first person proposes the result. A second one who says the same ends the operation. Raises
-    NotFound, InvalidState if the operation needs no decision or if the same person comes twice, and
-    Unavailable.
-    """
-    for _ in range(MAX_RACES):
-        claim = await read_claim(app, operation_id)
-        if claim is None:
-            raise NotFound("operation", param="operation_id")
-        operation = claim.operation
-        proposal = operation.proposal
-        if proposal is not None and operation.is_open and proposal.result == result:
-            if proposal.by == caller.actor:
-                raise InvalidState("A second person has to confirm this decision.")
-            return await record_result(app, caller, claim, result)
-        after = claim._replace(operation=operation.propose(Proposal(caller.actor, result)))
-        entry = audit_entry(app, caller, "decide", "proposed", claim.payment, claim.refund)
-        change = Change(operation=after.operation, audit=(entry,))
-        if await app.store.commit(change) is None:
-            return after
-    raise Unavailable("The operation is changing too fast. Try again.")
 
 
 async def _prepare(app: App, claim: Claim, card: Card | None, until: float) -> Claim | None:

@@ -3,7 +3,8 @@
 An adapter of any port raises `Unavailable` while its dependency is down.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import msgspec
 
 from remit.domain.caller import KeyScope, Mode
 from remit.domain.change import AuditEntry, Change, Conflict, IdempotencyRecord
+from remit.domain.ledger import Posting, merchant_account
 from remit.domain.operation import Operation
 from remit.domain.payment import Payment, State
 from remit.domain.refund import Refund
@@ -76,13 +78,56 @@ class Reader(Protocol):
         """Operations whose `due_at` has passed."""
         ...
 
+    async def open_operations(self, limit: int, *, needs_decision: bool = False) -> list[Operation]:
+        """Operations without a result, or those among them that a person has to decide. Those that
+        are due first come first, as far as the database keeps them in one order.
+        """
+        ...
+
+    async def operations(self, payment_id: str) -> list[Operation]:
+        """The payment's operations, oldest first."""
+        ...
+
+
+class AccountBalance(msgspec.Struct, frozen=True, array_like=True):
+    """What one payment's postings come to on one account, in minor units. A debit is positive."""
+
+    account: str
+    currency: str
+    amount_minor: int
+
+
+def balances_of(postings: Iterable[Posting]) -> tuple[AccountBalance, ...]:
+    """The balance of each account and currency that has postings."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for posting in postings:
+        sums[posting.account, posting.currency] += posting.amount_minor
+    return tuple(AccountBalance(*key, total) for key, total in sums.items())
+
 
 class BookedPayment(msgspec.Struct, frozen=True, kw_only=True):
-    """One payment with its sums in the ledger and in its refunds, in minor units."""
+    """One payment with its balances in the ledger, the sum of its refunds that were done, and the
+    processors of its operations. An operation is open while it has no result.
+    """
 
     payment: Payment
-    booked_minor: int
+    balances: tuple[AccountBalance, ...]
     refunds_minor: int
+    processors: frozenset[str]
+    has_open_operation: bool
+
+    def booked_minor(self, account: str) -> int:
+        """What is booked on the account, in the payment's currency."""
+        return sum(
+            balance.amount_minor
+            for balance in self.balances
+            if (balance.account, balance.currency) == (account, self.payment.currency)
+        )
+
+    @property
+    def owed_minor(self) -> int:
+        """What the books owe to the merchant."""
+        return -self.booked_minor(merchant_account(self.payment.merchant_id, self.payment.mode))
 
 
 class Books(Protocol):

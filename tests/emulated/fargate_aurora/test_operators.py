@@ -65,12 +65,13 @@ def test_keys_are_made_listed_and_revoked_by_a_task(
     assert "takes about a minute" in listed.stderr
     with stack.api() as api:
         api.key = made["key"]
-        api.validate()
+        transaction_id = api.validate()
+    assert shell.data("operations", "list", "--payment", transaction_id) == []
     assert shell.run("keys", "revoke", made["id"]).returncode == 0
     gone = shell.run("keys", "revoke", "nobody's")
     assert (gone.returncode, "There is no key nobody's." in gone.stderr) == (1, True)
     assert [json.loads(command[1])["job"] for command, _ in tasks.ran] == [
-        *("add_key", "keys", "revoke_key", "revoke_key")
+        *("add_key", "keys", "operations", "revoke_key", "revoke_key")
     ]
     assert {(command[0], status) for command, status in tasks.ran} == {("operate", 0)}
     # What was made here has been in nobody's log and in no task's definition.

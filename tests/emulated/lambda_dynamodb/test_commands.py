@@ -163,6 +163,13 @@ def test_an_operators_commands_work_on_the_deployment(stack: LambdaDynamodb) -> 
     assert run("payments", "list", "--limit", "1") == listed
     assert run("audit", "verify")["ok"] is True
     assert isinstance(run("failed", "list"), list)
+    assert caller.process(transaction_id).status_code == 200
+    [charge] = run("operations", "list", "--payment", transaction_id)
+    assert (charge["kind"], charge["state"]) == ("charge", "succeeded")
+    assert run("operations", "show", charge["operation_id"]) == charge
+    decision = ("operations", "decide", charge["operation_id"], "not-done")
+    ended = run_remit(emulator, settings, *decision)
+    assert "An operation that is succeeded cannot change." in " ".join(ended.stderr.split())
     assert run_remit(emulator, settings, "keys", "revoke", made["id"]).returncode == 0
 
 

@@ -162,9 +162,18 @@ def test_an_operators_commands_go_through_a_function_in_the_network(stack: Lambd
 
     made = run("keys", "create", "--merchant", "operated")
     assert made["id"] in {key["id"] for key in run("keys", "list")}
-    for url in (stack.api.url, stack.balancer.url):
-        Caller(stack.emulator, url, made["key"]).validate()
+    Caller(stack.emulator, stack.balancer.url, made["key"]).validate()
+    caller = Caller(stack.emulator, stack.api.url, made["key"])
+    transaction_id = caller.validate()
+    assert caller.process(transaction_id).status_code == 200
     assert run("failed", "list") == []
+    [charge] = run("operations", "list", "--payment", transaction_id)
+    assert (charge["kind"], charge["state"]) == ("charge", "succeeded")
+    assert run("operations", "show", charge["operation_id"]) == charge
+    assert run("operations", "list") == []
+    decision = ("operations", "decide", charge["operation_id"], "not-done")
+    ended = run_remit(stack.emulator, settings, *decision)
+    assert "An operation that is succeeded cannot change." in " ".join(ended.stderr.split())
     assert run("audit", "verify")["ok"] is True
     beyond = run_remit(stack.emulator, settings, "payments", "list")
     assert "reached from within its network alone" in " ".join(beyond.stderr.split())

@@ -6,11 +6,13 @@ import msgspec
 
 from remit.adapters.dynamodb.outbox import SEGMENTS
 from remit.adapters.dynamodb.table import BY_PAYMENT, Table
-from remit.domain.ledger import Posting, Unbalanced, check_balanced, merchant_account
+from remit.domain.ledger import Posting, Unbalanced, check_balanced
+from remit.domain.operation import Operation
 from remit.domain.payment import Payment
 from remit.domain.refund import Refund, RefundState
-from remit.ports.store import BookedPayment
+from remit.ports.store import BookedPayment, balances_of
 
+_operation = msgspec.json.Decoder(Operation)
 _payment = msgspec.json.Decoder(Payment)
 _postings = msgspec.json.Decoder(list[Posting])
 _refund = msgspec.json.Decoder(Refund)
@@ -47,21 +49,24 @@ class DynamoBooks:
     async def booked_payments(self) -> AsyncIterator[BookedPayment]:
         async for item in self._table.scan("payment"):
             payment = _payment.decode(item["data"])
-            merchant = merchant_account(payment.merchant_id, payment.mode)
-            booked_minor = -sum(
-                [
-                    posting.amount_minor
-                    async for data in self._of_payment(payment.id, "ledger#")
-                    for posting in _postings.decode(data)
-                    if posting.account == merchant
-                ]
-            )
+            postings = [
+                posting
+                async for data in self._of_payment(payment.id, "ledger#")
+                for posting in _postings.decode(data)
+            ]
+            operations = [
+                _operation.decode(data) async for data in self._of_payment(payment.id, "operation#")
+            ]
             refunds = [_refund.decode(d) async for d in self._of_payment(payment.id, "refund#")]
             refunds_minor = sum(
                 refund.amount_minor for refund in refunds if refund.state is RefundState.SUCCEEDED
             )
             yield BookedPayment(
-                payment=payment, booked_minor=booked_minor, refunds_minor=refunds_minor
+                payment=payment,
+                balances=balances_of(postings),
+                refunds_minor=refunds_minor,
+                processors=frozenset(operation.processor for operation in operations),
+                has_open_operation=any(operation.is_open for operation in operations),
             )
 
     async def count(self) -> int:

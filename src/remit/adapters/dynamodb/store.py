@@ -5,9 +5,9 @@ figures for people and tools that read the table.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -32,6 +32,8 @@ from remit.domain.operation import Operation
 from remit.domain.payment import STATUS_NAMES, Payment, State
 from remit.domain.refund import Refund
 from remit.ports.store import OnCommit, PageQuery
+
+T = TypeVar("T")
 
 MAX_TRIES = 6
 NO_OPERATION = "none"
@@ -217,23 +219,32 @@ class DynamoStore:
             yield item["data"]
 
     async def due(self, now: datetime, limit: int) -> list[Payment]:
-        return [_payment.decode(data) for data in await self._due("due", now, limit)]
+        return await _first(limit, self._tasks("due", _payment, now))
 
     async def due_operations(self, now: datetime, limit: int) -> list[Operation]:
-        return [_operation.decode(data) for data in await self._due("due-operation", now, limit)]
+        return await _first(limit, self._tasks("due-operation", _operation, now))
 
-    async def _due(self, task: str, now: datetime, limit: int) -> list[str]:
-        due: list[str] = []
+    async def open_operations(self, limit: int, *, needs_decision: bool = False) -> list[Operation]:
+        found = self._tasks("due-operation", _operation)
+        if needs_decision:
+            found = (operation async for operation in found if operation.needs_decision)
+        return await _first(limit, found)
+
+    async def operations(self, payment_id: str) -> list[Operation]:
+        found = self._of_payment(payment_id, "operation#")
+        return [_operation.decode(data) async for data in found]
+
+    async def _tasks(
+        self, task: str, decoder: msgspec.json.Decoder[T], until: datetime | None = None
+    ) -> AsyncIterator[T]:
+        """What has this task, until then or at any time. Each shard is in the order of its time."""
+        condition, values = "task = :task", {}
+        if until is not None:
+            condition, values = "task = :task AND task_at <= :until", {":until": _instant(until)}
         for number in range(SHARDS):
-            async for item in self._table.query(
-                BY_TASK,
-                "task = :task AND task_at <= :now",
-                {":task": f"{task}#{number}", ":now": _instant(now)},
-            ):
-                if len(due) == limit:
-                    return due
-                due.append(item["data"])
-        return due
+            shard_values = {":task": f"{task}#{number}", **values}
+            async for item in self._table.query(BY_TASK, condition, shard_values):
+                yield decoder.decode(item["data"])
 
 
 def payment_item(payment: Payment) -> Item:
@@ -314,6 +325,16 @@ def message_item(message: Message) -> Item:
         "created_at": _instant(message.created_at),
         "data": _json(message).decode(),
     }
+
+
+async def _first(limit: int, items: AsyncIterator[T]) -> list[T]:
+    """The first items, `limit` at most."""
+    first: list[T] = []
+    async for item in items:
+        first.append(item)
+        if len(first) == limit:
+            break
+    return first
 
 
 def _conflict(

@@ -17,12 +17,12 @@ from remit.domain.change import (
     Message,
     Topic,
 )
-from remit.domain.ledger import Posting, merchant_account
+from remit.domain.ledger import Posting
 from remit.domain.operation import Operation
 from remit.domain.payment import Payment, State
 from remit.domain.refund import Refund, RefundState
 from remit.ports.api_keys import ApiKey
-from remit.ports.store import BookedPayment, OnCommit, PageQuery
+from remit.ports.store import BookedPayment, OnCommit, PageQuery, balances_of
 
 
 class MemoryStore:
@@ -32,7 +32,7 @@ class MemoryStore:
         self._on_commit = on_commit
         self.payments: dict[str, Payment] = {}
         self.refunds_by_id: dict[str, Refund] = {}
-        self.operations: dict[str, Operation] = {}
+        self.operations_by_id: dict[str, Operation] = {}
         self.references: dict[tuple[str, Mode, str], str] = {}
         self.records: dict[KeyScope, IdempotencyRecord] = {}
         self.audit: list[AuditEntry] = []
@@ -51,7 +51,7 @@ class MemoryStore:
         if change.refund is not None:
             self.refunds_by_id[change.refund.id] = change.refund
         for operation in change.operations:
-            self.operations[operation.id] = operation
+            self.operations_by_id[operation.id] = operation
         if change.record is not None:
             self._write_record(change.record, change.record_use)
         self.audit.extend(change.audit)
@@ -89,7 +89,7 @@ class MemoryStore:
             if (earlier.version if earlier else 0) != refund.version - 1:
                 return Conflict.STALE
         for operation in change.operations:
-            before = self.operations.get(operation.id)
+            before = self.operations_by_id.get(operation.id)
             if (before.version if before else 0) != operation.version - 1:
                 return Conflict.STALE
         return None
@@ -101,7 +101,7 @@ class MemoryStore:
         return self.refunds_by_id.get(refund_id)
 
     async def operation(self, operation_id: str) -> Operation | None:
-        return self.operations.get(operation_id)
+        return self.operations_by_id.get(operation_id)
 
     async def payment_by_reference(
         self, merchant_id: str, mode: Mode, reference: str
@@ -142,7 +142,19 @@ class MemoryStore:
         return [p for p in self.payments.values() if p.due_at and p.due_at <= now][:limit]
 
     async def due_operations(self, now: datetime, limit: int) -> list[Operation]:
-        return [o for o in self.operations.values() if o.due_at and o.due_at <= now][:limit]
+        return [o for o in self.operations_by_id.values() if o.due_at and o.due_at <= now][:limit]
+
+    async def open_operations(self, limit: int, *, needs_decision: bool = False) -> list[Operation]:
+        found = [
+            operation
+            for operation in sorted(self.operations_by_id.values(), key=lambda o: str(o.due_at))
+            if operation.is_open and (operation.needs_decision or not needs_decision)
+        ]
+        return found[:limit]
+
+    async def operations(self, payment_id: str) -> list[Operation]:
+        found = [o for o in self.operations_by_id.values() if o.payment_id == payment_id]
+        return sorted(found, key=lambda operation: operation.id)
 
     async def add(self, key: ApiKey, secret: str) -> None:
         self.api_keys[key.id] = key
@@ -207,19 +219,18 @@ class MemoryStore:
 
     async def booked_payments(self) -> AsyncIterator[BookedPayment]:
         for payment in sorted(self.payments.values(), key=lambda payment: payment.id):
-            merchant = merchant_account(payment.merchant_id, payment.mode)
-            booked_minor = -sum(
-                posting.amount_minor
-                for posting in self.postings
-                if posting.payment_id == payment.id and posting.account == merchant
-            )
+            operations = await self.operations(payment.id)
             refunds_minor = sum(
                 refund.amount_minor
-                for refund in self.refunds_by_id.values()
-                if refund.payment_id == payment.id and refund.state is RefundState.SUCCEEDED
+                for refund in await self.refunds(payment.id)
+                if refund.state is RefundState.SUCCEEDED
             )
             yield BookedPayment(
-                payment=payment, booked_minor=booked_minor, refunds_minor=refunds_minor
+                payment=payment,
+                balances=balances_of(p for p in self.postings if p.payment_id == payment.id),
+                refunds_minor=refunds_minor,
+                processors=frozenset(operation.processor for operation in operations),
+                has_open_operation=any(operation.is_open for operation in operations),
             )
 
     async def count(self) -> int:

@@ -27,12 +27,18 @@ LIMIT 1
 BOOKED_PAYMENTS = """
 SELECT coalesce(json_agg(json_build_object(
     'payment', p,
-    'booked_minor', (
-        SELECT coalesce(-sum(g.amount_minor), 0) FROM postings g
-        WHERE g.payment_id = p.id AND g.account = p.mode || '/merchant/' || p.merchant_id),
+    'balances', (
+        SELECT coalesce(json_agg(json_build_array(g.account, g.currency, g.amount_minor)), '[]')
+        FROM (SELECT account, currency, sum(amount_minor) AS amount_minor FROM postings
+              WHERE payment_id = p.id GROUP BY account, currency) g),
     'refunds_minor', (
         SELECT coalesce(sum(r.amount_minor), 0) FROM refunds r
-        WHERE r.payment_id = p.id AND r.state = 'succeeded')
+        WHERE r.payment_id = p.id AND r.state = 'succeeded'),
+    'processors', (
+        SELECT coalesce(json_agg(DISTINCT o.operation ->> 'processor'), '[]') FROM operations o
+        WHERE o.payment_id = p.id),
+    'has_open_operation', EXISTS (
+        SELECT FROM operations o WHERE o.payment_id = p.id AND o.due_at IS NOT NULL)
 ) ORDER BY p.id), '[]')::text
 FROM (SELECT * FROM payments WHERE id > $1::uuid ORDER BY id LIMIT $2) p
 """

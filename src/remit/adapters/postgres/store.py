@@ -186,6 +186,18 @@ SELECT coalesce(json_agg(found.operation), '[]')::text FROM (
 ) found
 """
 
+OPEN_OPERATIONS = """
+SELECT coalesce(json_agg(found.operation), '[]')::text FROM (
+    SELECT operation FROM operations
+    WHERE due_at IS NOT NULL AND (operation ->> 'needs_decision' = 'true' OR NOT $2)
+    ORDER BY due_at LIMIT $1
+) found
+"""
+
+OPERATIONS = """
+SELECT coalesce(json_agg(operation ORDER BY id), '[]')::text
+FROM operations WHERE payment_id = $1::uuid
+"""
 
 MAX_TRIES = 5
 """How often a batch is written again without the changes that conflict."""
@@ -342,6 +354,13 @@ class PostgresStore:
 
     async def due_operations(self, now: datetime, limit: int) -> list[Operation]:
         return _operations.decode(await self._reading.value(DUE_OPERATIONS, now, limit))
+
+    async def open_operations(self, limit: int, *, needs_decision: bool = False) -> list[Operation]:
+        rows = await self._reading.value(OPEN_OPERATIONS, limit, needs_decision)
+        return _operations.decode(rows)
+
+    async def operations(self, payment_id: str) -> list[Operation]:
+        return _operations.decode(await self._reading.value(OPERATIONS, payment_id))
 
 
 _CONFLICT_ERRORS = (

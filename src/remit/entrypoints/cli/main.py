@@ -14,6 +14,7 @@ from remit.entrypoints.cli import database, service
 from remit.entrypoints.cli.audit import audit
 from remit.entrypoints.cli.failed_work import failed
 from remit.entrypoints.cli.keys import keys
+from remit.entrypoints.cli.operations import operations
 from remit.entrypoints.cli.payments import pay, payments
 from remit.entrypoints.cli.reconcile import reconcile
 from remit.entrypoints.cli.terminal import (
@@ -50,7 +51,7 @@ cli.command(service.show_settings, name="settings", group=RUN, sort_key=6)
 cli.command(service.run_job, name="operate", show=False)
 cli.command(pay, group=PAYMENTS, sort_key=1)
 cli.command(reconcile, group=OPERATE, sort_key=3)
-for noun in (payments, keys, failed, audit):
+for noun in (payments, keys, failed, operations, audit):
     cli.command(noun)
 
 

@@ -14,7 +14,7 @@ from remit.domain.change import AuditEntry
 from remit.domain.money import major_units
 from remit.domain.payment import STATUS_NAMES, Payment, State
 from remit.domain.refund import Refund
-from remit.entrypoints.cli.terminal import number, prose, state, value
+from remit.entrypoints.cli.terminal import instant, number, prose, state, value
 from remit.http.two_step.views import payment_view
 
 LIST_COLUMNS = (
@@ -84,7 +84,7 @@ def listed_row(payment: Payment) -> tuple[str, ...]:
         _money(payment.refunded_minor, payment.currency) if payment.refunded_minor else "",
         payment.merchant_id,
         payment.reference or "",
-        _time(payment.created_at),
+        instant(payment.created_at),
     )
 
 
@@ -105,7 +105,7 @@ def refund_row(refund: Refund) -> tuple[str, ...]:
         refund.id,
         refund.state.value,
         _money(refund.amount_minor, refund.currency),
-        _time(refund.created_at),
+        instant(refund.created_at),
         refund.failure.message if refund.failure else "",
     )
 
@@ -127,7 +127,7 @@ def history_view(entry: AuditEntry) -> HistoryView:
 
 def history_row(view: HistoryView) -> tuple[str, ...]:
     return (
-        _time(view.at),
+        instant(view.at),
         view.action,
         view.outcome,
         view.status or "",
@@ -151,8 +151,8 @@ def payment_fields(payment: Payment) -> Sequence[tuple[str, str]]:
         "customer": payment.customer_id,
         "reference": payment.reference,
         **{f"metadata {name}": text for name, text in (payment.metadata or {}).items()},
-        "created": f"{_time(payment.created_at)} UTC",
-        "processed": payment.processed_at and f"{_time(payment.processed_at)} UTC",
+        "created": f"{instant(payment.created_at)} UTC",
+        "processed": payment.processed_at and f"{instant(payment.processed_at)} UTC",
     }
     return [(name, text) for name, text in said.items() if text]
 
@@ -176,7 +176,3 @@ def _in_brackets(*codes: str | None) -> str:
 
 def _money(amount_minor: int, currency: str) -> str:
     return f"{major_units(amount_minor, currency)} {currency}"
-
-
-def _time(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}"

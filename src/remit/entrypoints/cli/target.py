@@ -3,10 +3,12 @@ operator does not mistake this machine's data for a deployment's, or one deploym
 """
 
 import asyncio
+import getpass
 import os
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -15,6 +17,58 @@ from remit.entrypoints.cli.data_folder import command_settings
 from remit.entrypoints.cli.terminal import fail, print_note
 from remit.ports.app import App
 from remit.settings import Settings, SettingsError
+
+TASK_NOTE = "a task in the database's network is asked; that takes about a minute"
+
+PERSON = re.compile(r"[\w.@-]{1,64}")
+
+
+class JobRunner(Protocol):
+    """Runs a job of `entrypoints/operator_jobs.py` where the database can be reached."""
+
+    async def __call__(self, job: str, **arguments: object) -> Any:
+        """The job's result, as plain data. Raises RemitError."""
+        ...
+
+
+def run_jobs_on_target(use: Callable[[JobRunner], Coroutine[Any, Any, None]]) -> None:
+    """Says what is acted on, and runs `use` with the operator's jobs there: in this process, or in
+    the network of a database that only the function or a task reaches.
+    """
+    from remit.entrypoints.operator_jobs import OperatorJobs
+
+    settings = command_settings()
+    if settings.operator_function is None and settings.operator_task is None:
+        run_on_target(lambda app: use(OperatorJobs(app).run))
+        return
+    from remit.assembly.operator import operator_client
+
+    print_target(settings)
+    if settings.operator_task is not None:
+        print_note(TASK_NOTE)
+    asyncio.run(use(operator_client(settings).run))
+
+
+async def operator_name(settings: Settings, person: str | None) -> str:
+    """Who gives this command: who the AWS credentials belong to, or the user of this machine, who
+    can say another name there.
+
+    The name is what this machine says. In AWS, CloudTrail has who invoked the function, ran the
+    task or wrote to the table.
+    """
+    if settings.is_in_aws:
+        from remit.adapters.aws.client import LazyClient, call
+
+        if person is not None:
+            fail(
+                "--as is for this machine alone: in AWS the credentials say who you are.", status=2
+            )
+        identity = await call(LazyClient("sts").get_caller_identity)
+        return str(identity["Arn"])
+    name = person or getpass.getuser()
+    if not PERSON.fullmatch(name):
+        fail("--as must be 1 to 64 letters, digits, and any of . _ @ -", status=2)
+    return name
 
 
 def run_on_target(
@@ -30,7 +84,7 @@ def run_on_target(
     settings = command_settings()
     print_target(settings)
     if asks_database and settings.operator_task is not None:
-        print_note("a task in the database's network is asked; that takes about a minute")
+        print_note(TASK_NOTE)
 
     async def run() -> None:
         async with local.opened(settings) as app:

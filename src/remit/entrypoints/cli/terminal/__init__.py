@@ -12,7 +12,7 @@ from remit.entrypoints.cli.terminal.messages import (
     print_table,
 )
 from remit.entrypoints.cli.terminal.progress import Report, Steps, progress_bar
-from remit.entrypoints.cli.terminal.table import number, prose, state, value
+from remit.entrypoints.cli.terminal.table import instant, number, prose, state, value
 
 __all__ = [
     "AWS",
@@ -25,6 +25,7 @@ __all__ = [
     "Report",
     "Steps",
     "fail",
+    "instant",
     "number",
     "pipe_that_may_close",
     "print_error",

@@ -7,6 +7,7 @@ still one under the other.
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from itertools import zip_longest
 from types import MappingProxyType
@@ -101,6 +102,11 @@ def table_lines(
     lines = [line for place in places for line in _line(place, heads, head=True)]
     lines += [line for row in cells for place in places for line in _line(place, row) if line]
     return lines
+
+
+def instant(at: datetime | None) -> str:
+    """A time of day in UTC, to the second. Empty if there is none."""
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def printable(text: str) -> str:
