@@ -103,14 +103,15 @@ WORKER_DELIVERY = {
 
 USES: Mapping[str, Use] = MappingProxyType(
     {
-        # Its nine items are 22 transactional write units and 18 of the indexes; the rest deletes
-        # messages and marks audit entries as archived. The stream sends each message by itself.
+        # Its eleven items are 22 transactional write units and 19 of the indexes; the rest deletes
+        # messages, marks audit entries as archived, and is for idempotency keys. The stream sends
+        # each message by itself.
         "lambda-dynamodb": Use(
             number={
                 **GATEWAY_USE,
                 "lambda_gb_second": 4 * 0.08 * FUNCTION_GB,
                 "lambda_request": 4,
-                "read_request_unit": 14,
+                "read_request_unit": 17,
                 "write_request_unit": 60,
             },
             batched=SCHEDULED_DELIVERY

@@ -49,7 +49,12 @@ class DynamoOutbox:
         return messages[0].created_at.astimezone(UTC) if messages else None
 
     async def unarchived(self, limit: int) -> list[AuditEntry]:
-        return [_entry.decode(item["data"]) for item in await self._oldest("unarchived", limit)]
+        """The index lags behind the table. What it still has is read from the table, so that an
+        entry that was archived a moment ago is not archived twice.
+        """
+        found = await self._oldest("unarchived", limit)
+        items = [await self._table.get(item["transaction_id"]) for item in found]
+        return [_entry.decode(item["data"]) for item in items if item and "task" in item]
 
     async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
         for entry_id in entry_ids:
