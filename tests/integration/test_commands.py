@@ -1,5 +1,6 @@
 """The command line on a running service: what each command says, to people and to pipes."""
 
+import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ MISTAKES = [
     (("payments", "show"), 2, "PAYMENT_ID"),
     (("payments", "show", "42"), 1, "No such payment."),
     (("payments", "refund", "42"), 1, "No such payment."),
+    (("payments", "refund", "42", "--key", "a b"), 2, "--key must be 1 to 255 printable"),
     (("keys", "create"), 2, "--merchant"),
     (("keys", "create", "--merchant", "No Good"), 2, "--merchant must be 1 to 63 of a-z"),
     (
@@ -85,10 +87,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def said(service: Service, *arguments: str) -> str:
-    """What a command prints; on standard error it says what it acts on, and nothing else."""
+    """What a command prints; on standard error it says what it acts on, and nothing else. A refund
+    says also how to repeat it.
+    """
     ended = service.command(*arguments)
     acts_on = f"the service at {service.url}" if arguments[0] == "pay" else ".remit on this machine"
-    assert (ended.returncode, ended.stderr) == (0, f"acting on {acts_on}\n")
+    notes = ended.stderr.splitlines()
+    if arguments[:2] == ("payments", "refund"):
+        assert "to repeat this refund" in notes.pop()
+    assert (ended.returncode, notes) == (0, [f"acting on {acts_on}"])
     return ended.stdout
 
 
@@ -187,6 +194,21 @@ def test_a_payment_is_listed_shown_and_refunded(service: Service) -> None:
         ("refund", "done"),
     ]
     assert "claimed" in said(service, "payments", "show", paid)
+
+
+def test_a_refund_that_is_repeated_with_its_key_gives_nothing_back_twice(service: Service) -> None:
+    paid = data(service, "pay", "100")["transaction_id"]
+    first = service.command("payments", "refund", paid, "10", "--json")
+    key = first.stderr.split("--key ")[1].split()[0]
+    again = service.command("payments", "refund", paid, "10", "--key", key, "--json")
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+    other = service.command("payments", "refund", paid, "20", "--key", key)
+    assert other.returncode == 1
+    assert "was first used with a different request" in " ".join(other.stderr.split())
+    shown = data(service, "payments", "show", paid)
+    assert [refund["amount"] for refund in shown["refunds"]] == ["10.00"]
+    refunded = [entry for entry in shown["history"] if entry["action"] == "refund"]
+    assert {entry["actor"] for entry in refunded} == {f"operator:{getpass.getuser()}"}
 
 
 LISTED_IN_TERMINAL = {

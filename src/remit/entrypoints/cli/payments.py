@@ -1,15 +1,16 @@
 """`remit pay` and `remit payments`: take a payment, look at them, give money back."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from cyclopts import App as Commands
 from cyclopts import Parameter
 
-from remit.domain.caller import Caller
+from remit.domain.caller import Caller, KeyScope
 from remit.domain.payment import Payment
 from remit.entrypoints.cli.data_folder import command_settings, own_key, service_address
-from remit.entrypoints.cli.target import run_on_target
+from remit.entrypoints.cli.target import operator_name, run_on_target
 from remit.entrypoints.cli.terminal import (
     PAYMENTS,
     Json,
@@ -28,6 +29,7 @@ payments = Commands(
 )
 
 MOST_LISTED = 1_000
+LONGEST_KEY = 255
 ANY_AMOUNT_MINOR = 10**15
 """More than can be left of a payment: what is left is for the refund to say."""
 
@@ -192,8 +194,13 @@ def show_payment(payment_id: str, /, *, json: Json = False) -> None:
 
 
 @payments.command(name="refund")
-def refund_payment(payment_id: str, amount: str | None = None, /, *, json: Json = False) -> None:
+def refund_payment(
+    payment_id: str, amount: str | None = None, /, *, key: str | None = None, json: Json = False
+) -> None:
     """Give a processed payment back, in full or in part.
+
+    A command that was interrupted is repeated with the key that it named, and gives nothing back
+    twice.
 
     Acts on this machine's data, or on the deployment whose settings the shell has.
 
@@ -203,22 +210,35 @@ def refund_payment(payment_id: str, amount: str | None = None, /, *, json: Json 
     ----------
     amount
         In major units: 40.00. Without it, all that is left.
+    key
+        The idempotency key of the first command; without it, a new one.
     """
     from remit.domain.money import read_amount
     from remit.domain.refund import Refund
     from remit.entrypoints.cli.payment_views import refund_view
     from remit.payments.refund import refund
-    from remit.payments.results import Accepted, Rejected
+    from remit.payments.results import Accepted, Rejected, Replayed
+
+    if key is not None and not re.fullmatch(rf"[!-~]{{1,{LONGEST_KEY}}}", key):
+        fail(f"--key must be 1 to {LONGEST_KEY} printable characters.", status=2)
+    settings = command_settings()
 
     async def use(app: App) -> None:
         payment = await _payment(app, payment_id)
+        used = key or app.new_id()
+        print_note(f"to repeat this refund and not make another: --key {used}")
         wanted = amount and read_amount(amount, payment.currency, maximum_minor=ANY_AMOUNT_MINOR)
-        caller = Caller(payment.merchant_id, payment.mode, "operator", app.new_id())
+        actor = f"operator:{await operator_name(settings, None)}"
+        caller = Caller(payment.merchant_id, payment.mode, actor, app.new_id())
         result = await refund(
-            app, caller, payment.id, amount_minor=wanted.amount_minor if wanted else None
+            app,
+            caller,
+            payment.id,
+            amount_minor=wanted.amount_minor if wanted else None,
+            key=KeyScope(payment.merchant_id, payment.mode, "remit payments refund", used),
         )
         match result:
-            case Accepted(refund=Refund() as made):
+            case Accepted(refund=Refund() as made) | Replayed(refund=Refund() as made):
                 view = refund_view(made)
                 if json:
                     print_json(view)
@@ -227,7 +247,7 @@ def refund_payment(payment_id: str, amount: str | None = None, /, *, json: Json 
             case Rejected(error):
                 raise error
             case _:
-                raise AssertionError(f"a refund without a key cannot end as {result}")
+                raise AssertionError(f"a refund cannot end as {result}")
 
     run_on_target(use)
 
