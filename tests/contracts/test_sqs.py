@@ -17,7 +17,7 @@ from remit.delivery.consumer import Consumer
 from remit.delivery.relay import relay
 from remit.delivery.work_messages import handle_batch
 from remit.domain.change import UNREADABLE, Topic
-from remit.domain.errors import Unavailable
+from remit.domain.errors import NotAllSent, Unavailable
 from remit.domain.payment import State
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
@@ -31,7 +31,9 @@ POISON = '{"id": "Grüße \U0001f600", "kind":  \t"process",\n "unknown": 1'
 
 
 class RecordingClient:
-    """A client that records its calls. Those in `failing` report a failed entry."""
+    """A client that records its calls. Those in `failing` report that each entry failed, or each of
+    those in `refused`.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = SerialClient(client)
@@ -39,6 +41,7 @@ class RecordingClient:
         self.calls: list[str] = []
         self.parameters: list[dict[str, Any]] = []
         self.failing: set[str] = set()
+        self.refused: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -48,7 +51,9 @@ class RecordingClient:
                 self.calls.append(name)
                 self.parameters.append(parameters)
             if name in self.failing:
-                return {"Failed": [{"Id": "0"}]}
+                entries = parameters.get("Entries") or parameters["PublishBatchRequestEntries"]
+                ids = {entry["Id"] for entry in entries}
+                return {"Failed": [{"Id": id_} for id_ in (self.refused & ids or ids)]}
             return method(**parameters)
 
         vars(call)["__self__"] = method.__self__
@@ -107,6 +112,7 @@ async def test_a_message_that_is_not_deleted_raises_an_error(
 ) -> None:
     await queue.send([a_message(in_memory, Topic.WORK) for _ in range(2)])
     client.failing.add("delete_message_batch")
+    client.refused.add("0")
     results = await asyncio.gather(
         *(queue.delete(item) for item in await receive(queue, 2)), return_exceptions=True
     )
@@ -220,5 +226,24 @@ async def test_batches_go_to_a_topic_at_once_and_a_failed_one_raises_an_error(
         for entry in parameters["PublishBatchRequestEntries"]
     ) == [message.id for message in messages]
     client.failing.add("publish_batch")
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as nothing:
         await topic.publish(messages)
+    assert not isinstance(nothing.value, NotAllSent)
+
+
+async def test_the_messages_that_a_topic_or_queue_refuses_are_named(in_memory: App) -> None:
+    client = RecordingClient(boto3.client("sns"))
+    topic = SnsTopic(client, client.create_topic(Name="notifications")["TopicArn"])
+    messages = [a_message(in_memory) for _ in range(3)]
+    client.failing.add("publish_batch")
+    client.refused.add(messages[1].id)
+    with pytest.raises(NotAllSent) as some:
+        await topic.publish(messages)
+    assert some.value.refused == {messages[1].id}
+    sqs = RecordingClient(boto3.client("sqs"))
+    queue = SqsQueue(sqs, "url", "url", retry_seconds=1)
+    sqs.failing.add("send_message_batch")
+    sqs.refused.add(messages[2].id)
+    with pytest.raises(NotAllSent) as some:
+        await queue.send(messages)
+    assert some.value.refused == {messages[2].id}

@@ -1,5 +1,6 @@
 """The functions on AWS Lambda: the same responses as the server's, through every gateway."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from moto import mock_aws
 
 from remit.clock_and_ids import new_secret
+from remit.domain.operation import ProcessorResult, Received
 from remit.domain.payment import State
 from remit.entrypoints.lambdas import delivery, health, processing, validation
 from remit.entrypoints.lambdas.delivery import DeliveryFunction
@@ -21,7 +23,15 @@ from remit.oversight.api_keys import create_key
 from remit.oversight.audit import VerifiedTrail, verify
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
-from tests.builders import GOOD_CARD, caller, clock_of, processor_of, replace_parts
+from remit.ports.processor import Instruction
+from tests.builders import (
+    GOOD_CARD,
+    ScriptedProcessor,
+    caller,
+    clock_of,
+    processor_of,
+    replace_parts,
+)
 from tests.contracts.test_aws import settings_of_a_deployment
 from tests.integration.test_http_bad_input import FINE, PROCESS_REJECTED, REJECTED, rejection_of
 from tests.unit.steps import a_processed_payment, a_validated_payment, current, published, store_of
@@ -213,6 +223,31 @@ async def test_a_failed_message_stays_in_its_queue_and_is_handled_later(in_memor
     assert (await current(in_memory, bad)).state is State.UNKNOWN
     assert await function({"Records": records[1:]}) == {"batchItemFailures": []}
     assert (await current(in_memory, bad)).state is State.CAPTURED
+
+
+async def test_messages_of_a_batch_do_not_wait_for_each_other(in_memory: App) -> None:
+    """A slow processor is asked for all ten at once, within the time of one."""
+
+    class SlowProcessor(ScriptedProcessor):
+        def __init__(self) -> None:
+            super().__init__()
+            self._all_called = asyncio.Barrier(10)
+
+        async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
+            await self._all_called.wait()
+            return await super().execute(instruction)
+
+    app = replace_parts(in_memory, processor=SlowProcessor())
+    payments = [await a_validated_payment(app) for _ in range(10)]
+    for payment in payments:
+        await enqueue(app, caller(), ProcessRequest(payment.id))
+    records = [
+        {"messageId": message.id, "body": json.dumps(_plain(message))}
+        for message in store_of(app).messages.values()
+        if message.topic == "work"
+    ]
+    assert await ProcessingFunction(app)({"Records": records}) == {"batchItemFailures": []}
+    assert {(await current(app, payment)).state for payment in payments} == {State.CAPTURED}
 
 
 async def test_an_unreadable_body_stays_in_its_queue_and_stops_no_other(in_memory: App) -> None:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from remit.delivery.relay import relay
 from remit.domain.change import Change, Message, Topic
-from remit.domain.errors import Unavailable
+from remit.domain.errors import NotAllSent, Unavailable
 from remit.payments.process import ProcessRequest, cancel, enqueue
 from remit.ports.app import App
 from tests.builders import (
@@ -65,6 +65,32 @@ async def test_every_new_status_is_published(in_memory: App) -> None:
         "payment_intent.created",
         "payment_intent.canceled",
     ]
+
+
+async def test_a_message_that_is_always_refused_delays_no_other_of_its_topic(
+    in_memory: App,
+) -> None:
+    class Refusing:
+        def __init__(self) -> None:
+            self.taken: list[str] = []
+
+        async def publish(self, messages: Sequence[Message]) -> None:
+            refused = frozenset(one.id for one in messages if one.payment_id == poisoned.id)
+            self.taken += [one.id for one in messages if one.id not in refused]
+            if refused:
+                raise NotAllSent(refused)
+
+    topic = Refusing()
+    few = replace(in_memory.settings, relay_batch=2)
+    app = replace_parts(in_memory, notifications=topic, settings=few)
+    poisoned = await a_validated_payment(app)
+    others = [await a_validated_payment(app) for _ in range(5)]
+    for _ in others:
+        with pytest.raises(NotAllSent):
+            await relay(app)
+    assert len(topic.taken) == len(set(topic.taken)) == len(others)
+    [left] = await app.delivery.outbox.pending(10)
+    assert left.payment_id == poisoned.id
 
 
 async def test_a_topic_that_is_down_delays_no_message_of_another(in_memory: App) -> None:

@@ -11,7 +11,7 @@ from typing import assert_never
 import structlog
 
 from remit.domain.change import Message, Topic
-from remit.domain.errors import Unavailable
+from remit.domain.errors import NotAllSent, Unavailable
 from remit.ports.app import App
 
 log = structlog.get_logger("relay")
@@ -20,7 +20,8 @@ log = structlog.get_logger("relay")
 async def relay(app: App) -> list[Message]:
     """Sends the oldest waiting messages of each topic, and marks them sent. Returns those sent.
 
-    A topic that is down delays no message of another one. Raises its Unavailable at the end.
+    A topic that is down delays no message of another one, and a message that is refused no other of
+    its topic. Raises Unavailable for them at the end.
     """
     failures: dict[Topic, Unavailable] = {}
     relayed: list[Message] = []
@@ -33,6 +34,9 @@ async def relay(app: App) -> list[Message]:
                     continue
                 try:
                     await send(app, topic, of_topic)
+                except NotAllSent as error:
+                    failures[topic] = error
+                    of_topic = [one for one in of_topic if one.id not in error.refused]
                 except Unavailable as error:
                     failures[topic] = error
                     continue
@@ -69,7 +73,9 @@ async def _renewing_lease(app: App) -> AsyncIterator[None]:
 
 
 async def send(app: App, topic: Topic, messages: Sequence[Message]) -> None:
-    """Sends the messages to the work queue or to the topic. Raises Unavailable."""
+    """Sends the messages to the work queue or to the topic. Raises Unavailable if none was taken,
+    and NotAllSent if some were refused.
+    """
     match topic:
         case Topic.WORK:
             await app.delivery.queue.send(messages)

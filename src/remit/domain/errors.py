@@ -15,6 +15,7 @@
     ├── ProcessorTimeout   the processor did not answer: the operation is done or not done
     └── Unavailable        a dependency is down, nothing was done, and a retry is safe
         ├── ConnectionLost         the call was sent and its response was lost: it may be done
+        ├── NotAllSent             a queue or topic took some of the messages alone
         └── ProcessorUnavailable   the processor was not reached, or did nothing
 
 Every error has a stable `code` and one sentence for people. Neither holds card data.
@@ -116,6 +117,14 @@ class Unavailable(RemitError):
 
 class ConnectionLost(Unavailable):
     """The call was sent and no response came. A read did nothing; a write may be done."""
+
+
+class NotAllSent(Unavailable):
+    """A queue or topic took some messages and refused others, whose ids are `refused`."""
+
+    def __init__(self, refused: frozenset[str]) -> None:
+        super().__init__(f"{len(refused)} messages were not taken. Try again.")
+        self.refused = refused
 
 
 class ProcessorUnavailable(Unavailable):

@@ -50,7 +50,9 @@ class ReceivedMessage(msgspec.Struct, frozen=True, kw_only=True):
 class Queue(Protocol):
     """A work queue with the rules of SQS: a received message returns unless it is deleted."""
 
-    async def send(self, messages: Sequence[Message]) -> None: ...
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Raises Unavailable if none was taken, and NotAllSent if some were refused."""
+        ...
 
     async def receive(self, limit: int) -> list[ReceivedMessage]: ...
 
@@ -90,7 +92,10 @@ class FailedQueue(Protocol):
 
 class Publisher(Protocol):
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Publishes the messages to a topic. The same messages may be published again."""
+        """Publishes the messages to a topic. The same messages may be published again.
+
+        Raises Unavailable if none was taken, and NotAllSent if some were refused.
+        """
         ...
 
 

@@ -6,8 +6,8 @@ Threads may share a client.
 import asyncio
 import functools
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 import boto3
 from botocore.exceptions import (
@@ -19,9 +19,8 @@ from botocore.exceptions import (
 )
 from opentelemetry import trace
 
-from remit.domain.errors import ConnectionLost, Unavailable
-
-T = TypeVar("T")
+from remit.domain.change import Message
+from remit.domain.errors import ConnectionLost, NotAllSent, Unavailable
 
 CALLS_AT_ONCE = 4
 """How many batches are sent at once. A client has ten connections, which other calls need too."""
@@ -82,23 +81,39 @@ def _attributes(method: Any) -> dict[str, str]:
 
 
 async def send_in_batches(
-    items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[None]], *, size: int
+    messages: Sequence[Message],
+    send: Callable[[Sequence[Message]], Awaitable[Iterable[str]]],
+    *,
+    size: int,
 ) -> None:
-    """Sends all items, `size` in a call and a few calls at once.
+    """Sends all messages, `size` in a call and a few calls at once. `send` returns the ids of those
+    that were refused.
 
-    If a call fails, the others still end before its error is raised.
+    A call that fails delays no other. Raises Unavailable if no message was taken, and NotAllSent if
+    only some were.
     """
     free = asyncio.Semaphore(CALLS_AT_ONCE)
 
-    async def send_batch(first: int) -> None:
+    async def send_batch(batch: Sequence[Message]) -> Iterable[str]:
         async with free:
-            await send(items[first : first + size])
+            return await send(batch)
 
-    starts = range(0, len(items), size)
-    results = await asyncio.gather(*(send_batch(first) for first in starts), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
+    batches = [messages[first : first + size] for first in range(0, len(messages), size)]
+    results = await asyncio.gather(*map(send_batch, batches), return_exceptions=True)
+    refused: set[str] = set()
+    failure = Unavailable("No message was taken. Try again.")
+    for batch, result in zip(batches, results, strict=True):
+        if isinstance(result, Unavailable):
+            failure = result
+            refused.update(message.id for message in batch)
+        elif isinstance(result, BaseException):
             raise result
+        else:
+            refused.update(result)
+    if refused and len(refused) == len(messages):
+        raise failure
+    if refused:
+        raise NotAllSent(frozenset(refused))
 
 
 async def call(method: Callable[..., Any], **parameters: Any) -> Any:

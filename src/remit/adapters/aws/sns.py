@@ -1,13 +1,12 @@
 """A topic in SNS. The kind of a message is an attribute, by which subscriptions can filter."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from remit.adapters.aws.client import call, send_in_batches
 from remit.domain.change import Message
-from remit.domain.errors import Unavailable
 
 BATCH = 10
 """The number of messages that SNS takes in one call."""
@@ -19,10 +18,10 @@ class SnsTopic:
         self._arn = arn
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Raises Unavailable unless SNS took every message. It may have taken some."""
+        """Raises Unavailable if SNS took no message, and NotAllSent if it refused some."""
         await send_in_batches(messages, self._publish, size=BATCH)
 
-    async def _publish(self, messages: Sequence[Message]) -> None:
+    async def _publish(self, messages: Sequence[Message]) -> Iterable[str]:
         entries = [
             {
                 "Id": message.id,
@@ -36,5 +35,4 @@ class SnsTopic:
             TopicArn=self._arn,
             PublishBatchRequestEntries=entries,
         )
-        if response["Failed"]:
-            raise Unavailable("The topic did not take every message. Try again.")
+        return [failed["Id"] for failed in response["Failed"]]

@@ -5,7 +5,7 @@ and counts, and this module only sends messages and shows the dead letters to op
 """
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,17 +67,16 @@ class SqsQueue:
         self._deletes = GroupCommit(self._delete, limit=BATCH)
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Raises Unavailable unless SQS took every message. It may have taken some."""
+        """Raises Unavailable if SQS took no message, and NotAllSent if it refused some."""
         await send_in_batches(messages, self._send, size=BATCH)
 
-    async def _send(self, messages: Sequence[Message]) -> None:
+    async def _send(self, messages: Sequence[Message]) -> Iterable[str]:
         entries = [
             {"Id": message.id, "MessageBody": msgspec.json.encode(message).decode()}
             for message in messages
         ]
         response = await call(self._client.send_message_batch, QueueUrl=self._url, Entries=entries)
-        if response.get("Failed"):
-            raise Unavailable("The queue did not take every message. Try again.")
+        return [failed["Id"] for failed in response.get("Failed", [])]
 
     async def receive(self, limit: int) -> list[ReceivedMessage]:
         """Waits for the first message, `wait_seconds` at most."""

@@ -3,6 +3,7 @@
 A message that fails stays in the queue. After its last allowed receive it becomes a dead letter.
 """
 
+import asyncio
 from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes import SQSEvent
@@ -33,13 +34,19 @@ class ProcessingFunction:
         return await self._api(event)
 
     async def _handle_batch(self, event: SQSEvent) -> BatchResponse:
-        failed_ids = []
-        for record in event.records:
-            message = read_message(record.body, record.message_id, self._app.clock())
-            if not await try_record(self._handle(message), message, self._metrics):
-                failed_ids.append(record.message_id)
+        """Handles all messages at once: a slow processor would use up the function's time with the
+        first ones, and each of the others would lose a receive.
+        """
+        now = self._app.clock()
+        ids = [record.message_id for record in event.records]
+        messages = [read_message(record.body, record.message_id, now) for record in event.records]
+        handled = await asyncio.gather(
+            *(try_record(self._handle(message), message, self._metrics) for message in messages)
+        )
         await self._metrics.write()
-        return batch_response(failed_ids)
+        return batch_response(
+            [id_ for id_, is_done in zip(ids, handled, strict=True) if not is_done]
+        )
 
     async def _handle(self, message: Message) -> None:
         if (failure := await handle_message(self._app, message)) is not None:
