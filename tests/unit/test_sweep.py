@@ -5,9 +5,12 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from remit.delivery.relay import relay
 from remit.delivery.sweep import delete_expired_records, sweep
-from remit.domain.errors import KeyReused
-from remit.domain.payment import State
+from remit.delivery.work_messages import handle_batch
+from remit.domain.errors import KeyReused, Unavailable
+from remit.domain.operation import Operation
+from remit.domain.payment import Payment, State
 from remit.domain.refund import RefundState
 from remit.payments.process import ProcessRequest, enqueue, process
 from remit.payments.validate import validate
@@ -19,6 +22,7 @@ from tests.builders import (
     key_of,
     order,
     processor_of,
+    replace_parts,
 )
 from tests.unit.steps import (
     a_processed_payment,
@@ -144,6 +148,44 @@ async def test_a_card_is_kept_while_its_operation_has_no_result(in_memory: App) 
     await handle_all(in_memory)
     captured = await current(in_memory, unknown)
     assert (captured.state, captured.encrypted_card) == (State.CAPTURED, None)
+
+
+class StoreDown:
+    """A store that cannot be reached."""
+
+    async def operation(self, operation_id: str) -> Operation | None:
+        raise Unavailable("The database cannot be reached. Try again.")
+
+
+async def a_dead_letter(app: App) -> Payment:
+    """A queued payment whose message used up its receives while the database was away."""
+    payment = await a_validated_payment(app)
+    queued(await enqueue(app, caller(), ProcessRequest(payment.id)))
+    await relay(app)
+    away = replace_parts(app, store=StoreDown())
+    for _ in range(app.settings.work_max_receives):
+        assert await handle_batch(away) == 1
+    assert len(await app.delivery.failed.dead_letters(10)) == 1
+    return payment
+
+
+async def test_a_queued_payment_whose_message_is_a_dead_letter_is_processed_within_hours(
+    in_memory: App,
+) -> None:
+    payment = await a_dead_letter(in_memory)
+    clock_of(in_memory).advance(3_600)
+    assert await sweep(in_memory) == 1
+    await handle_all(in_memory)
+    assert (await current(in_memory, payment)).state is State.CAPTURED
+
+
+async def test_a_dead_letter_that_is_redriven_days_later_charges_nothing(in_memory: App) -> None:
+    payment = await a_dead_letter(in_memory)
+    clock_of(in_memory).advance(3 * 86_400)
+    assert await in_memory.delivery.failed.redrive(None) == 1
+    await handle_all(in_memory)
+    assert (await current(in_memory, payment)).state is State.DECLINED
+    assert processor_of(in_memory).results == {}
 
 
 async def test_a_queued_payment_that_was_never_sent_expires_and_its_merchant_is_told(

@@ -17,6 +17,9 @@ from remit.domain.payment import Payment
 from remit.domain.refund import Refund, RefundState
 from remit.ports.app import App
 
+MAX_WAIT = timedelta(hours=1)
+"""The longest wait before an operation without a result is taken up again."""
+
 MAX_RACES = 20
 """How often a step is taken again after another step changed the same records first."""
 
@@ -62,9 +65,13 @@ def new_operation(
 
 
 def queued_operation(app: App, operation: Operation) -> Operation:
-    """The new operation for a worker instead, which sends it until it expires."""
+    """The new operation for a worker instead, which sends it until it expires.
+
+    Its message can be lost to the dead letters. The sweep sends another one.
+    """
     expires_at = operation.created_at + timedelta(seconds=app.settings.queue_retention_seconds)
-    return replace(_unsent(operation), expires_at=expires_at, due_at=expires_at)
+    due_at = min(operation.created_at + MAX_WAIT, expires_at)
+    return replace(_unsent(operation), expires_at=expires_at, due_at=due_at)
 
 
 def compensation_of(app: App, caller: Caller, claim: Claim, reference: str) -> Operation | None:

@@ -28,6 +28,7 @@ from remit.domain.operation import (
 from remit.domain.payment import postings_of
 from remit.payments.claims import (
     MAX_RACES,
+    MAX_WAIT,
     Claim,
     compensation_of,
     key_record,
@@ -36,9 +37,6 @@ from remit.payments.claims import (
 )
 from remit.payments.results import audit_entry, notification, with_error
 from remit.ports.app import App
-
-MAX_WAIT = timedelta(hours=1)
-"""The longest wait before an operation without a result is taken up again."""
 
 RECEIVED_WAIT = timedelta(hours=6)
 """The wait before the processor is asked after an operation that it does later."""
