@@ -205,7 +205,6 @@ class World:
             if is_long:
                 self._leave_one_process()
             await asyncio.sleep(LONG_REST_SECONDS if is_long else REST_SECONDS)
-            await self._app.delivery.failed.redrive(None)
             await self._decide()
             if not (left := await self._what_is_left()):
                 return
