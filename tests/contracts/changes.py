@@ -61,6 +61,7 @@ def a_pending_payment(app: App, **fields: Any) -> Payment:
         "captured_minor": 60,
         "refunded_minor": 20,
         "failure": Declined("card_declined", WORDS, "generic_decline"),
+        "processor": "scripted",
         "processor_reference": "ref",
         "processed_at": AT,
     }

@@ -53,6 +53,7 @@ async def test_a_payment_with_a_pending_operation_is_found_whole(app: App) -> No
         encrypted_card=None,
         due_at=None,
         card=None,
+        processor="other",
         processor_reference=None,
         processed_at=None,
     )

@@ -102,7 +102,7 @@ MUTATIONS = (
     _one(
         "what was prepared expires without being canceled",
         SEND,
-        "await _known(app, app.processor.fence(instruction))",
+        "await _known(app, processor.fence(instruction))",
         "NotDone()",
     ),
     _one(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from remit.delivery.relay import relay
-from remit.domain.errors import ProcessorTimeout
+from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.operation import (
     NEEDS_CARD,
     Approved,
@@ -24,7 +24,7 @@ from remit.payments.operation_results import (
     RECEIVED_DECISION_AFTER,
 )
 from remit.payments.operations import apply_notice
-from remit.payments.process import ProcessRequest, cancel, process
+from remit.payments.process import ProcessRequest, cancel, capture, process
 from remit.payments.results import Rejected
 from remit.ports.app import App
 from remit.ports.processor import Capabilities, Instruction
@@ -32,6 +32,7 @@ from tests.builders import (
     ScriptedProcessor,
     caller,
     key_of,
+    processor_of,
     replace_parts,
 )
 from tests.unit.steps import (
@@ -39,11 +40,14 @@ from tests.unit.steps import (
     a_validated_payment,
     accepted,
     alerts,
+    an_authorized_payment,
     balances,
     current,
     notice,
     pass_time,
+    rejected,
     replayed,
+    store_of,
     the_operation,
 )
 
@@ -257,3 +261,27 @@ async def test_a_decline_recorded_by_another_process_is_told_though_the_payment_
         State.DECLINED,
         State.CANCELED,
     )
+
+
+class OtherProcessor(ScriptedProcessor):
+    name = "other"
+
+
+async def test_no_operation_goes_to_another_processor_than_the_payments(in_memory: App) -> None:
+    """As when a deployment was given another processor, with payments at the first."""
+    authorized = await an_authorized_payment(in_memory)
+    assert authorized.processor == "scripted"
+    other = OtherProcessor()
+    app = replace_parts(in_memory, processor=other)
+    assert isinstance(rejected(await capture(app, caller(), authorized.id)), ProcessorUnavailable)
+    processor_of(in_memory).faults.append("lost")
+    await capture(in_memory, caller(), authorized.id)
+    await pass_time(app, timedelta(minutes=1))
+    assert (await current(app, authorized)).state is State.UNKNOWN
+    assert other.results == {}
+    await pass_time(in_memory, timedelta(hours=1))
+    assert (await current(in_memory, authorized)).state is State.CAPTURED
+    assert [posting.account for posting in store_of(in_memory).postings] == [
+        "test/processor/scripted",
+        "test/merchant/acme",
+    ]

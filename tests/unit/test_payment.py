@@ -178,6 +178,7 @@ RECORDED = {"version": 9, "pending": None, "encrypted_card": None, "due_at": Non
                 "state": State.CAPTURED,
                 "authorized_minor": 10_000,
                 "captured_minor": 10_000,
+                "processor": "scripted",
                 "processor_reference": "ref-1",
                 "processed_at": LATER,
             },
@@ -187,6 +188,7 @@ RECORDED = {"version": 9, "pending": None, "encrypted_card": None, "due_at": Non
             {
                 "state": State.AUTHORIZED,
                 "authorized_minor": 10_000,
+                "processor": "scripted",
                 "processor_reference": "ref-1",
             },
         ),

@@ -121,7 +121,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `refunded_minor` includes pending refunds, so that no amount is reserved twice.
     `encrypted_card` is the vault's ciphertext. It is present only while the card is still needed.
-    `due_at` is when the sweep erases it.
+    `due_at` is when the sweep erases it. `processor` approved it and has its money: every
+    later operation goes there, and knows the payment by `processor_reference`.
     """
 
     id: str
@@ -143,6 +144,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     captured_minor: int = 0
     refunded_minor: int = 0
     failure: Declined | None = None
+    processor: str | None = None
     processor_reference: str | None = None
     processed_at: datetime | None = None
     due_at: datetime | None = None
@@ -197,6 +199,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                     State.CAPTURED,
                     authorized_minor=operation.amount_minor,
                     captured_minor=operation.amount_minor,
+                    processor=operation.processor,
                     processor_reference=result.reference,
                     processed_at=now,
                 )
@@ -204,6 +207,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 return self._end_step(
                     State.AUTHORIZED,
                     authorized_minor=operation.amount_minor,
+                    processor=operation.processor,
                     processor_reference=result.reference,
                 )
             case OperationKind.CAPTURE:

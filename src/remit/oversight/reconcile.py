@@ -70,7 +70,7 @@ async def reconcile(
     if (record := await books.find_orphan()) is not None:
         yield Discrepancy(check="links", record=record, problem="what it belongs to is missing")
     async for booked in books.booked_payments():
-        for discrepancy in _ledger_discrepancies(app, booked):
+        for discrepancy in _ledger_discrepancies(booked):
             yield discrepancy
         async for discrepancy in _payment_discrepancies(app, booked):
             yield discrepancy
@@ -112,13 +112,13 @@ async def find_waiting(app: App) -> AsyncIterator[Waiting]:
         yield Waiting(kind="dead letters", record=str(count), next_step="remit failed list")
 
 
-def _ledger_discrepancies(app: App, booked: BookedPayment) -> list[Discrepancy]:
+def _ledger_discrepancies(booked: BookedPayment) -> list[Discrepancy]:
     """Postings of one payment on an account or in a currency that is not its own, or in amounts
     that are not the payment's.
     """
     payment = booked.payment
-    processors = booked.processors | {app.processor.name}
-    accounts = {processor_account(processor, payment.mode) for processor in processors}
+    processors = booked.processors | {payment.processor}
+    accounts = {processor_account(name, payment.mode) for name in processors if name is not None}
     accounts |= {
         merchant_account(payment.merchant_id, payment.mode),
         suspense_account(payment.mode),

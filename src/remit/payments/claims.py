@@ -42,14 +42,16 @@ def new_operation(
     amount_minor: int,
     **fields: object,
 ) -> Operation:
-    """An operation that this process is about to send."""
+    """An operation that this process is about to send, to the processor that has the payment's
+    money, or with a card to the configured one.
+    """
     now = app.clock()
     until = now + app.settings.claim_lease
     operation = Operation(
         id=app.new_id(),
         kind=kind,
         payment_id=payment.id,
-        processor=app.processor.name,
+        processor=payment.processor or app.processor.name,
         amount_minor=amount_minor,
         currency=payment.currency,
         created_at=now,

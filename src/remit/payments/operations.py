@@ -44,7 +44,7 @@ from remit.payments.operation_results import (
     record_unreadable_card,
 )
 from remit.ports.app import App
-from remit.ports.processor import Instruction, Notice
+from remit.ports.processor import Instruction, Notice, Processor
 
 log = structlog.get_logger("operations")
 
@@ -108,10 +108,11 @@ async def _prepare(app: App, claim: Claim, card: Card | None, until: float) -> C
     The reference is committed before money can move. None if another process has the operation.
     """
     operation = claim.operation
+    processor = _processor(app, operation)
     if not _is_to_be_prepared(app, operation):
         return claim
     async with asyncio.timeout_at(until):
-        reference = await app.processor.prepare(_instruction(claim, card))
+        reference = await processor.prepare(_instruction(claim, card))
     prepared = operation.prepare(reference)
     if await app.store.commit(Change(operation=prepared, audit=())) is not None:
         return None
@@ -153,9 +154,13 @@ async def _ask(app: App, caller: Caller, claim: Claim) -> Claim:
     fenced, so that it ends.
     """
     instruction = _instruction(claim, None)
-    result = await _known(app, app.processor.read(instruction))
+    try:
+        processor = _processor(app, claim.operation)
+    except ProcessorUnavailable:
+        return await record_no_answer(app, caller, claim)
+    result = await _known(app, processor.read(instruction))
     if result is None and claim.operation.kind in NEEDS_CARD:
-        result = await _known(app, app.processor.fence(instruction))
+        result = await _known(app, processor.fence(instruction))
     if result is None:
         return await record_no_answer(app, caller, claim)
     if isinstance(result, NotDone):
@@ -170,6 +175,16 @@ async def _known(app: App, call: Awaitable[ProcessorResult | None]) -> Processor
             return await call
     except (ProcessorUnavailable, ProcessorTimeout, TimeoutError):
         return None
+
+
+def _processor(app: App, operation: Operation) -> Processor:
+    """The processor of the operation. Raises ProcessorUnavailable if this process has another one:
+    what one processor holds cannot be captured or given back at another.
+    """
+    if operation.processor != app.processor.name:
+        log.error("processor_not_configured", processor=operation.processor)
+        raise ProcessorUnavailable("The processor of this payment is not configured.")
+    return app.processor
 
 
 def _is_to_be_prepared(app: App, operation: Operation) -> bool:
