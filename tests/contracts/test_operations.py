@@ -45,14 +45,14 @@ async def test_an_operation_and_what_compensates_it_are_written_together_or_not(
     await app.store.commit(new(app, payment=payment, operation=operation))
     first, second = (a_whole_operation(app, payment, compensates=operation.id) for _ in range(2))
     contradicted = next_version(operation, late_result=Approved("late"))
-    change = Change(operation=contradicted, compensation=first, audit=())
+    change = Change(operation=contradicted, follow_up=first, audit=())
     assert await app.store.commit(change) is None
     assert await app.store.operation(operation.id) == contradicted
     assert await app.store.operation(first.id) == first
-    stale = Change(operation=contradicted, compensation=second, audit=())
+    stale = Change(operation=contradicted, follow_up=second, audit=())
     assert await app.store.commit(stale) is Conflict.STALE
     assert await app.store.operation(second.id) is None
-    taken = Change(operation=next_version(contradicted), compensation=first, audit=())
+    taken = Change(operation=next_version(contradicted), follow_up=first, audit=())
     assert await app.store.commit(taken) is Conflict.STALE
     assert await app.store.operation(operation.id) == contradicted
 

@@ -97,6 +97,7 @@ class Merchant:
             self._authorize_and_capture: 4,
             self._cancel: 1,
             self._charge_and_cancel: 2,
+            self._authorize_and_cancel: 1,
         }
         [plan] = self._random.choices(list(plans), list(plans.values()))
         await plan()
@@ -157,6 +158,10 @@ class Merchant:
         charge = self._charge if self._random.random() < 0.5 else self._charge_later
         await asyncio.gather(charge(), self._cancel())
 
+    async def _authorize_and_cancel(self) -> None:
+        authorization = Request("authorize", self.amount_minor)
+        await asyncio.gather(self._send(authorization, self._process(authorize)), self._cancel())
+
     async def _refund(self) -> None:
         payment_id = self._payment_id()
 
@@ -214,7 +219,7 @@ class Merchant:
             except Exception as error:  # noqa: BLE001 - the caller is answered 500
                 self._world.violation(f"{name} {request.action}: {type(error).__name__}: {error}")
                 return first
-            answer, must_wait = _read(result)
+            answer, must_wait = _read(request.action, result)
             self._world.log(
                 f"{name} {request.action} {request.amount_minor}: {answer} {_summary(result)}"
             )
@@ -239,7 +244,7 @@ class Merchant:
         return first
 
 
-def _read(result: StepResult) -> tuple[KnownResult, bool]:
+def _read(action: str, result: StepResult) -> tuple[KnownResult, bool]:
     """What the answer says, and whether the caller is asked to send the request again later."""
     match result:
         case Rejected(error):
@@ -256,6 +261,8 @@ def _read(result: StepResult) -> tuple[KnownResult, bool]:
                 case State.UNKNOWN:
                     return KnownResult.PROCESSING, False
                 case State.DECLINED:
+                    return KnownResult.DECLINED, False
+                case State.CANCELED if action != "cancel":  # nothing of it was done
                     return KnownResult.DECLINED, False
                 case _ if payment.failure is not None:  # a capture or a void was declined
                     return KnownResult.DECLINED, False

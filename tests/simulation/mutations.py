@@ -138,7 +138,7 @@ MUTATIONS = (
         (
             Edit(
                 RESULTS,
-                "if operation.expires_at is None and operation.compensates is None:",
+                "if not operation.is_promised:",
                 "if False:",
             ),
             Edit(
@@ -235,6 +235,31 @@ MUTATIONS = (
         RESULTS,
         "record_use=KeyUse.RELEASE if is_not_done else KeyUse.COMPLETE,",
         "record_use=KeyUse.COMPLETE,",
+    ),
+    _one(
+        "what was sent is answered 503 once another process has ended it",
+        STEPS,
+        "        if is_sent:\n            raise ResultUnknown from error\n",
+        "",
+    ),
+    # Canceled meanwhile
+    _one(
+        "a remembered cancel is forgotten with the result",
+        RESULTS,
+        "if canceled_by is None or not isinstance(result, Approved):",
+        "if True:",
+    ),
+    _one(
+        "a canceled payment whose charge is declined can be charged again",
+        PAYMENT,
+        "if pending.canceled_by is not None and not isinstance(result, Approved):",
+        "if False:",
+    ),
+    _one(
+        "a promised void is given up when the processor is down",
+        CLAIMS,
+        "        is_promised=True,\n",
+        "",
     ),
     # Late results and late failures
     _one(

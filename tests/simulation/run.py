@@ -275,8 +275,25 @@ class World:
         for operation in operations.values():
             if operation.is_orphan and operation.id not in self._bank.refused_falsely:
                 self.violation(f"{name}: a {operation.kind} was done after it had ended")
+        self._check_cancel(name, merchant, payment)
         if payment.state is State.CANCELED and taken:
             self.violation(f"{name}: canceled, and the processor holds {taken}")
+
+    def _check_cancel(self, name: str, merchant: Merchant, payment: Payment) -> None:
+        """A cancel that was promised is done, unless the processor declined to give it back. With
+        a capture it is the release of the rest.
+        """
+        known = {(request.action, request.known) for request in merchant.requests}
+        has_captured = any(action == "capture" for action, _ in known)
+        is_promised = ("cancel", KnownResult.PROCESSING) in known and not has_captured
+        holds_some = payment.captured_minor > payment.refunded_minor
+        was_declined = any(
+            (operation.action == "cancel" and not isinstance(operation.result, Approved))
+            or operation.reversal is not None
+            for operation in self._operations(payment.id).values()
+        )
+        if is_promised and (holds_some or payment.state is State.AUTHORIZED) and not was_declined:
+            self.violation(f"{name}: its cancel was promised and is not done")
 
     def _check_sum(
         self, name: str, merchant: Merchant, actions: tuple[str, ...], operation: OperationKind
@@ -337,7 +354,9 @@ class World:
 
 def _was_for_a_caller(operation: Operation) -> bool:
     failed_first = operation.reversal is not None and not isinstance(operation.result, Approved)
-    return not operation.is_orphan and not failed_first and operation.compensates is None
+    gives_back = operation.kind is OperationKind.REFUND and operation.action == "cancel"
+    is_ours = operation.compensates is not None or gives_back
+    return not operation.is_orphan and not failed_first and not is_ours
 
 
 def _sum(requests: list[Request], *answers: KnownResult) -> int:

@@ -25,7 +25,7 @@ from remit.payments.operation_results import (
 )
 from remit.payments.operations import apply_notice
 from remit.payments.process import ProcessRequest, cancel, capture, process
-from remit.payments.results import Rejected
+from remit.payments.results import Queued, Rejected
 from remit.ports.app import App
 from remit.ports.processor import Capabilities, Instruction
 from tests.builders import (
@@ -169,6 +169,18 @@ async def test_what_was_prepared_and_is_not_done_is_fenced_and_expires(two_phase
     declined = await current(two_phase, payment)
     assert (declined.state, declined.failure) == (State.DECLINED, EXPIRED)
     assert two_phases_of(two_phase).methods() == ["read", "fence"]
+
+
+async def test_what_was_prepared_and_canceled_is_fenced_and_not_sent_again(two_phase: App) -> None:
+    processor = two_phases_of(two_phase)
+    processor.faults.append("timeout")
+    payment = await a_processed_payment(two_phase)
+    assert isinstance(await cancel(two_phase, caller(), payment.id), Queued)
+    processor.fenced = NotDone()
+    await pass_time(two_phase, timedelta(minutes=1))
+    assert (await current(two_phase, payment)).state is State.CANCELED
+    assert processor.methods() == ["prepare", "execute", "read", "fence"]
+    assert balances(two_phase) == {}
 
 
 async def test_an_operation_that_nobody_knows_of_stays_open(two_phase: App) -> None:

@@ -17,11 +17,12 @@ from remit.clock_and_ids import new_id
 from remit.domain.change import Change, Conflict
 from remit.domain.errors import ConnectionLost, ProcessorUnavailable, ResultUnknown
 from remit.domain.operation import OperationKind, ProcessorResult
-from remit.domain.payment import State
+from remit.domain.payment import Payment, State
+from remit.domain.refund import RefundState
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, authorize, cancel, capture, enqueue, process
 from remit.payments.refund import refund
-from remit.payments.results import Replayed
+from remit.payments.results import Queued, Replayed
 from remit.ports.app import App
 from remit.ports.processor import Capabilities, Instruction
 from tests.builders import (
@@ -203,10 +204,60 @@ async def test_what_a_restored_database_has_forgotten_is_named(in_memory: App) -
     assert found == [("processor", payment.id)]
 
 
-async def test_a_cancel_does_not_hide_a_charge_on_its_way(in_memory: App) -> None:
-    payment = await a_validated_payment(in_memory)
-    processor_of(in_memory).faults.append("lost")
-    await process(in_memory, caller(), ProcessRequest(payment.id))
-    rejected(await cancel(in_memory, caller(), payment.id))
+# A cancel while the processor may have the instruction
+
+
+async def a_cancel_of_what_is_on_its_way(app: App, step: Any, card: str = GOOD_CARD) -> Payment:
+    """A payment whose charge or authorization got no answer, and that was canceled then."""
+    payment = await a_validated_payment(app, card=card)
+    processor_of(app).faults.append("lost")
+    await step(app, caller(), ProcessRequest(payment.id))
+    for _ in range(2):
+        result = await cancel(app, caller(), payment.id, key=key_of("cancel", "k1"))
+        assert isinstance(result, Queued | Replayed)
+    other = await cancel(app, caller(), payment.id, key=key_of("cancel", "k2"))
+    assert isinstance(other, Replayed)
+    assert other.queued
+    assert (await current(app, payment)).state is State.UNKNOWN
+    return payment
+
+
+async def test_what_a_canceled_charge_took_is_given_back(in_memory: App) -> None:
+    payment = await a_cancel_of_what_is_on_its_way(in_memory, process)
     await pass_time(in_memory, MINUTE)
-    assert (await current(in_memory, payment)).state is State.CAPTURED
+    processor_of(in_memory).faults.append("down")  # for the refund's first message
+    await pass_time(in_memory, MINUTE)
+    await pass_time(in_memory, HOUR)
+    after = await current(in_memory, payment)
+    assert (after.state, after.captured_minor, after.refunded_minor) == (
+        State.CAPTURED,
+        10_000,
+        10_000,
+    )
+    assert done_at_the_processor(in_memory, OperationKind.REFUND) == [10_000]
+    assert balances(in_memory) == {}
+    [refunded] = await in_memory.database.reader.refunds(payment.id)
+    assert refunded.state is RefundState.SUCCEEDED
+
+
+async def test_a_canceled_authorization_is_voided(in_memory: App) -> None:
+    payment = await a_cancel_of_what_is_on_its_way(in_memory, authorize)
+    for _ in range(3):
+        await pass_time(in_memory, MINUTE)
+    assert (await current(in_memory, payment)).state is State.CANCELED
+    assert done_at_the_processor(in_memory, OperationKind.VOID) == [10_000]
+
+
+async def test_a_void_that_was_promised_is_sent_until_the_processor_has_it(in_memory: App) -> None:
+    payment = await a_cancel_of_what_is_on_its_way(in_memory, authorize)
+    processor_of(in_memory).faults.extend([None, "down", "timeout", "down"])
+    for _ in range(6):
+        await pass_time(in_memory, HOUR)
+    assert (await current(in_memory, payment)).state is State.CANCELED
+
+
+async def test_a_canceled_charge_that_is_declined_is_canceled(in_memory: App) -> None:
+    payment = await a_cancel_of_what_is_on_its_way(in_memory, process, DECLINED_CARD)
+    await pass_time(in_memory, MINUTE)
+    assert (await current(in_memory, payment)).state is State.CANCELED
+    assert balances(in_memory) == {}

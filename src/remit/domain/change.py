@@ -113,16 +113,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one step writes.
 
     A payment, refund or operation of version 1 is inserted. Any other version replaces the one
-    before it. `compensation` is a new operation that gives back what `operation` did too late. A
-    key is completed or released only if its record is of the same operation. Raises Unbalanced for
-    postings that do not sum to zero.
+    before it. `follow_up` is a new operation that gives back what `operation` did too late, or for
+    a payment that was canceled meanwhile. A key is completed or released only if its record is of
+    the same operation. Raises Unbalanced for postings that do not sum to zero.
     """
 
     audit: tuple[AuditEntry, ...]
     payment: Payment | None = None
     refund: Refund | None = None
     operation: Operation | None = None
-    compensation: Operation | None = None
+    follow_up: Operation | None = None
     postings: tuple[Posting, ...] = ()
     messages: tuple[Message, ...] = ()
     record: IdempotencyRecord | None = None
@@ -134,8 +134,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """The operation and its compensation, as far as there are any."""
-        both = (self.operation, self.compensation)
+        """The operation and the one that follows, as far as there are any."""
+        both = (self.operation, self.follow_up)
         return tuple(operation for operation in both if operation is not None)
 
     def conflict_keys(self) -> list[object]:

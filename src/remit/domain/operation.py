@@ -104,7 +104,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the operation, known before its result where the processor prepares operations or receives them
     for later. `leased_until` keeps two processes from calling at once, and decides nothing else.
     `due_at` is when the sweep takes the operation up. `late_result` contradicts `result` and came
-    after it. An operation that `compensates` another gives back what that one did too late.
+    after it. An operation that `compensates` another gives back what that one did too late. For one
+    that `is_promised` no caller repeats its request: it is sent until it has a result or expires.
     """
 
     id: str
@@ -119,6 +120,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     final: bool = True
     refund_id: str | None = None
     compensates: str | None = None
+    is_promised: bool = False
     scope: KeyScope | None = None
     fingerprint: str = ""
     state: OperationState = OperationState.SENT

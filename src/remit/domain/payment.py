@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
-from remit.domain.caller import Mode
+from remit.domain.caller import Caller, Mode
 from remit.domain.card import CardSummary
 from remit.domain.errors import InvalidState
 from remit.domain.ledger import (
@@ -25,6 +25,8 @@ from remit.domain.ledger import (
 )
 from remit.domain.money import Money, major_units
 from remit.domain.operation import (
+    NEEDS_CARD,
+    Approved,
     Declined,
     NotDone,
     Operation,
@@ -108,12 +110,14 @@ if set(ALLOWED_FROM) != set(OperationKind):
 
 class PendingOperation(msgspec.Struct, frozen=True):
     """The operation that holds the payment until its result is recorded, and the state to return to
-    if it is certain that nothing happened.
+    if it is certain that nothing happened. A cancel by `canceled_by` came meanwhile: it is done
+    once the result is known.
     """
 
     operation_id: str
     kind: OperationKind
     previous_state: State
+    canceled_by: Caller | None = None
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -187,6 +191,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         operation is pending, or none.
         """
         pending = self._require_pending(operation)
+        if pending.canceled_by is not None and not isinstance(result, Approved):
+            return self._end_step(State.CANCELED)
         if isinstance(result, NotDone):
             return self._transition(pending.previous_state, pending=None)
         if isinstance(result, Declined):
@@ -264,6 +270,17 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.state not in ALLOWED_FROM[OperationKind.CHARGE]:
             raise InvalidState(f"A payment that is {self.state} cannot be canceled.")
         return self._end_step(State.CANCELED)
+
+    def remember_cancel(self, caller: Caller) -> "Payment":
+        """The payment to be canceled once its charge or authorization has a result: what that took
+        is given back then.
+
+        Raises InvalidState if neither is pending, or if a cancel is remembered already.
+        """
+        pending = self.pending
+        if pending is None or pending.kind not in NEEDS_CARD or pending.canceled_by is not None:
+            raise InvalidState(f"A payment that is {self.state} cannot be canceled.")
+        return replace(self, version=self.version + 1, pending=replace(pending, canceled_by=caller))
 
     def cancel_queued(self, operation: Operation) -> "Payment":
         """The payment canceled with its operation, of which nothing has left us."""

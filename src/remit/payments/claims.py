@@ -103,10 +103,54 @@ def compensation_of(app: App, caller: Caller, claim: Claim, reference: str) -> O
     return _unsent(operation)
 
 
+def cancellation_of(
+    app: App, caller: Caller, payment: Payment, kind: OperationKind
+) -> tuple[Operation, Payment, Refund | None]:
+    """What cancels a payment whose operation of this kind was approved after the cancel had come:
+    the void of its authorization or the refund of its charge, and the payment that waits for it.
+    """
+    if kind is OperationKind.AUTHORIZE:
+        amount_minor = payment.amount_of(OperationKind.VOID)
+        void = new_operation(
+            app,
+            caller,
+            payment,
+            kind=OperationKind.VOID,
+            action="cancel",
+            amount_minor=amount_minor,
+        )
+        return _unsent(void), payment.claim(void), None
+    amount_minor = payment.refundable_minor
+    refund = new_refund(app, payment, amount_minor)
+    operation = new_operation(
+        app,
+        caller,
+        payment,
+        kind=OperationKind.REFUND,
+        action="cancel",
+        amount_minor=amount_minor,
+        refund_id=refund.id,
+    )
+    return _unsent(operation), payment.reserve_refund(amount_minor), refund
+
+
+def new_refund(app: App, payment: Payment, amount_minor: int) -> Refund:
+    return Refund(
+        id=app.new_id(),
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        amount_minor=amount_minor,
+        currency=payment.currency,
+        created_at=app.clock(),
+    )
+
+
 def _unsent(operation: Operation) -> Operation:
-    """The new operation as one that no process has taken."""
+    """The new operation as one that no process has taken, and that is promised."""
     return replace(
         operation,
+        is_promised=True,
         state=OperationState.QUEUED,
         attempts=0,
         processes=0,

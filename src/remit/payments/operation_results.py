@@ -30,6 +30,7 @@ from remit.payments.claims import (
     MAX_RACES,
     MAX_WAIT,
     Claim,
+    cancellation_of,
     compensation_of,
     key_record,
     operation_message,
@@ -106,7 +107,7 @@ async def record_not_sent(
         operation = claim.operation
         if not operation.is_certainly_with(sent.operation):
             return _wait(app, caller, claim, sent.operation)
-        if operation.expires_at is None and operation.compensates is None:
+        if not operation.is_promised:
             return _end(app, caller, claim, NotDone())
         due_at = app.clock() + MAX_WAIT
         after = claim._replace(operation=operation.requeue(due_at=due_at))
@@ -221,8 +222,9 @@ def _end(app: App, caller: Caller, claim: Claim, result: ProcessorResult) -> tup
     after = Claim(operation.end(result), payment, refund)
     entry = _entry(app, caller, after, _AUDITED[type(result)])
     is_not_done = isinstance(result, NotDone)
-    # That a step was not done is news only if it was announced as processing.
-    is_news = not is_not_done or refund is not None or operation.needs_decision
+    canceled_by = _canceled_by(claim)
+    # That a step was not done is news if it was announced as processing, or if it is canceled.
+    is_news = not is_not_done or refund or operation.needs_decision or canceled_by
     is_announced = operation.compensates is None and is_news
     messages = [notification(app, payment, refund)] if is_announced else []
     if operation.compensates is not None and not isinstance(result, Approved):
@@ -238,7 +240,32 @@ def _end(app: App, caller: Caller, claim: Claim, result: ProcessorResult) -> tup
         record=key_record(operation, None if is_not_done else after),
         record_use=KeyUse.RELEASE if is_not_done else KeyUse.COMPLETE,
     )
-    return after, change
+    if canceled_by is None or not isinstance(result, Approved):
+        return after, change
+    return _give_back(app, canceled_by, after, change)
+
+
+def _give_back(app: App, canceled_by: Caller, ended: Claim, change: Change) -> tuple[Claim, Change]:
+    """The change with what gives back the money of a payment that was canceled meanwhile. The
+    caller of the ended operation is answered what that came to, without the cancel.
+    """
+    operation, payment, _ = ended
+    follow_up, canceled, refund = cancellation_of(app, canceled_by, payment, operation.kind)
+    canceled = replace(canceled, version=payment.version)
+    change = replace(
+        change,
+        payment=canceled,
+        refund=refund,
+        follow_up=follow_up,
+        messages=(*change.messages, operation_message(app, follow_up)),
+    )
+    return ended._replace(payment=canceled), change
+
+
+def _canceled_by(claim: Claim) -> Caller | None:
+    """Who canceled the payment while the operation was pending on it."""
+    pending = claim.payment.pending
+    return pending.canceled_by if pending and claim.payment.awaits(claim.operation) else None
 
 
 def _reverse(app: App, caller: Caller, claim: Claim, reversal: Reversed) -> tuple[Claim, Change]:
@@ -304,7 +331,7 @@ def _contradict(
     after = claim._replace(operation=operation)
     change = Change(
         operation=operation,
-        compensation=compensation,
+        follow_up=compensation,
         audit=(_entry(app, caller, after, "contradicted"),),
         postings=postings,
         messages=tuple(messages),

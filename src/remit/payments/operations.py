@@ -135,7 +135,7 @@ async def advance(app: App, caller: Caller, operation_id: str) -> Claim | None:
         return claim
     if operation.has_expired(now):
         return await record_result(app, caller, claim, EXPIRED)
-    is_to_be_sent = not operation.is_received and _can_be_sent(app, operation)
+    is_to_be_sent = not _is_to_be_asked(claim) and _can_be_sent(app, operation)
     try:
         card = await _card(app, claim) if is_to_be_sent else None
     except CardUnreadable as error:
@@ -147,6 +147,17 @@ async def advance(app: App, caller: Caller, operation_id: str) -> Claim | None:
     if is_to_be_sent:
         return await send(app, caller, taken, card)
     return await _ask(app, caller, taken)
+
+
+def _is_to_be_asked(claim: Claim) -> bool:
+    """Whether sending it again is of no use: the processor does it later; or it was prepared there,
+    and its payment was canceled, so that a fence is the shortest end.
+    """
+    operation, pending = claim.operation, claim.payment.pending
+    is_canceled = pending is not None and pending.canceled_by is not None
+    return operation.is_received or (
+        is_canceled and claim.payment.awaits(operation) and operation.reference is not None
+    )
 
 
 async def _ask(app: App, caller: Caller, claim: Claim) -> Claim:

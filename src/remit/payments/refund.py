@@ -18,8 +18,7 @@ from remit.domain.errors import (
 )
 from remit.domain.ids import is_id
 from remit.domain.operation import OperationKind, OperationState
-from remit.domain.refund import Refund
-from remit.payments.claims import MAX_RACES, Claim, key_record, new_operation
+from remit.payments.claims import MAX_RACES, Claim, key_record, new_operation, new_refund
 from remit.payments.operations import send
 from remit.payments.replay import replay_key
 from remit.payments.results import Accepted, Rejected, StepResult, audit_entry, reject
@@ -53,15 +52,7 @@ async def refund(
             reserved = payment.reserve_refund(refund_minor)
         except InvalidState as error:
             return await reject(app, caller, "refund", error, payment_id=payment.id)
-        pending = Refund(
-            id=app.new_id(),
-            payment_id=payment.id,
-            merchant_id=payment.merchant_id,
-            mode=payment.mode,
-            amount_minor=refund_minor,
-            currency=payment.currency,
-            created_at=app.clock(),
-        )
+        pending = new_refund(app, payment, refund_minor)
         operation = new_operation(
             app,
             caller,

@@ -5,9 +5,11 @@ finds the result of the first.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from remit.domain.caller import Caller, KeyScope
 from remit.domain.card import Card
@@ -35,6 +37,7 @@ from remit.payments.operations import advance, send
 from remit.payments.replay import replay_key, replay_payment
 from remit.payments.results import (
     Accepted,
+    Queued,
     Rejected,
     StepResult,
     audit_entry,
@@ -78,45 +81,58 @@ async def run_step(app: App, caller: Caller, step: Step, find_earlier: FindEarli
     Nothing is rejected for the payment's state before the step's key was looked up. Raises
     ResultUnknown if the database fails when the step may have been taken.
     """
-    for _ in range(MAX_RACES):
-        payment = await find_payment(app, caller, step)
-        if isinstance(payment, Rejected):
-            return payment
-        if (earlier := find_earlier(payment, step)) is not None:
-            return await replay_step(app, caller, step, earlier)
-        if payment.pending is not None:
-            result = await _meet_pending(app, caller, payment, step)
-            if result is not None:
-                return result
-            continue
-        try:
-            if step.kind is OperationKind.VOID and payment.state is not State.AUTHORIZED:
-                if (result := await _cancel(app, caller, step, payment.cancel())) is not None:
-                    return result
-                continue
-            claimed, card = await with_card(app, payment, step)
-            operation = operation_of(app, caller, claimed, step)
-            claimed = claimed.claim(operation)
-        except InvalidState as error:
-            return await replay_or_reject(app, caller, step, error)
-        change = Change(
-            payment=claimed,
-            operation=operation,
-            audit=(audit_entry(app, caller, step.action, "claimed", claimed),),
-            record=key_record(operation),
-        )
-        match await commit_claim(app, change):
-            case None:
-                if (
-                    result := await _send(app, caller, Claim(operation, claimed), card)
-                ) is not None:
-                    return result
-            case Conflict.KEY_TAKEN:
-                if (result := await replay_key_of(app, caller, step)) is not None:
-                    return result
-            case _:
-                continue
+    is_sent = False
+    try:
+        for _ in range(MAX_RACES):
+            taken = await _take_step(app, caller, step, find_earlier)
+            if isinstance(taken, Claim):
+                # Another process ended the operation, and the payment has changed since.
+                is_sent = True
+            elif taken is not None:
+                return taken
+    except Unavailable as error:
+        if is_sent:
+            raise ResultUnknown from error
+        raise
+    if is_sent:
+        raise ResultUnknown
     raise Unavailable("The payment is changing too fast. Try again.")
+
+
+async def _take_step(
+    app: App, caller: Caller, step: Step, find_earlier: FindEarlier
+) -> StepResult | Claim | None:
+    """The step's result. None if another step was first, and the claim if it was sent and is to be
+    found as any earlier request is.
+    """
+    payment = await find_payment(app, caller, step)
+    if isinstance(payment, Rejected):
+        return payment
+    if (earlier := find_earlier(payment, step)) is not None:
+        return await replay_step(app, caller, step, earlier)
+    if payment.pending is not None:
+        return await _meet_pending(app, caller, payment, step)
+    try:
+        if step.kind is OperationKind.VOID and payment.state is not State.AUTHORIZED:
+            return await _cancel(app, caller, step, payment.cancel())
+        claimed, card = await with_card(app, payment, step)
+        operation = operation_of(app, caller, claimed, step)
+        claimed = claimed.claim(operation)
+    except InvalidState as error:
+        return await replay_or_reject(app, caller, step, error)
+    change = Change(
+        payment=claimed,
+        operation=operation,
+        audit=(audit_entry(app, caller, step.action, "claimed", claimed),),
+        record=key_record(operation),
+    )
+    match await commit_claim(app, change):
+        case None:
+            return await _send(app, caller, Claim(operation, claimed), card)
+        case Conflict.KEY_TAKEN:
+            return await replay_key_of(app, caller, step)
+        case _:
+            return None
 
 
 async def commit_claim(app: App, change: Change) -> Conflict | None:
@@ -129,9 +145,9 @@ async def commit_claim(app: App, change: Change) -> Conflict | None:
         raise ResultUnknown from error
 
 
-async def _send(app: App, caller: Caller, claim: Claim, card: Card | None) -> StepResult | None:
-    """What the step came to. None if another process ended its operation and the payment has
-    changed since: then it is found as any earlier request is.
+async def _send(app: App, caller: Caller, claim: Claim, card: Card | None) -> StepResult | Claim:
+    """What the step came to. The claim if another process ended its operation and the payment has
+    changed since.
     """
     try:
         after = await send(app, caller, claim, card)
@@ -140,7 +156,7 @@ async def _send(app: App, caller: Caller, claim: Claim, card: Card | None) -> St
     if after.operation.state is OperationState.NOT_DONE:
         return Rejected(ProcessorUnavailable("The processor cannot be reached. Try again."))
     is_next = after.payment.version <= claim.payment.version + 1
-    return Accepted(after.payment, after.refund) if after.operation.is_open or is_next else None
+    return Accepted(after.payment, after.refund) if after.operation.is_open or is_next else after
 
 
 async def _meet_pending(
@@ -148,8 +164,8 @@ async def _meet_pending(
 ) -> StepResult | None:
     """What a step comes to while an operation is pending on its payment. None to try again.
 
-    The operation is sent again if no process is on it. A payment whose operation is still queued
-    can be canceled.
+    The operation is sent again if no process is on it. A payment whose operation is still queued is
+    canceled with it. If its charge or authorization was sent, the cancel is remembered.
     """
     if payment.pending is None:
         raise AssertionError("an operation is pending")
@@ -164,6 +180,8 @@ async def _meet_pending(
     if step.kind is OperationKind.VOID and operation.state is OperationState.QUEUED:
         canceled = claim.payment.cancel_queued(operation)
         return await _cancel(app, caller, step, canceled, operation.end(NotDone()))
+    if step.kind is OperationKind.VOID and operation.kind in NEEDS_CARD:
+        return await _remember_cancel(app, caller, step, claim)
     if not operation.is_leased(app.clock()):
         try:
             after = await advance(app, caller, operation.id)
@@ -244,6 +262,41 @@ async def _cancel(
     match await commit_claim(app, change):
         case None:
             return Accepted(canceled)
+        case Conflict.KEY_TAKEN:
+            return await replay_key_of(app, caller, step)
+        case _:
+            return None
+
+
+async def _remember_cancel(app: App, caller: Caller, step: Step, claim: Claim) -> StepResult | None:
+    """Promises the cancel, which is done once the pending operation has a result. None to try
+    again.
+    """
+    pending = claim.payment.pending
+    if pending is not None and pending.canceled_by is not None:
+        return await replay_step(app, caller, step, claim.payment, queued=True)
+    remembered = claim.payment.remember_cancel(caller)
+    record = None
+    if step.scope is not None:
+        record = IdempotencyRecord(
+            scope=step.scope,
+            fingerprint=step.fingerprint,
+            at=app.clock(),
+            payment_id=remembered.id,
+            payment=replace(remembered, encrypted_card=None),
+            queued=True,
+        )
+    change = Change(
+        payment=remembered,
+        audit=(audit_entry(app, caller, step.action, "queued", remembered),),
+        record=record,
+    )
+    match await commit_claim(app, change):
+        case None:
+            if not claim.operation.is_leased(app.clock()):
+                with suppress(Unavailable):  # the sweep takes the operation up
+                    await advance(app, caller, claim.operation.id)
+            return Queued(remembered)
         case Conflict.KEY_TAKEN:
             return await replay_key_of(app, caller, step)
         case _:
