@@ -12,6 +12,7 @@ from remit.domain.ledger import Posting
 from remit.domain.operation import (
     Approved,
     Declined,
+    NextAction,
     NotDone,
     Operation,
     OperationKind,
@@ -60,6 +61,7 @@ def a_pending_payment(app: App, **fields: Any) -> Payment:
         "authorized_minor": 100,
         "captured_minor": 60,
         "refunded_minor": 20,
+        "next_action": NextAction("https://issuer.test/3ds", AT),
         "failure": Declined("card_declined", WORDS, "generic_decline"),
         "processor": "scripted",
         "processor_reference": "ref",

@@ -49,6 +49,7 @@ async def test_a_payment_with_a_pending_operation_is_found_whole(app: App) -> No
         payment,
         state=State.CAPTURED,
         pending=None,
+        next_action=None,
         failure=None,
         encrypted_card=None,
         due_at=None,

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from remit.adapters.files.disk import DiskSpace
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
 from remit.domain.errors import ProcessorUnavailable, Unavailable
-from remit.domain.operation import Approved, OperationKind
+from remit.domain.operation import Approved, NextAction, OperationKind, Received
 from remit.oversight.health import health
 from remit.ports.app import App
 from remit.ports.processor import Capabilities, Instruction, Processor
@@ -20,6 +21,7 @@ from remit.settings import Settings
 from remit_infra.emulated.ports import free_port
 from tests.builders import (
     DECLINED_CARD,
+    ScriptedProcessor,
     clock_of,
     memory_app,
     postgres_app,
@@ -56,6 +58,33 @@ def test_a_payment_whose_processor_does_not_answer_is_processing(
     clock_of(each_server.app).advance(60)
     assert process(each_server, transaction_id, idempotency_key="k").body["status"] == "processed"
     assert len(processor_of(each_server.app).results) == 1
+
+
+class AuthenticatingProcessor(ScriptedProcessor):
+    """Sends each payer to the issuer first."""
+
+    action = NextAction("https://issuer.test/3ds", datetime(2026, 11, 20, 13, 0, tzinfo=UTC))
+
+    async def execute(self, instruction: Instruction) -> Received:
+        return Received(f"psp_{instruction.key}", self.action)
+
+
+def test_a_payer_who_has_to_act_is_shown_where(tmp_path: Path) -> None:
+    app = replace_parts(memory_app(tmp_path), processor=AuthenticatingProcessor())
+    with HttpServer(app) as server:
+        transaction_id = validate(server)
+        for response in (
+            process(server, transaction_id, idempotency_key="k"),
+            process(server, transaction_id, idempotency_key="k"),
+            process(server, transaction_id),
+        ):
+            assert (response.status, response.body["status"]) == (202, "requires_action")
+            assert response.body["next_action"] == {
+                "redirect_to_url": "https://issuer.test/3ds",
+                "expires_at": "2026-11-20T13:00:00Z",
+            }
+        shown = server.get(f"/payments/{transaction_id}")
+        assert (shown.status, shown.body["next_action"]) == (200, response.body["next_action"])
 
 
 def test_a_key_over_its_rate_gets_a_429_with_a_retry_after(tmp_path: Path) -> None:

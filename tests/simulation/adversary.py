@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Collection
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -21,6 +22,7 @@ class Fault(StrEnum):
     REFUSAL_FALSE = "refusal_false"
     PROCESSOR_SILENT = "processor_silent"
     FAILS_LATER = "fails_later"
+    ACTION_REQUIRED = "action_required"
     NOTICE_LATE = "notice_late"
     NOTICE_REPEATED = "notice_repeated"
     REQUEST_LOST = "request_lost"
@@ -36,6 +38,9 @@ class Fault(StrEnum):
 
 
 MAX_RATE = 0.15
+
+EPOCH = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+"""When the time of a simulated loop is zero."""
 
 
 class Adversary:

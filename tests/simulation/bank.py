@@ -22,6 +22,7 @@ from remit.domain.operation import (
     NEEDS_CARD,
     Approved,
     Declined,
+    NextAction,
     NotDone,
     OperationKind,
     ProcessorResult,
@@ -30,7 +31,7 @@ from remit.domain.operation import (
 )
 from remit.ports.processor import Capabilities, Instruction, Notice, Processor
 from tests.builders import DECLINED_CARD
-from tests.simulation.adversary import Adversary, Fault
+from tests.simulation.adversary import EPOCH, Adversary, Fault
 
 LATE_SECONDS = (5.0, 120.0)
 STUCK_SECONDS = (60.0, 540.0)
@@ -41,6 +42,10 @@ whose clock is ten minutes behind, and arrives before the key is forgotten.
 DOWN_SECONDS = (5.0, 600.0)
 SILENT_SECONDS = (600.0, 5_400.0)
 LATER_SECONDS = (1.0, 900.0)
+PAYER_SECONDS = (5.0, 2_400.0)
+ACTION_SECONDS = 1_800.0
+"""How long a payer can act. Some act too late, and some never."""
+
 FAILS_LATER_SECONDS = (30.0, 7_200.0)
 KEY_LIFETIME = timedelta(minutes=40)
 """Short, so that a story of hours has as many keys forgotten as one of weeks would."""
@@ -74,6 +79,8 @@ class Bank:
 
     capabilities = Capabilities(modes=frozenset({"test", "live"}))
     sends_notices = False
+    asks_payers = False
+    ends_unacted = False
 
     def __init__(self, adversary: Adversary, log: Log, send_notice: SendNotice) -> None:
         self._adversary = adversary
@@ -81,6 +88,8 @@ class Bank:
         self._send_notice = send_notice
         self._kept: dict[str, tuple[float, ProcessorResult | Received]] = {}
         self._authorized: dict[str, int] = {}
+        self._unacted: dict[str, Instruction] = {}
+        self._unauthenticated: set[str] = set()
         self._down_until = 0.0
         self._silent_until = 0.0
         self._is_deaf = False
@@ -147,6 +156,10 @@ class Bank:
         lifetime = self.capabilities.key_lifetime
         if earlier is not None and (lifetime is None or now < kept_at + lifetime.total_seconds()):
             return earlier
+        if earlier is not None and instruction.key in self._unacted:
+            return earlier
+        if self._asks_payer(instruction):
+            return self._ask_payer(instruction)
         result = self._answer(instruction)
         self._kept[instruction.key] = now, result
         return result
@@ -156,6 +169,36 @@ class Bank:
 
     def fence(self, instruction: Instruction) -> ProcessorResult | None:
         return None
+
+    # Its payers
+
+    def _asks_payer(self, instruction: Instruction) -> bool:
+        is_card = self.asks_payers and instruction.operation in NEEDS_CARD
+        return is_card and self._adversary.strikes(Fault.ACTION_REQUIRED, times=2.0)
+
+    def _ask_payer(self, instruction: Instruction) -> Received:
+        """Sends the payer to authenticate: some do, some fail, some are too late, some never do."""
+        loop, between = asyncio.get_running_loop(), self._adversary.between
+        key = instruction.key
+        self._log(f"bank: the payer has to act for {key[-6:]}")
+        self._unacted[key] = instruction
+        if between(0.0, 1.0) < 0.2:
+            self._unauthenticated.add(key)
+        acts_after = between(*PAYER_SECONDS)
+        if acts_after < ACTION_SECONDS:
+            loop.call_later(acts_after, self._payer_acts, key)
+        elif self.ends_unacted:
+            self._unauthenticated.add(key)
+            loop.call_later(ACTION_SECONDS, self._payer_acts, key)
+        expires_at = EPOCH + timedelta(seconds=loop.time() + ACTION_SECONDS)
+        action = NextAction(f"https://bank.test/{key}", expires_at)
+        received = Received(self._reference(instruction), action)
+        self._kept[key] = loop.time(), received
+        return received
+
+    def _payer_acts(self, key: str) -> None:
+        if (instruction := self._unacted.pop(key, None)) is not None:
+            self._do(instruction)
 
     # The books
 
@@ -212,6 +255,8 @@ class Bank:
                 is_declined = instruction.card and instruction.card.number == DECLINED_CARD
                 if is_declined:
                     return Declined("card_declined", "The card was declined.", "generic_decline")
+                if instruction.key in self._unauthenticated:
+                    return Declined("authentication_failed", "The payer did not authenticate.")
                 return approved
             case OperationKind.CAPTURE if instruction.amount_minor > authorized:
                 return Declined("amount_too_large", "More than is authorized.")
@@ -249,6 +294,7 @@ class TwoPhaseBank(Bank):
     became of the key, unless it was canceled first. In half of the seeds it sends notices.
     """
 
+    asks_payers = True
     capabilities = Capabilities(
         modes=frozenset({"test", "live"}), key_lifetime=KEY_LIFETIME, prepares=NEEDS_CARD
     )
@@ -268,14 +314,22 @@ class TwoPhaseBank(Bank):
             self._intents[reference] = None
         return reference
 
+    def _asks_payer(self, instruction: Instruction) -> bool:
+        is_ended = self._intents.get(instruction.reference or "") is not None
+        return not is_ended and super()._asks_payer(instruction)
+
     def _answer(self, instruction: Instruction) -> ProcessorResult | Received:
         if instruction.operation not in NEEDS_CARD:
             return self._do(instruction)
         reference = instruction.reference or ""
         if self._intents[reference] is not None:
             return Declined("unexpected_state", "This payment intent cannot be confirmed.")
-        result = self._do(instruction)
-        self._intents[reference] = result
+        return self._do(instruction)
+
+    def _do(self, instruction: Instruction) -> ProcessorResult:
+        result = super()._do(instruction)
+        if instruction.operation in NEEDS_CARD:
+            self._intents[instruction.reference or ""] = result
         return result
 
     def read(self, instruction: Instruction) -> ProcessorResult | None:
@@ -288,6 +342,7 @@ class TwoPhaseBank(Bank):
         reference = instruction.reference or ""
         if reference in self._intents and self._intents[reference] is None:
             self._log(f"bank: {reference[-6:]} is canceled")
+            self._unacted.pop(instruction.key, None)
             self._intents[reference] = NotDone()
         return self._intents.get(reference)
 
@@ -302,6 +357,8 @@ class AsynchronousBank(Bank):
 
     capabilities = Capabilities(modes=frozenset({"test", "live"}), key_lifetime=timedelta(days=31))
     sends_notices = True
+    asks_payers = True
+    ends_unacted = True
 
     def _answer(self, instruction: Instruction) -> ProcessorResult | Received:
         if instruction.operation in NEEDS_CARD:

@@ -258,7 +258,7 @@ def _read(action: str, result: StepResult) -> tuple[KnownResult, bool]:
                 states = {"succeeded": KnownResult.DONE, "failed": KnownResult.DECLINED}
                 return states.get(refunded.state, KnownResult.PROCESSING), False
             match payment.state:
-                case State.UNKNOWN:
+                case State.UNKNOWN | State.REQUIRES_ACTION:
                     return KnownResult.PROCESSING, False
                 case State.DECLINED:
                     return KnownResult.DECLINED, False

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,9 +16,8 @@ from remit.domain.errors import ConnectionLost, ResultUnknown, Unavailable
 from remit.ports.app import App
 from remit.ports.delivery import ReceivedMessage
 from tests.builders import replace_parts
-from tests.simulation.adversary import Adversary, Fault
+from tests.simulation.adversary import EPOCH, Adversary, Fault
 
-EPOCH = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HANG_SECONDS = (1.0, 20.0)
 PAUSE_SECONDS = (1.0, 60.0)
 REQUEST_SECONDS = 60.0

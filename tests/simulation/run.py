@@ -16,12 +16,12 @@ from remit.domain.payment import V1_STATUSES, Payment, State
 from remit.payments.decisions import decide
 from remit.payments.operations import apply_notice
 from remit.ports.processor import Notice
-from tests.simulation.adversary import Adversary, Fault
+from tests.simulation.adversary import EPOCH, Adversary, Fault
 from tests.simulation.backends import MakeBackend, memory_backend
 from tests.simulation.bank import BANKS, BankProcessor, TwoPhaseBank
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.merchants import KnownResult, Merchant, Request
-from tests.simulation.processes import EPOCH, PAUSE_SECONDS, NoResponse, SimulatedProcess
+from tests.simulation.processes import PAUSE_SECONDS, NoResponse, SimulatedProcess
 
 PROCESSES = 3
 MERCHANTS = 25

@@ -11,8 +11,15 @@ from remit.delivery.relay import relay
 from remit.delivery.sweep import sweep
 from remit.delivery.work_messages import handle_batch
 from remit.domain.change import Change
-from remit.domain.errors import InvalidRequest, RemitError
-from remit.domain.operation import Operation, ProcessorResult, Received, Reversed
+from remit.domain.errors import InvalidRequest, ProcessorTimeout, RemitError
+from remit.domain.operation import (
+    NEEDS_CARD,
+    NextAction,
+    Operation,
+    ProcessorResult,
+    Received,
+    Reversed,
+)
 from remit.domain.payment import Payment
 from remit.domain.refund import Refund
 from remit.oversight.audit import AuditArchiver
@@ -190,3 +197,49 @@ class LaterProcessor(ScriptedProcessor):
     async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
         self.sent += 1
         return Received(f"psp_{instruction.key}")
+
+
+KEY_LIFETIME = timedelta(hours=24)
+
+
+class TwoPhaseProcessor(ScriptedProcessor):
+    """Prepares charges and authorizations, forgets keys after a day, and can be asked and fenced.
+
+    `known` is what it says when it is asked, and `fenced` what it says to a fence. With `action`
+    the payer has to act first.
+    """
+
+    capabilities = Capabilities(
+        modes=frozenset({"test"}), key_lifetime=KEY_LIFETIME, prepares=NEEDS_CARD
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: ProcessorResult | None = None
+        self.fenced: ProcessorResult | None = None
+        self.calls: list[tuple[str, str | None]] = []
+        self.is_silent = False
+        self.action: NextAction | None = None
+
+    async def prepare(self, instruction: Instruction) -> str:
+        self.calls.append(("prepare", instruction.reference))
+        if self.is_silent:
+            raise ProcessorTimeout("The processor did not answer in time.")
+        return f"pi_{instruction.key}"
+
+    async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
+        self.calls.append(("execute", instruction.reference))
+        if self.action is not None:
+            return Received(f"pi_{instruction.key}", self.action)
+        return await super().execute(instruction)
+
+    async def read(self, instruction: Instruction) -> ProcessorResult | None:
+        self.calls.append(("read", instruction.reference))
+        return self.known
+
+    async def fence(self, instruction: Instruction) -> ProcessorResult | None:
+        self.calls.append(("fence", instruction.reference))
+        return self.fenced
+
+    def methods(self) -> list[str]:
+        return [method for method, _ in self.calls]

@@ -9,13 +9,11 @@ import pytest
 from remit.delivery.relay import relay
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.operation import (
-    NEEDS_CARD,
     Approved,
     Declined,
     NotDone,
     OperationState,
     ProcessorResult,
-    Received,
     Reversed,
 )
 from remit.domain.payment import Payment, State
@@ -27,7 +25,7 @@ from remit.payments.operations import apply_notice
 from remit.payments.process import ProcessRequest, cancel, capture, process
 from remit.payments.results import Queued, Rejected
 from remit.ports.app import App
-from remit.ports.processor import Capabilities, Instruction
+from remit.ports.processor import Instruction
 from tests.builders import (
     ScriptedProcessor,
     caller,
@@ -36,6 +34,8 @@ from tests.builders import (
     replace_parts,
 )
 from tests.unit.steps import (
+    KEY_LIFETIME,
+    TwoPhaseProcessor,
     a_processed_payment,
     a_validated_payment,
     accepted,
@@ -51,52 +51,7 @@ from tests.unit.steps import (
     the_operation,
 )
 
-KEY_LIFETIME = timedelta(hours=24)
 REVERSED = Reversed("failed_later", "It failed afterwards.")
-
-
-class TwoPhaseProcessor(ScriptedProcessor):
-    """Prepares charges and authorizations, forgets keys after a day, and can be asked and fenced.
-
-    `known` is what it says when it is asked, and `fenced` what it says to a fence.
-    """
-
-    capabilities = Capabilities(
-        modes=frozenset({"test"}), key_lifetime=KEY_LIFETIME, prepares=NEEDS_CARD
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.known: ProcessorResult | None = None
-        self.fenced: ProcessorResult | None = None
-        self.calls: list[tuple[str, str | None]] = []
-        self.is_silent = False
-
-    async def prepare(self, instruction: Instruction) -> str:
-        self.calls.append(("prepare", instruction.reference))
-        if self.is_silent:
-            raise ProcessorTimeout("The processor did not answer in time.")
-        return f"pi_{instruction.key}"
-
-    async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
-        self.calls.append(("execute", instruction.reference))
-        return await super().execute(instruction)
-
-    async def read(self, instruction: Instruction) -> ProcessorResult | None:
-        self.calls.append(("read", instruction.reference))
-        return self.known
-
-    async def fence(self, instruction: Instruction) -> ProcessorResult | None:
-        self.calls.append(("fence", instruction.reference))
-        return self.fenced
-
-    def methods(self) -> list[str]:
-        return [method for method, _ in self.calls]
-
-
-@pytest.fixture
-def two_phase(in_memory: App) -> App:
-    return replace_parts(in_memory, processor=TwoPhaseProcessor())
 
 
 def two_phases_of(app: App) -> TwoPhaseProcessor:

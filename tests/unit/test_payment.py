@@ -33,7 +33,16 @@ NEXT = {
     # A capture or charge can fail afterwards.
     "captured": {"authorized", "declined"},
     "declined": {"authorized", "captured", "declined", "unknown", "canceled"},
-    "unknown": {"validated", "authorized", "captured", "declined", "unknown", "canceled"},
+    "unknown": {
+        "validated",
+        "authorized",
+        "captured",
+        "declined",
+        "unknown",
+        "requires_action",
+        "canceled",
+    },
+    "requires_action": {"authorized", "captured", "declined", "canceled"},
     "canceled": set(),
 }
 """The states that may follow each state: by the contract, and after a late failure."""

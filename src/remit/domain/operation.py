@@ -54,10 +54,21 @@ class NotDone(msgspec.Struct, frozen=True, tag="not_done"):
     """It is certain that nothing happened, and that nothing will."""
 
 
+class NextAction(msgspec.Struct, frozen=True):
+    """What the payer has to do, as in 3-D Secure: act at `url`, before `expires_at`."""
+
+    url: str
+    expires_at: datetime
+
+
 class Received(msgspec.Struct, frozen=True, tag="received"):
-    """The processor has the instruction, and says later what became of it. No result yet."""
+    """The processor has the instruction, and says later what became of it. No result yet.
+
+    With `next_action` it waits for the payer, and goes on by itself once the payer has acted.
+    """
 
     reference: str
+    next_action: NextAction | None = None
 
 
 class Reversed(msgspec.Struct, frozen=True, tag="reversed"):
@@ -100,12 +111,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `caller` and `action` name the request that asked for it, and `scope` and `fingerprint` that
     request's idempotency key: whoever records the result completes the key's record. `processes`
     counts those that may have sent the instruction since it was last certain that it has not left
-    us, and `sent_at` is when the first of them took it. `reference` is the processor's name for
-    the operation, known before its result where the processor prepares operations or receives them
-    for later. `leased_until` keeps two processes from calling at once, and decides nothing else.
-    `due_at` is when the sweep takes the operation up. `late_result` contradicts `result` and came
-    after it. An operation that `compensates` another gives back what that one did too late. For one
-    that `is_promised` no caller repeats its request: it is sent until it has a result or expires.
+    us, and `sent_at` is when the first of them took it. `reference` is the processor's name for the
+    operation, known before its result where the processor prepares operations or receives them for
+    later. `action_expires_at` is until when the payer can act. `leased_until` keeps two processes
+    from calling at once, and decides nothing else. `due_at` is when the sweep takes the operation
+    up. `late_result` contradicts `result` and came after it. An operation that `compensates`
+    another gives back what that one did too late. For one that `is_promised` no caller repeats its
+    request: it is sent until it has a result or expires.
     """
 
     id: str
@@ -130,6 +142,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sent_at: datetime | None = None
     reference: str | None = None
     is_received: bool = False
+    action_expires_at: datetime | None = None
     leased_until: datetime | None = None
     expires_at: datetime | None = None
     due_at: datetime | None = None
@@ -212,12 +225,25 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def receive(self, received: Received, *, until: datetime) -> "Operation":
         """The operation that the processor has and does later. It is asked after from `until` on,
-        unless a notice comes first.
+        unless a notice comes first, however often its request is repeated.
         """
         self._require_open()
         return self._next(
-            reference=received.reference, is_received=True, leased_until=None, due_at=until
+            reference=received.reference,
+            is_received=True,
+            action_expires_at=received.next_action and received.next_action.expires_at,
+            leased_until=until,
+            due_at=until,
         )
+
+    def awaits_payer(self, now: datetime) -> bool:
+        """Whether the payer can still act."""
+        return self.action_expires_at is not None and now < self.action_expires_at
+
+    def give_up_payer(self, *, now: datetime) -> "Operation":
+        """The operation whose payer is waited for no more: it is taken up at once."""
+        self._require_open()
+        return self._next(action_expires_at=now, leased_until=None, due_at=now)
 
     def wait(self, *, until: datetime) -> "Operation":
         """The operation without a result, to be taken up again after `until`."""

@@ -28,6 +28,7 @@ from remit.domain.operation import (
     NEEDS_CARD,
     Approved,
     Declined,
+    NextAction,
     NotDone,
     Operation,
     OperationKind,
@@ -42,6 +43,7 @@ class State(StrEnum):
     CAPTURED = "captured"
     DECLINED = "declined"
     UNKNOWN = "unknown"
+    REQUIRES_ACTION = "requires_action"
     CANCELED = "canceled"
 
 
@@ -56,6 +58,9 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
         {State.AUTHORIZED, State.CAPTURED, State.DECLINED, State.UNKNOWN, State.CANCELED}
     ),
     State.UNKNOWN: frozenset(State),
+    State.REQUIRES_ACTION: frozenset(
+        {State.AUTHORIZED, State.CAPTURED, State.DECLINED, State.CANCELED}
+    ),
     State.CANCELED: frozenset(),
 }
 if set(TRANSITIONS) != set(State):
@@ -68,6 +73,7 @@ STATUS_NAMES: Mapping[State, str] = {
     State.CAPTURED: "processed",
     State.DECLINED: "declined",
     State.UNKNOWN: "processing",
+    State.REQUIRES_ACTION: "requires_action",
     State.CANCELED: "canceled",
 }
 """The name of each state on the two-step endpoints, on the command line and in tables."""
@@ -78,6 +84,7 @@ V1_STATUSES: Mapping[State, str] = {
     State.CAPTURED: "succeeded",
     State.DECLINED: "requires_payment_method",
     State.UNKNOWN: "processing",
+    State.REQUIRES_ACTION: "requires_action",
     State.CANCELED: "canceled",
 }
 """The name of each state in notifications. It is Stripe's name, as under `/v1`."""
@@ -88,6 +95,7 @@ EVENTS: Mapping[State, str] = {
     State.CAPTURED: "payment_intent.succeeded",
     State.DECLINED: "payment_intent.payment_failed",
     State.UNKNOWN: "payment_intent.processing",
+    State.REQUIRES_ACTION: "payment_intent.requires_action",
     State.CANCELED: "payment_intent.canceled",
 }
 """The event that announces each state, by Stripe's name."""
@@ -125,7 +133,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `refunded_minor` includes pending refunds, so that no amount is reserved twice.
     `encrypted_card` is the vault's ciphertext. It is present only while the card is still needed.
-    `due_at` is when the sweep erases it. `processor` approved it and has its money: every
+    `due_at` is when the sweep erases it. `next_action` is what a pending operation waits for the
+    payer to do. `processor` approved it and has its money: every
     later operation goes there, and knows the payment by `processor_reference`.
     """
 
@@ -144,6 +153,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     card: CardSummary | None = None
     encrypted_card: str | None = None
     pending: PendingOperation | None = None
+    next_action: NextAction | None = None
     authorized_minor: int = 0
     captured_minor: int = 0
     refunded_minor: int = 0
@@ -183,6 +193,15 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         self.amount_of(operation.kind, operation.amount_minor)
         pending = PendingOperation(operation.id, operation.kind, self.state)
         return self._transition(State.UNKNOWN, pending=pending)
+
+    def require_action(self, operation: Operation, action: NextAction) -> "Payment":
+        """The payment whose payer has to act before its pending operation has a result. The
+        processor has the card by then.
+        """
+        self._require_pending(operation)
+        return self._transition(
+            State.REQUIRES_ACTION, next_action=action, encrypted_card=None, due_at=None
+        )
 
     def apply_result(
         self, operation: Operation, result: ProcessorResult, *, now: datetime
@@ -326,6 +345,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             to,
             **{
                 "pending": None,
+                "next_action": None,
                 "encrypted_card": None,
                 "due_at": None,
                 "failure": None,

@@ -10,7 +10,7 @@ import msgspec
 
 from remit.domain.caller import Mode
 from remit.domain.card import CardSummary
-from remit.domain.operation import Declined
+from remit.domain.operation import Declined, NextAction
 from remit.domain.payment import Payment, State
 
 
@@ -32,6 +32,7 @@ class PaymentSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     captured_minor: int = 0
     refunded_minor: int = 0
     failure: Declined | None = None
+    next_action: NextAction | None = None
     processed_at: datetime | None = None
 
 

@@ -58,6 +58,12 @@ NEVER = timedelta(days=36_500)
 
 EXPIRED = Declined("processing_expired", "The payment was not processed in time. Try again.")
 
+NOT_AUTHENTICATED = Declined(
+    "authentication_expired",
+    "The payer did not authenticate the payment in time.",
+    "authentication_required",
+)
+
 NOT_REACHED = Declined(ProcessorUnavailable.code, "The processor could not be reached.")
 
 log = structlog.get_logger("operations")
@@ -129,17 +135,23 @@ async def record_no_answer(app: App, caller: Caller, sent: Claim) -> Claim:
 
 
 async def record_received(app: App, caller: Caller, sent: Claim, received: Received) -> Claim:
-    """For an instruction that the processor has and does later."""
+    """For an instruction that the processor has and does later, or once the payer has acted."""
 
     def make(claim: Claim) -> tuple[Claim, Change] | None:
-        operation = claim.operation
+        operation, payment, _ = claim
         if not operation.is_open or operation.is_received:
             return None
-        until = app.clock() + RECEIVED_WAIT
-        after = claim._replace(operation=operation.receive(received, until=until))
+        action = received.next_action
+        if action is not None:
+            payment = payment.require_action(operation, action)
+        wait = _wait_of(app, operation) if action else RECEIVED_WAIT
+        operation = operation.receive(received, until=app.clock() + wait)
+        after = claim._replace(operation=operation, payment=payment)
+        outcome = "requires_action" if action else "received"
         change = Change(
             operation=after.operation,
-            audit=(_entry(app, caller, after, "received"),),
+            payment=payment if action else None,
+            audit=(_entry(app, caller, after, outcome),),
             messages=(notification(app, after.payment, after.refund),),
         )
         return after, change
@@ -201,16 +213,23 @@ def _wait(app: App, caller: Caller, claim: Claim, sent: Operation) -> tuple[Clai
 
 
 def _wait_of(app: App, operation: Operation) -> timedelta:
-    if operation.is_received:
+    """The wait before the next attempt. At the latest, the processor is asked when the payer can
+    act no more.
+    """
+    expires_at, now = operation.action_expires_at, app.clock()
+    if operation.is_received and expires_at is None:
         return RECEIVED_WAIT
     first = timedelta(seconds=app.settings.processor_timeout_seconds)
     doublings = min(operation.attempts - 1, 16)
-    return min(first * (1 << doublings), MAX_WAIT)
+    wait = min(first * (1 << doublings), MAX_WAIT)
+    return wait if expires_at is None or expires_at <= now else min(wait, expires_at - now)
 
 
 def _end(app: App, caller: Caller, claim: Claim, result: ProcessorResult) -> tuple[Claim, Change]:
     """The claim after its operation has ended with `result`, and the change that commits it."""
     operation, payment, refund = claim
+    if operation.action_expires_at is not None and result in (EXPIRED, NotDone()):
+        result = NOT_AUTHENTICATED
     if operation.compensates is not None:
         pass  # the payment has its own result already
     elif refund is not None:

@@ -162,15 +162,17 @@ def _is_to_be_asked(claim: Claim) -> bool:
 
 async def _ask(app: App, caller: Caller, claim: Claim) -> Claim:
     """Asks the processor what became of a sent operation. One that was prepared and is not done is
-    fenced, so that it ends.
+    fenced, so that it ends, unless the payer can still act.
     """
+    operation = claim.operation
     instruction = _instruction(claim, None)
     try:
-        processor = _processor(app, claim.operation)
+        processor = _processor(app, operation)
     except ProcessorUnavailable:
         return await record_no_answer(app, caller, claim)
     result = await _known(app, processor.read(instruction))
-    if result is None and claim.operation.kind in NEEDS_CARD:
+    is_to_be_fenced = operation.kind in NEEDS_CARD and not operation.awaits_payer(app.clock())
+    if result is None and is_to_be_fenced:
         result = await _known(app, processor.fence(instruction))
     if result is None:
         return await record_no_answer(app, caller, claim)

@@ -29,7 +29,8 @@ async def replay_key(
     """The result of the first request under this key, or None if there is none.
 
     While that request has no result, its operation is sent again if no process is on it. Without
-    a result after that the request is rejected, to be sent once more later.
+    a result after that the request is rejected, to be sent once more later, unless it is the payer
+    who has to act: the request is then answered with that.
     """
     record = await app.store.record(scope)
     if record is None:
@@ -45,6 +46,8 @@ async def replay_key(
             if record is None:
                 return None  # it is certain that nothing was done, and the key is free again
         if record.payment is None:
+            record = replace(record, payment=await _requiring_action(app, record))
+        if record.payment is None:
             raise KeyInFlight("The first request with this Idempotency-Key is still in progress.")
     except ResultUnknown:
         raise
@@ -55,6 +58,14 @@ async def replay_key(
     entry = audit_entry(app, caller, action, "replayed", payment, refund)
     await app.store.commit(Change(audit=(entry,)))
     return Replayed(payment, refund, record.queued)
+
+
+async def _requiring_action(app: App, record: IdempotencyRecord) -> Payment | None:
+    """The payment of a request in flight, if its payer has to act before there is a result."""
+    payment = await app.store.payment(record.payment_id) if record.payment_id else None
+    if payment is None or payment.pending is None or payment.next_action is None:
+        return None
+    return payment if payment.pending.operation_id == record.operation_id else None
 
 
 async def replay_payment(

@@ -189,6 +189,9 @@ async def _meet_pending(
             raise ResultUnknown from error
         if after is not None and after.payment.pending is None:
             return None
+    if claim.payment.next_action is not None and step.kind is operation.kind and not step.card:
+        # Nothing is kept under a new key of the request: it will be answered with the result.
+        return await replay_payment(app, caller, step.action, claim.payment, None)
     return await _reject_in_progress(app, caller, step)
 
 
@@ -286,16 +289,20 @@ async def _remember_cancel(app: App, caller: Caller, step: Step, claim: Claim) -
             payment=replace(remembered, encrypted_card=None),
             queued=True,
         )
+    now, operation = app.clock(), claim.operation
+    if operation.awaits_payer(now):
+        operation = operation.give_up_payer(now=now)
     change = Change(
         payment=remembered,
+        operation=operation if operation is not claim.operation else None,
         audit=(audit_entry(app, caller, step.action, "queued", remembered),),
         record=record,
     )
     match await commit_claim(app, change):
         case None:
-            if not claim.operation.is_leased(app.clock()):
+            if not operation.is_leased(now):
                 with suppress(Unavailable):  # the sweep takes the operation up
-                    await advance(app, caller, claim.operation.id)
+                    await advance(app, caller, operation.id)
             return Queued(remembered)
         case Conflict.KEY_TAKEN:
             return await replay_key_of(app, caller, step)

@@ -42,7 +42,7 @@ WITH payment AS MATERIALIZED (
     SELECT id, merchant_id, mode, amount_minor, currency, created_at, fingerprint, state, version,
            customer_id, reference, metadata, card, encrypted_card, pending,
            authorized_minor, captured_minor, refunded_minor, failure, processor_reference,
-           processed_at, due_at, processor
+           processed_at, due_at, processor, next_action
     FROM payment WHERE version = 1
 ), changed_payments AS (
     UPDATE payments s
@@ -51,7 +51,7 @@ WITH payment AS MATERIALIZED (
         authorized_minor = p.authorized_minor,
         captured_minor = p.captured_minor, refunded_minor = p.refunded_minor, failure = p.failure,
         processor_reference = p.processor_reference, processed_at = p.processed_at,
-        due_at = p.due_at, processor = p.processor
+        due_at = p.due_at, processor = p.processor, next_action = p.next_action
     FROM payment p
     WHERE s.id = p.id AND p.version > 1 AND s.version = p.version - 1
     RETURNING s.id

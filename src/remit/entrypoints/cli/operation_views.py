@@ -52,6 +52,7 @@ class OperationView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     sent_at: datetime | None = None
     attempts: int
     is_received: bool = False
+    action_expires_at: datetime | None = None
     next_attempt_at: datetime | None = None
     needs_decision: bool = False
     proposal: Proposal | None = None
@@ -78,6 +79,7 @@ def operation_view(operation: Operation) -> OperationView:
         sent_at=operation.sent_at,
         attempts=operation.attempts,
         is_received=operation.is_received,
+        action_expires_at=operation.action_expires_at,
         next_attempt_at=operation.due_at,
         needs_decision=operation.needs_decision,
         proposal=operation.proposal,

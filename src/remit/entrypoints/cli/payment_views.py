@@ -139,7 +139,7 @@ def history_row(view: HistoryView) -> tuple[str, ...]:
 
 def payment_fields(payment: Payment) -> Sequence[tuple[str, str]]:
     """What there is to say of the payment itself, a name and a sentence for each."""
-    card, failure = payment.card, payment.failure
+    card, failure, action = payment.card, payment.failure, payment.next_action
     said = {
         "payment": payment.id,
         "status": f"{STATUS_NAMES[payment.state]}{_refunded(payment)}",
@@ -147,6 +147,8 @@ def payment_fields(payment: Payment) -> Sequence[tuple[str, str]]:
         "card": card and _card(card),
         "failure": failure
         and " ".join((failure.message, _in_brackets(failure.code, failure.decline_code))),
+        "next action": action
+        and f"the payer acts at {action.url} until {instant(action.expires_at)} UTC",
         "merchant": f"{payment.merchant_id} ({payment.mode})",
         "customer": payment.customer_id,
         "reference": payment.reference,

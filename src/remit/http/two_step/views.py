@@ -8,7 +8,7 @@ import msgspec
 from remit.domain.card import CardSummary
 from remit.domain.errors import InvalidState, ProcessorUnavailable
 from remit.domain.money import major_units
-from remit.domain.operation import Declined
+from remit.domain.operation import Declined, NextAction
 from remit.domain.payment import STATUS_NAMES, Payment, State
 from remit.domain.payment_summary import PaymentSummary
 from remit.http.responses import (
@@ -48,6 +48,13 @@ class FailureView(msgspec.Struct, frozen=True, omit_defaults=True):
     decline_code: str | None = None
 
 
+class NextActionView(msgspec.Struct, frozen=True):
+    """Where the payer has to act, as in 3-D Secure, and until when."""
+
+    redirect_to_url: str
+    expires_at: datetime
+
+
 class PaymentView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A payment in the responses of `/process` and `/payments`. Amounts are in major units."""
 
@@ -64,6 +71,7 @@ class PaymentView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     metadata: dict[str, str] | None = None
     card: CardView | None = None
     failure: FailureView | None = None
+    next_action: NextActionView | None = None
 
 
 class PageView(msgspec.Struct, frozen=True):
@@ -88,6 +96,7 @@ def payment_view(payment: Payment | PaymentSummary) -> PaymentView:
         metadata=payment.metadata,
         card=_card_view(payment.card),
         failure=_failure_view(payment.failure),
+        next_action=_next_action_view(payment.next_action),
     )
 
 
@@ -101,6 +110,10 @@ def _failure_view(failure: Declined | None) -> FailureView | None:
     if failure is None:
         return None
     return FailureView(failure.code, failure.message, failure.decline_code)
+
+
+def _next_action_view(action: NextAction | None) -> NextActionView | None:
+    return None if action is None else NextActionView(action.url, action.expires_at)
 
 
 def page_response(payments: list[Payment], limit: int) -> Response:
@@ -161,7 +174,7 @@ def _state_response(payment: Payment, request_id: str) -> Response:
                 decline_code=failure.decline_code if failure else None,
             )
             return json_response(ErrorResponse(body, request_id), 402)
-        case State.UNKNOWN:
+        case State.UNKNOWN | State.REQUIRES_ACTION:
             return json_response(payment_view(payment), 202)
         case State.VALIDATED:
             error = ProcessorUnavailable("The processor never received the payment. Try again.")
