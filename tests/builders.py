@@ -4,7 +4,7 @@ Only the clock, the ids and the processor are not the real ones.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -19,6 +19,7 @@ from remit.adapters.aws import elasticache
 from remit.adapters.dynamodb.table import INDEXES, PARTITION_KEY, Table
 from remit.adapters.files.storage import FolderBucket
 from remit.adapters.files.vault import FileVault
+from remit.adapters.processors.simulated.processor import balance_of, past_instruction
 from remit.adapters.redis.connection import RedisConnection
 from remit.assembly.dynamodb import dynamodb_adapters
 from remit.assembly.memory import assemble_in_memory
@@ -49,7 +50,13 @@ from remit.domain.payment import Payment
 from remit.oversight.metrics import NullMetrics
 from remit.payments.validate import Amount, CardInput, PaymentRequest
 from remit.ports.app import App
-from remit.ports.processor import Capabilities, Instruction, Processor
+from remit.ports.processor import (
+    Capabilities,
+    Instruction,
+    Processor,
+    ProcessorBalance,
+    SettlementLine,
+)
 from remit.settings import Secret, Settings
 from remit_infra.emulated.cache import EmulatedCache
 
@@ -108,14 +115,25 @@ class ScriptedProcessor(Processor):
             raise ProcessorTimeout("The processor did not answer in time.")
         return self.results[instruction.key][1]
 
-    async def balance(self, payment_id: str) -> int | None:
-        sign = {OperationKind.CHARGE: 1, OperationKind.CAPTURE: 1, OperationKind.REFUND: -1}
-        of_payment = [pair for pair in self.results.values() if pair[0].payment_id == payment_id]
-        return sum(
-            sign.get(instruction.operation, 0) * instruction.amount_minor
-            for instruction, result in of_payment
-            if isinstance(result, Approved)
-        )
+    async def balance(self, payment_id: str) -> ProcessorBalance | None:
+        past = [
+            past_instruction(*pair)
+            for pair in self.results.values()
+            if pair[0].payment_id == payment_id
+        ]
+        return balance_of(past) if past else None
+
+    async def settlement(self) -> AsyncIterator[SettlementLine]:
+        moved = {OperationKind.CHARGE, OperationKind.CAPTURE, OperationKind.REFUND}
+        for instruction, result in list(self.results.values()):
+            if isinstance(result, Approved) and instruction.operation in moved:
+                yield SettlementLine(
+                    operation=instruction.operation,
+                    amount_minor=instruction.amount_minor,
+                    currency=instruction.currency,
+                    reference=result.reference,
+                    operation_id=instruction.key,
+                )
 
 
 def a_process(settings: Settings | None) -> Process:
@@ -151,6 +169,7 @@ def app_over(
         notifications=memory.delivery.notifications,
         alerts=memory.delivery.alerts,
         bucket=FolderBucket(folder / "bucket"),
+        signer=memory.audit.signer,
         vault=memory.vault,
         measures=no_measures,
         metrics=NullMetrics(),
@@ -325,3 +344,10 @@ def plain_card(number: str = GOOD_CARD) -> Card:
 
 
 AppFactory = Callable[..., App]
+
+
+async def held(processor: Processor, payment_id: str) -> int:
+    """What the processor holds of the payment, in minor units."""
+    balance = await processor.balance(payment_id)
+    assert balance is not None
+    return balance.held_minor

@@ -5,7 +5,7 @@ rejected, so that a misspelt one is not silently ignored.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     notification_topic_arn: str | None = None
     alarm_topic_arn: str | None = None
     audit_bucket: str | None = None
+    audit_key_id: str | None = None
+    audit_retention_days: Count | None = None
     card_key_id: str | None = None
     fingerprint_key_id: str | None = None
     monitored_metrics: str | None = None
@@ -123,6 +125,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def names_a_store(self) -> bool:
         """Whether the settings name a database, so that this machine's data folder is not used."""
         return self.is_in_aws or self.database_url is not None
+
+    def audit_expired_before(self, now: datetime) -> datetime | None:
+        """Objects of the audit trail from before this time may be deleted. None if none are."""
+        days = self.audit_retention_days
+        return None if days is None else now - timedelta(days=days)
 
     @property
     def card_retention(self) -> timedelta:

@@ -14,6 +14,7 @@ from msgspec import structs
 
 from remit.adapters.aws.cloudwatch import CloudWatchMeasures, CloudWatchMetrics
 from remit.adapters.aws.kms import KmsKey, kms_vault
+from remit.adapters.aws.kms_signer import KmsSigner
 from remit.adapters.aws.s3 import S3Bucket
 from remit.adapters.aws.sns import SnsTopic
 from remit.adapters.aws.sqs import SqsQueue
@@ -24,7 +25,8 @@ from remit.domain.change import Message, Topic
 from remit.domain.errors import CardUnreadable, Unavailable
 from remit.domain.health_state import Check
 from remit.domain.payment import State
-from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
+from remit.oversight.audit.archiver import AuditArchiver
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
@@ -43,6 +45,8 @@ from tests.contracts.changes import a_message
 from tests.unit.steps import a_processed_payment, a_validated_payment, current
 
 MAX_RECEIVES = 3
+
+P256: Any = {"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}
 
 
 @pytest.fixture(autouse=True)
@@ -295,13 +299,26 @@ def settings_in_aws() -> Settings:
     sns, kms = boto3.client("sns"), boto3.client("kms")
     boto3.client("s3").create_bucket(Bucket="audit-test")
     mac = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+    audit = kms.create_key(**P256)
     return Settings(
         notification_topic_arn=sns.create_topic(Name="notifications")["TopicArn"],
         alarm_topic_arn=sns.create_topic(Name="alarms")["TopicArn"],
         audit_bucket="audit-test",
+        audit_key_id=audit["KeyMetadata"]["KeyId"],
         card_key_id=kms.create_key()["KeyMetadata"]["KeyId"],
         fingerprint_key_id=mac["KeyMetadata"]["KeyId"],
     )
+
+
+async def test_a_signature_of_kms_is_of_one_message_and_one_key() -> None:
+    kms = boto3.client("kms")
+    signer, other = (
+        KmsSigner(kms, kms.create_key(**P256)["KeyMetadata"]["KeyId"]) for _ in range(2)
+    )
+    signature = await signer.sign(b"head 7")
+    assert await signer.is_valid(b"head 7", signature)
+    assert not await signer.is_valid(b"head 8", signature)
+    assert not await other.is_valid(b"head 7", signature)
 
 
 async def test_a_payment_is_processed_and_reconciled_on_aws_alone() -> None:

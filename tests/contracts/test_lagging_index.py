@@ -9,7 +9,8 @@ import pytest
 from moto import mock_aws
 
 from remit.delivery.sweep import sweep
-from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
+from remit.oversight.audit.archiver import AuditArchiver
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from tests.builders import SerialClient, caller, clock_of, dynamodb_app

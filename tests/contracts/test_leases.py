@@ -14,7 +14,8 @@ from remit.delivery.sweep import sweep
 from remit.delivery.work_messages import handle_batch
 from remit.domain.change import Message
 from remit.domain.payment import State
-from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
+from remit.oversight.audit.archiver import AuditArchiver
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.settings import Settings

@@ -4,6 +4,7 @@ Each parameter of the fixture `app` is a store under this contract.
 """
 
 import asyncio
+from operator import attrgetter
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from remit.domain.ledger import Unbalanced
 from remit.domain.payment import State
 from remit.domain.refund import RefundState
 from remit.ports.app import App
+from remit.ports.audit import ArchivedSegment
 from tests.contracts.changes import (
     AT,
     BIG,
@@ -346,12 +348,28 @@ async def test_entries_are_archived_once_and_stay_in_the_history(app: App) -> No
     payment = a_payment(app)
     entries = [an_entry(app, payment) for _ in range(4)]
     await app.store.commit(Change(payment=payment, audit=tuple(entries)))
-    assert await app.database.books.last_segment() == 0
+    one, two = (ArchivedSegment(number, AT) for number in (1, 2))
+    assert await app.database.books.last_segment() is None
     assert await app.audit.log.unarchived(3) == entries[:3]
-    await app.audit.log.mark_archived([entry.id for entry in entries[:3]], 1)
+    await app.audit.log.mark_archived([entry.id for entry in entries[:3]], one)
     assert await app.audit.log.unarchived(10) == entries[3:]
-    await app.audit.log.mark_archived([entry.id for entry in entries[:3]], 1)
-    await app.audit.log.mark_archived([entries[3].id], 2)
+    await app.audit.log.mark_archived([entry.id for entry in entries[:3]], one)
+    await app.audit.log.mark_archived([entries[3].id], two)
     assert await app.audit.log.unarchived(10) == []
-    assert await app.database.books.last_segment() == 2
+    assert await app.database.books.last_segment() == two
     assert await app.database.reader.history(payment.id) == entries
+    wanted = [entries[3].id, entries[0].id, app.new_id()]
+    found = await app.database.books.audit_entries(wanted)
+    assert sorted(found, key=attrgetter("id")) == [entries[0], entries[3]]
+    assert await app.database.books.audit_entries([]) == []
+
+
+async def test_archived_entries_that_the_database_lacks_are_written_again(app: App) -> None:
+    payment = a_payment(app)
+    kept, lost = an_entry(app, payment), an_entry(app, payment)
+    await app.store.commit(Change(payment=payment, audit=(kept,)))
+    for _ in range(2):
+        await app.audit.log.restore([replace(kept, actor="key:another"), lost])
+        await app.audit.log.mark_archived([kept.id, lost.id], ArchivedSegment(1, AT))
+    assert await app.database.reader.history(payment.id) == [kept, lost]
+    assert await app.audit.log.unarchived(10) == []

@@ -100,6 +100,7 @@ NOT_DRAWN = {
 
 MOVES_LITTLE = {
     "another action of the same policy is drawn": {
+        "dynamodb:BatchGetItem",
         "dynamodb:DeleteItem",
         "dynamodb:Query",
         "dynamodb:Scan",
@@ -107,6 +108,7 @@ MOVES_LITTLE = {
         "ecr:BatchCheckLayerAvailability",
         "ecr:GetAuthorizationToken",
         "ecr:GetDownloadUrlForLayer",
+        "kms:Verify",
         "logs:CreateLogStream",
         "logs:DescribeLogStreams",
         "s3:GetObject",

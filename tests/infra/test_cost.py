@@ -19,13 +19,13 @@ pytestmark = pytest.mark.xdist_group("cdk")
 
 def test_each_fixed_price_follows_what_is_in_the_template(templates: dict[str, Template]) -> None:
     lines = {line.what: line for line in costs(graph_of(templates["dev"]), read_prices())}
-    assert lines["3 × key"].idle == 3.0
+    assert lines["4 × key"].idle == 4.0
     assert lines["1 × web ACL with its rules"].idle == 5.0 + 3 * 1.0
     assert lines["1 × dashboard"].idle == 3.0
     without = {**templates["dev"], "Resources": dict(templates["dev"]["Resources"])}
     key = next(n for n, r in without["Resources"].items() if r["Type"] == "AWS::KMS::Key")
     del without["Resources"][key]
-    assert {line.what for line in costs(graph_of(without), read_prices())} >= {"2 × key"}
+    assert {line.what for line in costs(graph_of(without), read_prices())} >= {"3 × key"}
 
 
 def test_payments_cost_in_proportion_and_nothing_else_does(templates: dict[str, Template]) -> None:

@@ -136,7 +136,7 @@ def test_the_arrows_of_a_whole_topology(prod_graphs: dict[str, Graph]) -> None:
         ("payment-worker", "payment-notifications", "payment events"),
         ("payment-worker", "payment-alarms", "alerts"),
         ("payment-worker", "payment-audit-logs", "audit segments"),
-        ("ecs", "AWS KMS", "card keys, fingerprints"),
+        ("ecs", "AWS KMS", "card keys, fingerprints, signatures"),
         ("ecs", "Amazon CloudWatch", "logs, metrics"),
         ("Amazon CloudWatch", "payment-alarms", "alarms"),
         ("payment-alarms", "Operators", "alarms"),
@@ -167,7 +167,7 @@ GONE = [
             ("ecs", "payment-db", "SQL"),
             ("services", "payment-cache", "Redis commands"),
             ("services", "payment-queue", "work messages"),
-            ("ecs", "AWS KMS", "card keys, fingerprints"),
+            ("ecs", "AWS KMS", "card keys, fingerprints, signatures"),
         },
     ),
     (
@@ -185,6 +185,7 @@ GONE = [
         ("lambda-postgres", "iam/rolePolicy:RolePolicy", "payment-delivery-policy"),
         {
             ("lambda", "payment-db", "SQL"),
+            ("lambda", "AWS KMS", "card keys, fingerprints, signatures"),
             ("payment-delivery", "payment-audit-logs", "audit segments"),
             ("payment-delivery", "payment-notifications", "payment events"),
         },

@@ -10,7 +10,7 @@ from remit.adapters.files.vault import EnvelopeVault, FileKey
 from remit.delivery.relay import relay
 from remit.domain.change import Message
 from remit.entrypoints.worker import METRICS_INTERVAL_SECONDS, MONITOR_INTERVAL_SECONDS
-from remit.oversight.audit import AuditArchiver
+from remit.oversight.audit.archiver import AuditArchiver
 from remit.payments.process import ProcessRequest, process
 from remit.payments.results import Accepted
 from remit.payments.validate import validate

@@ -19,7 +19,7 @@ from remit.domain.errors import Unavailable
 from remit.domain.payment import State
 from remit.entrypoints.worker import run_worker
 from remit.idle import IdlePolicy
-from remit.oversight.audit import VerifiedTrail, verify
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.health import health
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue

@@ -204,6 +204,7 @@ def test_only_the_fields_of_a_response_are_cached() -> None:
         "refunded_minor",
         "failure",
         "processed_at",
+        "next_action",
     }
     assert set(PaymentSummary.__struct_fields__) == answered | {"merchant_id", "mode", "version"}
     kinds = {field.name: field for field in msgspec.structs.fields(Payment)}

@@ -22,12 +22,12 @@ from remit.delivery.work_messages import handle_batch
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.operation import Approved, Declined, ProcessorResult
 from remit.entrypoints.logs import configure_logs
-from remit.oversight.audit import AuditArchiver
+from remit.oversight.audit.archiver import AuditArchiver
 from remit.ports.app import App
-from remit.ports.processor import Capabilities, Instruction, Processor
+from remit.ports.processor import Capabilities, Instruction
 from remit.settings import Settings
 from remit_infra.emulated.ports import free_port
-from tests.builders import clock_of, postgres_app, replace_parts
+from tests.builders import ScriptedProcessor, clock_of, postgres_app, replace_parts
 from tests.integration.http_server import JSON, HttpServer
 
 _STEM = "424242731944608"
@@ -38,13 +38,14 @@ GROUPS = " ".join(NUMBER[at : at + 4] for at in range(0, 16, 4))
 CARD = {"number": NUMBER, "exp_month": 12, "exp_year": 2031, "cvc": CVC}
 
 
-class Leaky(Processor):
+class Leaky(ScriptedProcessor):
     """A processor that fails in every way there is, with the card in its errors."""
 
     name = "leaky"
     capabilities = Capabilities(modes=frozenset({"test"}))
 
     def __init__(self) -> None:
+        super().__init__()
         self.mood = "well"
         self.answered: dict[str, ProcessorResult] = {}
 
@@ -62,12 +63,6 @@ class Leaky(Processor):
                 raise RuntimeError(f"unexpected {text} {instruction!r}")
             case _:
                 return self.answered.setdefault(instruction.key, Approved("ref"))
-
-    async def find(self, key: str) -> ProcessorResult | None:
-        return self.answered.get(key)
-
-    async def balance(self, payment_id: str) -> int | None:
-        return None
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from remit.delivery.relay import relay
 from remit.delivery.work_messages import handle_batch
 from remit.domain.ids import is_id
-from remit.oversight.audit import AuditArchiver
+from remit.oversight.audit.archiver import AuditArchiver
 from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from tests.builders import (

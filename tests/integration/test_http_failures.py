@@ -16,7 +16,7 @@ from remit.domain.errors import ProcessorUnavailable, Unavailable
 from remit.domain.operation import Approved, NextAction, OperationKind, Received
 from remit.oversight.health import health
 from remit.ports.app import App
-from remit.ports.processor import Capabilities, Instruction, Processor
+from remit.ports.processor import Capabilities, Instruction
 from remit.settings import Settings
 from remit_infra.emulated.ports import free_port
 from tests.builders import (
@@ -172,7 +172,7 @@ def test_an_unexpected_error_is_a_500_without_details(tmp_path: Path) -> None:
         assert server.get("/health").status == 200
 
 
-class _Broken(Processor):
+class _Broken(ScriptedProcessor):
     """A processor with a bug of its own, and card numbers in its errors."""
 
     name = "broken"
@@ -243,6 +243,8 @@ async def fill(store: SqliteSimulatorStore) -> None:
             key=f"k{number}",
             operation=OperationKind.CHARGE,
             payment_id="p1",
+            merchant_id="acme",
+            mode="test",
             amount_minor=100,
             currency="USD",
         )

@@ -2,7 +2,8 @@
 
 from remit.delivery.relay import relay
 from remit.domain.payment import State
-from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
+from remit.oversight.audit.archiver import AuditArchiver
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, process
 from remit.payments.refund import refund

@@ -20,7 +20,7 @@ from remit.entrypoints.lambdas.delivery import DeliveryFunction
 from remit.entrypoints.lambdas.processing import ProcessingFunction
 from remit.entrypoints.lambdas.proxy import ProxyApi
 from remit.oversight.api_keys import create_key
-from remit.oversight.audit import VerifiedTrail, verify
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.ports.processor import Instruction

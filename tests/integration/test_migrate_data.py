@@ -20,7 +20,7 @@ from remit.clock_and_ids import new_secret
 from remit.delivery.relay import relay
 from remit.domain.change import Change
 from remit.domain.operation import OperationState
-from remit.oversight.audit import AuditArchiver
+from remit.oversight.audit.archiver import AuditArchiver
 from remit.payments.process import ProcessRequest, process
 from remit.payments.validate import validate
 from remit.ports.app import App

@@ -25,7 +25,8 @@ from remit.delivery.relay import relay
 from remit.domain.errors import Unavailable
 from remit.domain.payment import State
 from remit.entrypoints.lambdas.delivery import DeliveryFunction
-from remit.oversight.audit import AuditArchiver, VerifiedTrail, verify
+from remit.oversight.audit.archiver import AuditArchiver
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.payments.process import ProcessRequest, enqueue, process
 from remit.payments.results import Replayed

@@ -29,7 +29,7 @@ from remit.domain.operation import (
     Received,
     Reversed,
 )
-from remit.ports.processor import Capabilities, Instruction, Notice, Processor
+from remit.ports.processor import Capabilities, Instruction, Notice
 from tests.builders import DECLINED_CARD
 from tests.simulation.adversary import EPOCH, Adversary, Fault
 
@@ -369,31 +369,3 @@ class AsynchronousBank(Bank):
 
 
 BANKS = (Bank, TwoPhaseBank, AsynchronousBank)
-
-
-class BankProcessor(Processor):
-    """The service's adapter to the bank."""
-
-    name = "bank"
-
-    def __init__(self, bank: Bank) -> None:
-        self._bank = bank
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._bank.capabilities
-
-    async def prepare(self, instruction: Instruction) -> str:
-        return await self._bank.call(instruction.key, lambda: self._bank.prepare(instruction))
-
-    async def execute(self, instruction: Instruction) -> ProcessorResult | Received:
-        return await self._bank.call(instruction.key, lambda: self._bank.execute(instruction))
-
-    async def read(self, instruction: Instruction) -> ProcessorResult | None:
-        return await self._bank.call(instruction.key, lambda: self._bank.read(instruction))
-
-    async def fence(self, instruction: Instruction) -> ProcessorResult | None:
-        return await self._bank.call(instruction.key, lambda: self._bank.fence(instruction))
-
-    async def balance(self, payment_id: str) -> int | None:
-        return self._bank.taken(payment_id)

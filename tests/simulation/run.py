@@ -13,12 +13,15 @@ import msgspec
 from remit.domain.errors import Unavailable
 from remit.domain.operation import NEEDS_CARD, Approved, NotDone, Operation, OperationKind
 from remit.domain.payment import V1_STATUSES, Payment, State
+from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.payments.decisions import decide
 from remit.payments.operations import apply_notice
 from remit.ports.processor import Notice
+from tests.builders import replace_parts
 from tests.simulation.adversary import EPOCH, Adversary, Fault
-from tests.simulation.backends import MakeBackend, memory_backend
-from tests.simulation.bank import BANKS, BankProcessor, TwoPhaseBank
+from tests.simulation.backends import MakeBackend, memory_backend, wait_outside
+from tests.simulation.bank import BANKS, TwoPhaseBank
+from tests.simulation.bank_adapter import BankProcessor
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.merchants import KnownResult, Merchant, Request
 from tests.simulation.processes import PAUSE_SECONDS, NoResponse, SimulatedProcess
@@ -119,7 +122,24 @@ class World:
         for merchant in self._merchants:
             if merchant.payment_id is not None:
                 await self._check(merchant, merchant.payment_id)
+        await self._reconcile()
         await self._backend.close()
+
+    async def _reconcile(self) -> None:
+        """The operators' own check finds nothing that the world does not know of."""
+        app = replace_parts(self._app, processor=BankProcessor(self._bank))
+        known = {
+            operation.payment_id
+            for operation in self._records.operations
+            if operation.reversal or operation.late_result
+        }
+
+        async def find() -> list[Discrepancy]:
+            return [found async for found in reconcile(app)]
+
+        for found in await wait_outside(find()):
+            if found.record not in known:
+                self.violation(f"reconcile, {found.check} {found.record}: {found.problem}")
 
     def report(self) -> RunReport:
         return RunReport(

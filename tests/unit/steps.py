@@ -22,7 +22,7 @@ from remit.domain.operation import (
 )
 from remit.domain.payment import Payment
 from remit.domain.refund import Refund
-from remit.oversight.audit import AuditArchiver
+from remit.oversight.audit.archiver import AuditArchiver
 from remit.payments.operation_results import DECISION_AFTER
 from remit.payments.process import ProcessRequest, authorize, process
 from remit.payments.refund import refund

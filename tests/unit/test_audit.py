@@ -10,15 +10,9 @@ import pytest
 
 from remit.adapters.aws.operator_client import UnreachablePort
 from remit.entrypoints.cli.audit import verify_trail
-from remit.oversight.audit import (
-    AuditArchiver,
-    TamperFound,
-    VerifiedTrail,
-    digest_key,
-    segment_key,
-    verify,
-    verify_archived,
-)
+from remit.oversight.audit.archiver import AuditArchiver
+from remit.oversight.audit.segments import digest_key, segment_key
+from remit.oversight.audit.verification import TamperFound, VerifiedTrail, verify, verify_archived
 from remit.ports.app import App
 from remit.ports.audit import Bucket
 from remit.settings import Settings
@@ -148,7 +142,9 @@ async def test_a_segment_of_an_archiver_that_died_is_completed_by_the_next(app: 
     # It died after it stored the segment, so there is no digest, and the entries are not marked.
     store = store_of(app)
     del objects_of(app.audit.bucket)[digest_key(6)]
-    store.segments = {entry: number for entry, number in store.segments.items() if number != 6}
+    store.segments = {
+        entry: segment for entry, segment in store.segments.items() if segment.number != 6
+    }
     await a_processed_payment(app)
     await archive_all(app)
     verified = await verify(app.audit.bucket)
@@ -203,7 +199,9 @@ async def test_a_digest_may_be_missing_of_the_segment_after_the_last_marked_one_
     assert await verify_archived(app) == TamperFound(
         key=digest_key(6), problem="the digest is missing"
     )
-    store.segments = {entry: number for entry, number in store.segments.items() if number < 5}
+    store.segments = {
+        entry: segment for entry, segment in store.segments.items() if segment.number < 5
+    }
     del objects[digest_key(5)]
     assert await verify_archived(app) == TamperFound(
         key=digest_key(5), problem="the digest is missing"

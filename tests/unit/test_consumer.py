@@ -1,7 +1,7 @@
 """The consumer: its concurrency, the visibility of its messages, its failures and its stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,13 @@ from remit.domain.payment import Payment, State
 from remit.payments.process import ProcessRequest, enqueue
 from remit.ports.app import App
 from remit.ports.delivery import ReceivedMessage
-from remit.ports.processor import Capabilities, Instruction, Processor
+from remit.ports.processor import (
+    Capabilities,
+    Instruction,
+    Processor,
+    ProcessorBalance,
+    SettlementLine,
+)
 from remit.settings import Settings
 from tests.builders import AppFactory, caller, clock_of, processor_of, replace_parts
 from tests.unit.steps import a_validated_payment, current, queue_of
@@ -52,8 +58,11 @@ class SlowProcessor(Processor):
         finally:
             self.calls -= 1
 
-    async def balance(self, payment_id: str) -> int | None:
+    async def balance(self, payment_id: str) -> ProcessorBalance | None:
         return await self.inner.balance(payment_id)
+
+    def settlement(self) -> AsyncIterator[SettlementLine]:
+        return self.inner.settlement()
 
 
 class RecordingQueue:

@@ -220,6 +220,7 @@ def settings(**others: str | None) -> Settings:
         "alarm_topic_arn": "arn:aws:sns:us-east-1:123456789012:alarms",
         "audit_bucket": "payment-audit",
         "card_key_id": "card",
+        "audit_key_id": "audit",
         "fingerprint_key_id": "fingerprint",
         **others,
     }

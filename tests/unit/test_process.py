@@ -29,6 +29,7 @@ from tests.builders import (
     ScriptedProcessor,
     caller,
     clock_of,
+    held,
     key_of,
     plain_card,
     processor_of,
@@ -188,7 +189,7 @@ async def test_a_payment_captured_in_parts_posts_each_part(in_memory: App) -> No
         "test/processor/scripted": 10_000,
         "test/merchant/acme": -10_000,
     }
-    assert await in_memory.processor.balance(payment.id) == 10_000
+    assert await held(in_memory.processor, payment.id) == 10_000
 
 
 async def test_more_than_was_authorized_is_never_captured(in_memory: App) -> None:

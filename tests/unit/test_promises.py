@@ -201,7 +201,8 @@ async def test_what_a_restored_database_has_forgotten_is_named(in_memory: App) -
     vars(store_of(app)).update(vars(before))
     assert (await current(app, payment)).state is State.VALIDATED
     found = [(one.check, one.record) async for one in reconcile(app)]
-    assert found == [("processor", payment.id)]
+    [key] = processor_of(app).results
+    assert found == [("processor", payment.id), ("settlement", f"ref_{key}")]
 
 
 # A cancel while the processor may have the instruction

@@ -3,22 +3,23 @@
 import inspect
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from remit.delivery.work_messages import handle_batch
 from remit.domain.change import Topic
-from remit.domain.operation import Approved
-from remit.domain.payment import Payment
+from remit.domain.operation import Approved, OperationKind
+from remit.domain.payment import Payment, State
 from remit.oversight import reconcile as reconcile_module
-from remit.oversight.audit import digest_key, segment_key
+from remit.oversight.audit.segments import digest_key, segment_key
 from remit.oversight.reconcile import NEXT_STEPS, find_waiting, reconcile
 from remit.payments.operations import apply_notice
 from remit.payments.process import ProcessRequest, enqueue
 from remit.payments.refund import refund
 from remit.ports.app import App
-from tests.builders import caller, clock_of, processor_of
+from tests.builders import DECLINED_CARD, caller, clock_of, processor_of
 from tests.contracts.changes import a_message
 from tests.unit.steps import (
     a_processed_payment,
@@ -117,6 +118,54 @@ async def test_money_in_suspense_is_named(in_memory: App) -> None:
         ("processor", captured.id),
     ]
     assert found[0].problem == "-3000 USD (minor units) is in suspense"
+
+
+async def test_what_is_authorized_at_the_processor_alone_is_named(in_memory: App) -> None:
+    authorized = await an_authorized_payment(in_memory)
+    assert await discrepancies(in_memory) == []
+    tamper(in_memory, authorized, state=State.CANCELED)
+    [found] = [found async for found in reconcile(in_memory)]
+    assert (found.check, found.record) == ("authorization", authorized.id)
+    assert found.problem.startswith("10000 USD (minor units) is authorized at the processor")
+
+
+async def test_money_that_moved_without_an_operation_is_named(in_memory: App) -> None:
+    """As by a refund that someone made on the processor's own pages, for another payment."""
+    await a_processed_payment(in_memory)
+    processor = processor_of(in_memory)
+    [(instruction, _)] = processor.results.values()
+    for key, payment_id in (("by hand", "not ours"), (in_memory.new_id(), "not ours either")):
+        other = replace(instruction, key=key, payment_id=payment_id, operation=OperationKind.REFUND)
+        processor.results[key] = (other, Approved(f"re_{key}"))
+    found = [found async for found in reconcile(in_memory)]
+    assert [(one.check, one.record) for one in found] == [
+        ("settlement", "re_by hand"),
+        ("settlement", f"re_{list(processor.results)[2]}"),
+    ]
+    assert found[0].problem == (
+        "the processor did a refund of 10000 USD (minor units), and no operation did so"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields", [{"amount_minor": 9_000}, {"currency": "EUR"}, {"operation": OperationKind.CAPTURE}]
+)
+async def test_another_movement_than_the_operation_says_is_named(
+    in_memory: App, fields: dict[str, Any]
+) -> None:
+    await a_processed_payment(in_memory)
+    processor = processor_of(in_memory)
+    [(instruction, result)] = processor.results.values()
+    processor.results[instruction.key] = (replace(instruction, **fields), result)
+    assert ("settlement", result.reference) in await discrepancies(in_memory)  # type: ignore[union-attr]
+
+
+async def test_what_an_operation_is_said_not_to_have_done_is_named(in_memory: App) -> None:
+    payment = await a_processed_payment(in_memory, card=DECLINED_CARD)
+    processor = processor_of(in_memory)
+    [(instruction, _)] = processor.results.values()
+    processor.results[instruction.key] = (instruction, Approved("ref_1"))
+    assert await discrepancies(in_memory) == [("processor", payment.id), ("settlement", "ref_1")]
 
 
 async def test_every_check_says_what_to_do() -> None:

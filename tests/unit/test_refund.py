@@ -11,7 +11,7 @@ from remit.payments.operations import advance
 from remit.payments.refund import refund
 from remit.payments.results import Accepted, Replayed
 from remit.ports.app import App
-from tests.builders import Fault, caller, clock_of, key_of, processor_of
+from tests.builders import Fault, caller, clock_of, held, key_of, processor_of
 from tests.unit.steps import (
     a_processed_payment,
     a_refund,
@@ -33,7 +33,7 @@ async def test_a_refund_moves_the_money_back(in_memory: App) -> None:
         "test/processor/scripted": 6_000,
         "test/merchant/acme": -6_000,
     }
-    assert await in_memory.processor.balance(payment.id) == 6_000
+    assert await held(in_memory.processor, payment.id) == 6_000
     [instruction] = [i for i, _ in processor_of(in_memory).results.values()][1:]
     assert (instruction.operation, instruction.reference, instruction.card) == (
         OperationKind.REFUND,

@@ -2,8 +2,9 @@
 
 import asyncio
 import multiprocessing
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.operation import Approved, Declined, OperationKind, ProcessorResult
 from remit.ports.processor import Instruction
 from remit.settings import Settings
-from tests.builders import DECLINED_CARD, GOOD_CARD
+from tests.builders import DECLINED_CARD, GOOD_CARD, held
 
 Open = Callable[..., SimulatedProcessor]
 
@@ -34,7 +35,7 @@ RESULTS = {
 }
 """The (code, decline code) of each test card by the contract. None is success."""
 
-DONE = PastInstruction(OperationKind.CHARGE, 5_013, Approved("sim_p1-1"))
+DONE = PastInstruction(OperationKind.CHARGE, 5_013, Approved("sim_p1-1"), "USD")
 """What the books hold of the instruction with a fault, if it was done."""
 
 
@@ -70,6 +71,8 @@ def an_instruction(
         key=key,
         operation=operation,
         payment_id=payment_id,
+        merchant_id="acme",
+        mode="test",
         amount_minor=amount_minor,
         currency="USD",
         card=None if card is None else Card(card, "visa", 12, 2030),
@@ -115,12 +118,47 @@ async def test_the_results_survive_a_restart(
     approved = await before.execute(an_instruction("p1-2"))
     after = open_processor()
     assert await books.of_payment("p1") == [
-        PastInstruction(OperationKind.CHARGE, 10_000, declined),
-        PastInstruction(OperationKind.CHARGE, 10_000, approved),
+        PastInstruction(OperationKind.CHARGE, 10_000, declined, "USD"),
+        PastInstruction(OperationKind.CHARGE, 10_000, approved, "USD"),
     ]
     assert await after.execute(an_instruction("p1-1", card=GOOD_CARD)) == declined
     assert await after.execute(sent_again(an_instruction("p1-2", card=DECLINED_CARD))) == approved
-    assert await after.balance("p1") == 10_000
+    assert await held(after, "p1") == 10_000
+
+
+async def test_what_is_authorized_is_captured_in_parts_or_released(open_processor: Open) -> None:
+    processor = open_processor()
+
+    async def after(key: str, operation: OperationKind, amount_minor: int, final: bool) -> object:
+        instruction = an_instruction(key, operation, amount_minor, payment_id="p1")
+        await processor.execute(replace(instruction, final=final))
+        balance = await processor.balance("p1")
+        assert balance is not None
+        return balance.held_minor, balance.authorized_minor
+
+    assert await after("1", OperationKind.AUTHORIZE, 10_000, True) == (0, 10_000)
+    assert await after("2", OperationKind.CAPTURE, 3_000, False) == (3_000, 7_000)
+    assert await after("3", OperationKind.CAPTURE, 2_000, True) == (5_000, 0)
+    assert await after("4", OperationKind.REFUND, 1_000, True) == (4_000, 0)
+    lines = [line async for line in processor.settlement()]
+    assert [(line.operation, line.amount_minor, line.operation_id) for line in lines] == [
+        (OperationKind.CAPTURE, 3_000, "2"),
+        (OperationKind.CAPTURE, 2_000, "3"),
+        (OperationKind.REFUND, 1_000, "4"),
+    ]
+
+
+async def test_books_of_an_earlier_version_are_taken_over(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "processor.sqlite")) as file, file:
+        file.execute("CREATE TABLE results (payment_id, key, operation, amount_minor, result)")
+        result = '{"type": "approved", "reference": "sim_k1"}'
+        file.execute("INSERT INTO results VALUES ('p1', 'k1', 'charge', 500, ?)", (result,))
+    for _ in range(2):
+        store = SqliteSimulatorStore(tmp_path / "processor.sqlite")
+        assert await store.of_payment("p1") == [
+            PastInstruction(OperationKind.CHARGE, 500, Approved("sim_k1"))
+        ]
+        store.close()
 
 
 async def test_a_payment_without_a_past_instruction_has_no_balance(
@@ -143,14 +181,14 @@ async def test_a_balance_is_captured_less_refunded(open_processor: Open) -> None
         an_instruction("c1", OperationKind.CHARGE, 700, payment_id="p2"),
     ):
         await processor.execute(instruction)
-    assert await processor.balance("p1") == 5_500
-    assert await processor.balance("p2") == 700
+    assert await held(processor, "p1") == 5_500
+    assert await held(processor, "p2") == 700
 
 
 async def test_a_decline_leaves_a_balance_of_zero(open_processor: Open) -> None:
     processor = open_processor()
     await processor.execute(an_instruction(card=DECLINED_CARD))
-    assert await processor.balance("p1") == 0
+    assert await held(processor, "p1") == 0
 
 
 async def test_a_processor_that_is_down_does_nothing_however_often_it_is_called(
@@ -183,7 +221,7 @@ async def test_an_instruction_that_timed_out_is_done_when_it_is_sent_again(
     with pytest.raises(ProcessorTimeout):
         await processor.execute(instruction)
     assert await processor.execute(sent_again(instruction)) == Approved("sim_p1-1")
-    assert await processor.balance("p1") == 5_013
+    assert await held(processor, "p1") == 5_013
 
 
 async def test_a_lost_response_is_to_an_operation_that_was_done(
@@ -193,7 +231,7 @@ async def test_a_lost_response_is_to_an_operation_that_was_done(
     with pytest.raises(ProcessorTimeout):
         await processor.execute(an_instruction(amount_minor=5_013))
     assert await books.of_payment("p1") == [DONE]
-    assert await processor.balance("p1") == 5_013
+    assert await held(processor, "p1") == 5_013
 
 
 @pytest.mark.parametrize("number", [GOOD_CARD, DECLINED_CARD])
@@ -220,7 +258,7 @@ async def test_a_late_response_comes_after_the_operation_was_done(
     assert await books.of_payment("p1") == [DONE]
     async with asyncio.timeout(10):
         assert await processor.execute(sent_again(instruction)) == Approved("sim_p1-1")
-    assert await processor.balance("p1") == 5_013
+    assert await held(processor, "p1") == 5_013
     late.cancel()
     with pytest.raises(asyncio.CancelledError):
         await late
@@ -270,9 +308,11 @@ async def test_processes_on_one_file_agree_on_every_result(
     first = dict(results)
     assert [pair for pair in results if first[pair[0]] != pair[1]] == []
     past = await books.of_payment("p1")
-    assert past == [PastInstruction(OperationKind.CHARGE, 100, first[key]) for key in sorted(first)]
+    assert past == [
+        PastInstruction(OperationKind.CHARGE, 100, first[key], "USD") for key in sorted(first)
+    ]
     for key, result in first.items():
         instruction = an_instruction(key, card=DECLINED_CARD, amount_minor=100)
         assert await processor.execute(sent_again(instruction)) == result
     approved = [key for key, result in first.items() if isinstance(result, Approved)]
-    assert await processor.balance("p1") == 100 * len(approved)
+    assert await held(processor, "p1") == 100 * len(approved)

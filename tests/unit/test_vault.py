@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from remit.adapters.files import vault as vault_module
+from remit.adapters.files.signer import FileSigner
 from remit.adapters.files.vault import FileVault, VaultError
 from remit.domain.errors import CardUnreadable
 from tests.builders import GOOD_CARD, plain_card
@@ -187,3 +188,18 @@ def test_threads_that_make_the_key_at_once_share_one(tmp_path: Path) -> None:
             made = [threads.submit(make) for _ in range(8)]
             assert {one.result(10) for one in made} == {fingerprint_of(path)}
     assert len(list(tmp_path.iterdir())) == 20
+
+
+async def test_a_signature_is_of_one_message_and_one_key_file(tmp_path: Path) -> None:
+    signer, again = (FileSigner(tmp_path / "audit.key") for _ in range(2))
+    other = FileSigner(tmp_path / "other.key")
+    signature = await signer.sign(b"head 7")
+    assert await again.is_valid(b"head 7", signature)
+    for message, by, checked in (
+        (b"head 8", signature, signer),
+        (b"head 7", signature, other),
+        (b"head 7", signature[:-1] + bytes([signature[-1] ^ 1]), signer),
+        (b"head 7", b"", signer),
+    ):
+        assert not await checked.is_valid(message, by)
+    assert stat.S_IMODE((tmp_path / "audit.key").stat().st_mode) == 0o600

@@ -29,18 +29,20 @@ def cloud_services(settings: Settings) -> CloudServices:
     """Adapters to SNS, S3, KMS and CloudWatch. Raises SettingsError if one is not named."""
     from remit.adapters.aws.cloudwatch import CloudWatchMeasures, CloudWatchMetrics
     from remit.adapters.aws.kms import kms_vault
+    from remit.adapters.aws.kms_signer import KmsSigner
     from remit.adapters.aws.s3 import S3Bucket
     from remit.adapters.aws.sns import SnsTopic
     from remit.clock_and_ids import now
 
-    sns, cloudwatch = LazyClient("sns"), LazyClient("cloudwatch")
+    sns, kms, cloudwatch = LazyClient("sns"), LazyClient("kms"), LazyClient("cloudwatch")
     service = settings.service_name
     return CloudServices(
         notifications=SnsTopic(sns, settings.require("notification_topic_arn")),
         alerts=SnsTopic(sns, settings.require("alarm_topic_arn")),
         bucket=S3Bucket(LazyClient("s3"), settings.require("audit_bucket")),
+        signer=KmsSigner(kms, settings.require("audit_key_id")),
         vault=kms_vault(
-            LazyClient("kms"),
+            kms,
             key_id=settings.require("card_key_id"),
             mac_key_id=settings.require("fingerprint_key_id"),
         ),

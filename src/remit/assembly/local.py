@@ -1,6 +1,7 @@
 """Assembles the service on a laptop: PostgreSQL by its URL, and files for everything else."""
 
 from remit.adapters.files.disk import DiskSpace
+from remit.adapters.files.signer import FileSigner
 from remit.adapters.files.storage import FileTopic, FolderBucket
 from remit.adapters.files.vault import FileVault
 from remit.adapters.processors.simulated.processor import SimulatedProcessor
@@ -40,6 +41,7 @@ def _files(settings: Settings) -> CloudServices:
         notifications=FileTopic(data / "topics" / "notifications.jsonl"),
         alerts=FileTopic(data / "topics" / "alerts.jsonl"),
         bucket=FolderBucket(data / "bucket"),
+        signer=FileSigner(data / "audit.key"),
         vault=FileVault(data / "vault.key"),
         measures=no_measures,
         metrics=NullMetrics(),

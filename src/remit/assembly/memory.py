@@ -1,7 +1,12 @@
 """Assembles the service in the memory of one process, for tests, with their clock and processor."""
 
 from remit.adapters.memory.queue import MemoryQueue
-from remit.adapters.memory.services import MemoryBucket, MemoryHealthStates, MemoryPublisher
+from remit.adapters.memory.services import (
+    MemoryBucket,
+    MemoryHealthStates,
+    MemoryPublisher,
+    MemorySigner,
+)
 from remit.adapters.memory.store import MemoryStore
 from remit.assembly.parts import (
     CloudServices,
@@ -35,6 +40,7 @@ def assemble_in_memory(process: Process, processor: Processor, vault: Vault) -> 
         notifications=MemoryPublisher(),
         alerts=MemoryPublisher(),
         bucket=MemoryBucket(),
+        signer=MemorySigner(),
         vault=vault,
         measures=no_measures,
         metrics=NullMetrics(),

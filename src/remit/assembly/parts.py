@@ -13,7 +13,7 @@ from remit.domain.ids import Clock, NewId
 from remit.idle import IdlePolicy
 from remit.ports.api_keys import ApiKeys
 from remit.ports.app import App, AuditTrail, Database, Delivery, Monitoring, ProcessState
-from remit.ports.audit import AuditLog, Bucket
+from remit.ports.audit import AuditLog, Bucket, Signer
 from remit.ports.delivery import FailedQueue, Outbox, Publisher, Queue
 from remit.ports.monitoring import HealthStates, Metrics
 from remit.ports.process_state import Cache
@@ -56,6 +56,7 @@ class CloudServices(NamedTuple):
     notifications: Publisher
     alerts: Publisher
     bucket: Bucket
+    signer: Signer
     vault: Vault
     measures: Callable[[], Awaitable[Mapping[str, Check]]]
     metrics: Metrics
@@ -150,7 +151,7 @@ def build(
             notifications=services.notifications,
             alerts=services.alerts,
         ),
-        audit=AuditTrail(log=database.outbox, bucket=services.bucket),
+        audit=AuditTrail(log=database.outbox, bucket=services.bucket, signer=services.signer),
         monitoring=Monitoring(
             metrics=services.metrics, measures=services.measures, disk=services.disk
         ),

@@ -17,7 +17,7 @@ from remit.delivery.sweep import delete_expired_records, sweep
 from remit.entrypoints.liveness import Progress, serve_liveness
 from remit.entrypoints.tracing import tracing
 from remit.idle import IdlePolicy
-from remit.oversight.audit import AuditArchiver
+from remit.oversight.audit.archiver import AuditArchiver
 from remit.oversight.health import Monitor
 from remit.oversight.metrics import count_dead_letters, count_notifications, count_outbox_age
 from remit.ports.app import App

@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from remit.domain.ids import is_id
 from remit.domain.ledger import merchant_account, processor_account, suspense_account
+from remit.domain.operation import Operation, OperationState
+from remit.domain.payment import State
 from remit.domain.refund import RefundState
-from remit.oversight.audit import TamperFound, verify_archived
+from remit.oversight.audit.verification import TamperFound, verify_archived
 from remit.ports.app import App
+from remit.ports.processor import ProcessorBalance, SettlementLine
 from remit.ports.store import BookedPayment
 
 
@@ -35,6 +39,8 @@ NEXT_STEPS: Mapping[str, str] = {
     "refunds": "compare `remit payments show` with the processor's refunds",
     "suspense": "give the money back at the processor, or settle it with the merchant",
     "processor": "the processor's statement decides: refund or record the difference",
+    "authorization": "void what is left at the processor, or capture it with the merchant",
+    "settlement": "find who did it at the processor: give it back, or record it with the merchant",
     "audit": "leave the bucket as it is, and compare it with a backup",
 }
 
@@ -75,6 +81,8 @@ async def reconcile(
         async for discrepancy in _payment_discrepancies(app, booked):
             yield discrepancy
         report_progress()
+    async for discrepancy in _settlement_discrepancies(app):
+        yield discrepancy
     trail = await verify_archived(app)
     if isinstance(trail, TamperFound):
         yield Discrepancy(check="audit", record=trail.key, problem=trail.problem)
@@ -163,11 +171,51 @@ async def _payment_discrepancies(app: App, booked: BookedPayment) -> AsyncIterat
             problem=f"{suspense_minor} {payment.currency} (minor units) is in suspense",
         )
     held_minor = payment.captured_minor - booked.refunds_minor + suspense_minor
-    at_processor = await app.processor.balance(payment.id)
-    if (at_processor or 0) != held_minor:
+    at_processor = await app.processor.balance(payment.id) or ProcessorBalance(held_minor=0)
+    if at_processor.held_minor != held_minor:
         yield Discrepancy(
             check="processor",
             record=payment.id,
-            problem=f"the processor holds {at_processor or 0} and the books {held_minor} "
+            problem=f"the processor holds {at_processor.held_minor} and the books {held_minor} "
             f"{payment.currency} (minor units)",
         )
+    is_authorized = payment.state is State.AUTHORIZED
+    left_minor = payment.authorized_minor - payment.captured_minor if is_authorized else 0
+    if at_processor.authorized_minor != left_minor:
+        yield Discrepancy(
+            check="authorization",
+            record=payment.id,
+            problem=f"{at_processor.authorized_minor} {payment.currency} (minor units) is "
+            f"authorized at the processor and not captured; the payment is {payment.state}, and "
+            f"{left_minor} of it is left to capture",
+        )
+
+
+async def _settlement_discrepancies(app: App) -> AsyncIterator[Discrepancy]:
+    """What moved at the processor, and that no operation of ours did so."""
+    async for line in app.processor.settlement():
+        is_ours = line.operation_id is not None and is_id(line.operation_id)
+        operation = await app.store.operation(line.operation_id or "") if is_ours else None
+        moved = f"{line.operation} of {line.amount_minor} {line.currency or ''}".rstrip()
+        if operation is None:
+            problem = f"the processor did a {moved} (minor units), and no operation did so"
+        elif operation.is_open or (_moved(operation) and _is_same(operation, line)):
+            continue
+        else:
+            problem = (
+                f"the processor did a {moved} (minor units); our operation is a "
+                f"{operation.kind} of {operation.amount_minor} {operation.currency} and "
+                f"{operation.state}"
+            )
+        yield Discrepancy(check="settlement", record=line.reference, problem=problem)
+
+
+def _moved(operation: Operation) -> bool:
+    """Whether the operation is known to have moved money, whatever became of that."""
+    states = (OperationState.SUCCEEDED, OperationState.REVERSED)
+    return operation.state in states or operation.is_orphan
+
+
+def _is_same(operation: Operation, line: SettlementLine) -> bool:
+    ours = (operation.kind, operation.amount_minor, operation.currency)
+    return ours == (line.operation, line.amount_minor, line.currency or operation.currency)

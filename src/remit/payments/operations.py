@@ -220,6 +220,8 @@ def _instruction(claim: Claim, card: Card | None) -> Instruction:
         key=operation.id,
         operation=operation.kind,
         payment_id=operation.payment_id,
+        merchant_id=claim.payment.merchant_id,
+        mode=claim.payment.mode,
         amount_minor=operation.amount_minor,
         currency=operation.currency,
         final=operation.final,

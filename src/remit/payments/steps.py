@@ -45,6 +45,7 @@ from remit.payments.results import (
     reject,
 )
 from remit.ports.app import App
+from remit.ports.processor import Capabilities
 
 FindEarlier = Callable[[Payment, "Step"], Payment | None]
 """Returns the payment if it already has the result of this step."""
@@ -196,7 +197,10 @@ async def _meet_pending(
 
 
 def operation_of(app: App, caller: Caller, payment: Payment, step: Step) -> Operation:
-    """The operation of the step. Raises InvalidState if the payment does not allow it."""
+    """The operation of the step. Raises InvalidState if the payment or the processor does not allow
+    it.
+    """
+    _check_capable(app.processor.capabilities, payment, step)
     return new_operation(
         app,
         caller,
@@ -208,6 +212,14 @@ def operation_of(app: App, caller: Caller, payment: Payment, step: Step) -> Oper
         scope=step.scope,
         fingerprint=step.fingerprint,
     )
+
+
+def _check_capable(capabilities: Capabilities, payment: Payment, step: Step) -> None:
+    currencies = capabilities.currencies
+    if step.kind in NEEDS_CARD and currencies is not None and payment.currency not in currencies:
+        raise InvalidState(f"The processor takes no payments in {payment.currency}.")
+    if step.kind is OperationKind.CAPTURE and not step.final and not capabilities.multi_capture:
+        raise InvalidState("The processor captures an authorization once: a capture must be final.")
 
 
 async def with_card(app: App, payment: Payment, step: Step) -> tuple[Payment, Card | None]:

@@ -11,7 +11,7 @@ from remit.domain.health_state import Check
 from remit.domain.ids import Clock, NewId
 from remit.idle import IdlePolicy
 from remit.ports.api_keys import ApiKeys
-from remit.ports.audit import AuditLog, Bucket
+from remit.ports.audit import AuditLog, Bucket, Signer
 from remit.ports.delivery import FailedQueue, Outbox, Publisher, Queue
 from remit.ports.monitoring import HealthStates, Metrics
 from remit.ports.process_state import Cache, Limiter, Sessions
@@ -46,10 +46,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditTrail:
-    """The audit entries that are not archived yet, and the bucket that they are archived in."""
+    """The audit entries that are not archived yet, the bucket that they are archived in, and the
+    key that signs it.
+    """
 
     log: AuditLog
     bucket: Bucket
+    signer: Signer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,19 @@
-"""Ports of the audit trail: the entries to archive, and the bucket that holds the archive."""
+"""Ports of the audit trail: the entries to archive, the bucket that holds the archive, and the key
+that signs it.
+"""
 
 from collections.abc import Sequence
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from remit.domain.change import AuditEntry
+
+
+class ArchivedSegment(NamedTuple):
+    """The number of a segment of the archive, and when it was written."""
+
+    number: int
+    archived_at: datetime
 
 
 class AuditLog(Protocol):
@@ -16,7 +26,11 @@ class AuditLog(Protocol):
         """
         ...
 
-    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
+    async def restore(self, entries: Sequence[AuditEntry]) -> None:
+        """Writes those of these archived entries that the database lacks, as after a restore."""
+        ...
+
+    async def mark_archived(self, entry_ids: Sequence[str], segment: ArchivedSegment) -> None:
         """Records that the entries are archived in this segment."""
         ...
 
@@ -33,3 +47,17 @@ class Bucket(Protocol):
     async def list(self, prefix: str, after: str, limit: int) -> list[str]:
         """The keys under `prefix` that sort after `after`, in order, `limit` at most."""
         ...
+
+
+class Signer(Protocol):
+    """A key that signs checkpoints of the archive. It raises Unavailable if it cannot be reached.
+
+    The private key never leaves the vault that it is in: KMS, or a file on a laptop.
+    """
+
+    @property
+    def key_id(self) -> str: ...
+
+    async def sign(self, message: bytes) -> bytes: ...
+
+    async def is_valid(self, message: bytes, signature: bytes) -> bool: ...

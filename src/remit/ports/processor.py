@@ -1,5 +1,6 @@
 """The port to a payment processor, the outside party that moves money."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Protocol
 
@@ -13,12 +14,15 @@ from remit.domain.operation import OperationKind, ProcessorResult, Received, Rev
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a processor takes, and how long it keeps an idempotency key.
 
-    A processor that moves no money does not take the mode `live`. Without a `key_lifetime` keys
+    A processor that moves no money does not take the mode `live`. Without `currencies` it takes
+    each. One without `multi_capture` captures an authorization once. Without a `key_lifetime` keys
     are kept for ever. Operations of the kinds in `prepares` have two phases: they are an object at
     the processor before money can move.
     """
 
     modes: frozenset[Mode]
+    currencies: frozenset[str] | None = None
+    multi_capture: bool = True
     key_lifetime: timedelta | None = None
     prepares: frozenset[OperationKind] = frozenset()
 
@@ -35,12 +39,35 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     operation: OperationKind
     payment_id: str
+    merchant_id: str
+    mode: Mode
     amount_minor: int
     currency: str
     final: bool = True
     card: Card | None = None
     reference: str | None = None
     attempt: int = 1
+
+
+class ProcessorBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a processor has of one payment, in minor units: captured less refunded, and authorized
+    and neither captured nor released.
+    """
+
+    held_minor: int
+    authorized_minor: int = 0
+
+
+class SettlementLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that a processor took or gave back, by its own books. `operation_id` is the key of the
+    instruction, as far as the books have it, and `reference` the processor's own name.
+    """
+
+    operation: OperationKind
+    amount_minor: int
+    currency: str | None
+    reference: str
+    operation_id: str | None = None
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,9 +123,10 @@ class Processor(Protocol):
         """
         return None
 
-    async def balance(self, payment_id: str) -> int | None:
-        """Captured less refunded, in minor units, by the processor's own books.
+    async def balance(self, payment_id: str) -> ProcessorBalance | None:
+        """What the processor has of the payment, by its own books. None if it does not know it."""
+        ...
 
-        None if the processor does not know the payment.
-        """
+    def settlement(self) -> AsyncIterator[SettlementLine]:
+        """All money that moved, by the processor's own books, in no particular order."""
         ...

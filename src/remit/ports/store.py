@@ -4,7 +4,7 @@ An adapter of any port raises `Unavailable` while its dependency is down.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from remit.domain.ledger import Posting, merchant_account
 from remit.domain.operation import Operation
 from remit.domain.payment import Payment, State
 from remit.domain.refund import Refund
+from remit.ports.audit import ArchivedSegment
 
 OnCommit = Callable[[Change], Awaitable[None]]
 """A store calls it with every change that it has written, before the caller gets a response."""
@@ -149,8 +150,12 @@ class Books(Protocol):
         """The number of payments."""
         ...
 
-    async def last_segment(self) -> int:
-        """The number of the last segment that holds an archived audit entry. 0 if there is none."""
+    async def last_segment(self) -> ArchivedSegment | None:
+        """The last segment that holds an archived audit entry."""
+        ...
+
+    async def audit_entries(self, entry_ids: Sequence[str]) -> list[AuditEntry]:
+        """The audit entries with these ids, as far as there are any, in no particular order."""
         ...
 
 

@@ -1,4 +1,5 @@
-"""The KMS keys: for data at rest, for the data keys of cards, and for fingerprints.
+"""The KMS keys: for data at rest, for the data keys of cards, for fingerprints, and for signatures
+of the audit trail.
 
 A role uses the key for data at rest only through the services that store the data.
 """
@@ -15,6 +16,7 @@ from remit_infra.components.roles import POLICY_VERSION
 from remit_infra.model.environments import Names
 
 DELETION_DAYS = 7
+SYMMETRIC = "SYMMETRIC_DEFAULT"
 
 
 class KmsKeys(pulumi.ComponentResource):
@@ -53,20 +55,37 @@ class KmsKeys(pulumi.ComponentResource):
         account_only = json.dumps({"Version": POLICY_VERSION, "Statement": [account]})
         self.cards = self._key("cards", "Wraps the data keys of cards that wait.", account_only)
         self.fingerprints = self._key(
-            "fingerprints", "Keyed digests of requests.", account_only, is_hmac=True
+            "fingerprints",
+            "Keyed digests of requests.",
+            account_only,
+            spec="HMAC_256",
+            usage="GENERATE_VERIFY_MAC",
+        )
+        self.audit = self._key(
+            "audit",
+            "Signs the audit trail.",
+            account_only,
+            spec="ECC_NIST_P256",
+            usage="SIGN_VERIFY",
         )
         self.register_outputs({"data": self.data.arn})
 
     def _key(
-        self, purpose: str, description: str, policy: pulumi.Input[str], *, is_hmac: bool = False
+        self,
+        purpose: str,
+        description: str,
+        policy: pulumi.Input[str],
+        *,
+        spec: str = SYMMETRIC,
+        usage: str = "ENCRYPT_DECRYPT",
     ) -> aws.kms.Key:
         key = aws.kms.Key(
             f"payment-{purpose}-key",
             description=description,
-            # KMS cannot rotate HMAC keys.
-            enable_key_rotation=not is_hmac,
-            key_usage="GENERATE_VERIFY_MAC" if is_hmac else "ENCRYPT_DECRYPT",
-            customer_master_key_spec="HMAC_256" if is_hmac else "SYMMETRIC_DEFAULT",
+            # KMS rotates no other keys.
+            enable_key_rotation=spec == SYMMETRIC,
+            key_usage=usage,
+            customer_master_key_spec=spec,
             deletion_window_in_days=DELETION_DAYS,
             policy=policy,
             opts=self._child,

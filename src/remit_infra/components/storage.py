@@ -33,6 +33,8 @@ class Storage:
             "notification_topic_arn": self.topics.notifications.arn,
             "alarm_topic_arn": self.topics.alarms.arn,
             "audit_bucket": self.buckets.audit.bucket,
+            "audit_key_id": self.keys.audit.key_id,
+            "audit_retention_days": str(self.buckets.audit_days),
             "card_key_id": self.keys.cards.key_id,
             "fingerprint_key_id": self.keys.fingerprints.key_id,
         }
@@ -45,6 +47,7 @@ class Storage:
             "database secret": self.database.secret_arn,
             "fingerprint key": self.keys.fingerprints.arn,
             "card key": self.keys.cards.arn,
+            "audit key": self.keys.audit.arn,
             "notification topic": self.topics.notifications.arn,
             "alarm topic": self.topics.alarms.arn,
             "audit bucket": audit.arn,

@@ -16,6 +16,11 @@ PROJECT = "payment-processing"
 MIGRATION_DATE = "2026-11-20"
 """The default of the `MigrationDate` tag. A fixed date keeps two previews of one program equal."""
 
+AUDIT_DAYS = 400
+"""How long the audit trail is kept: twelve months (PCI DSS 4.0.1, requirement 10.5.1), and a month
+to look at the oldest of them.
+"""
+
 MAX_SUFFIX = 24
 
 

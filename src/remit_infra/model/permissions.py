@@ -106,6 +106,11 @@ LIST_TRAIL = Statement(
     actions=("s3:ListBucket",),
     resources=("audit bucket",),
 )
+SIGN_TRAIL = Statement(
+    sid="SignTrail",
+    actions=("kms:Sign", "kms:Verify"),
+    resources=("audit key",),
+)
 READ_METRICS = Statement(
     sid="ReadMetrics",
     actions=("cloudwatch:GetMetricData",),
@@ -232,9 +237,10 @@ LAMBDA_DYNAMODB: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             PUBLISH_NOTIFICATIONS,
             ARCHIVE_TRAIL,
             LIST_TRAIL,
+            SIGN_TRAIL,
             Statement(
                 sid="ReconcileBooks",
-                actions=("dynamodb:Scan",),
+                actions=("dynamodb:BatchGetItem", "dynamodb:Scan"),
                 resources=("table",),
             ),
             Statement(
@@ -294,6 +300,7 @@ LAMBDA_POSTGRES: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             PUBLISH_NOTIFICATIONS,
             ARCHIVE_TRAIL,
             LIST_TRAIL,
+            SIGN_TRAIL,
             JOIN_NETWORK,
             LOG,
             TRACE,
@@ -334,6 +341,7 @@ FARGATE_AURORA: Mapping[str, tuple[Statement, ...]] = MappingProxyType(
             PUBLISH_ALERTS,
             ARCHIVE_TRAIL,
             LIST_TRAIL,
+            SIGN_TRAIL,
             READ_METRICS,
             PUT_METRICS,
             SEND_TRACES,

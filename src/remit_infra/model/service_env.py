@@ -12,6 +12,7 @@ AWS_SETTINGS = (
     "notification_topic_arn",
     "alarm_topic_arn",
     "audit_bucket",
+    "audit_key_id",
     "card_key_id",
     "fingerprint_key_id",
 )

@@ -12,8 +12,8 @@ from remit_infra.plan.placement import Place
 STYLE = Path(__file__).with_name("diagram_style.d2")
 LAYOUTS = {
     # For boundaries within boundaries TALA finds the shortest arrows. Which picture it finds
-    # depends on the seed: of eighty, this one has the fewest crossings in both topologies.
-    True: "{layout-engine: tala; data: {tala-seeds: [25]}; pad: 24}",
+    # depends on the seed: of ninety, this one has the fewest crossings in both topologies.
+    True: "{layout-engine: tala; data: {tala-seeds: [76]}; pad: 24}",
     # For what is side by side, ELK's rows have fewer crossings.
     False: "{layout-engine: elk; pad: 24}",
 }

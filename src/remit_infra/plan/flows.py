@@ -72,6 +72,7 @@ ACTIONS: Mapping[str, Moved] = MappingProxyType(
         "kms:Decrypt": Moved("card keys"),
         "kms:GenerateDataKey": Moved("card keys"),
         "kms:GenerateMac": Moved("fingerprints"),
+        "kms:Sign": Moved("signatures"),
         "logs:PutLogEvents": Moved("logs"),
         "s3:PutObject": Moved("audit segments"),
         # The secret is the database's login, which nothing is read for but to connect.

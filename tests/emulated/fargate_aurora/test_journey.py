@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from remit.clock_and_ids import new_secret
-from remit.oversight.audit import VerifiedTrail, verify
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.emulated.terraform_gaps import LEFT_OUT, drift

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from remit.oversight.audit import VerifiedTrail, verify
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.reconcile import Discrepancy, reconcile
 from remit.ports.app import App
 from remit_infra.emulated.fargate_stack import TaskProcess

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remit.domain.change import Message
-from remit.oversight.audit import VerifiedTrail, verify
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from tests.emulated.harness import BAD_BODIES, DOWN, assert_refused, eventually, of_topology
 from tests.emulated.lambda_dynamodb.stack import LambdaDynamodb

@@ -10,7 +10,7 @@ import pytest
 from remit.adapters.aws.operator_client import OperatorFunction
 from remit.delivery.work_messages import handle_batch
 from remit.domain.errors import Unavailable
-from remit.oversight.audit import VerifiedTrail, verify
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.ports.app import App
 from remit_infra.deploy.operator_settings import operator_settings

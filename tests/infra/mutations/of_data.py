@@ -65,6 +65,11 @@ MUTATIONS = {
         EVERY,
         altered("kms/key:Key", "data-key", without("enableKeyRotation")),
     ),
+    "a key for signatures that encrypts": Mutation(
+        keys_and_roles.keys_rotate_and_have_policies_and_aliases,
+        EVERY,
+        altered("kms/key:Key", "audit", giving(keyUsage="ENCRYPT_DECRYPT")),
+    ),
     "a key without an alias": Mutation(
         keys_and_roles.keys_rotate_and_have_policies_and_aliases,
         EVERY,
@@ -136,6 +141,11 @@ MUTATIONS = {
         storage.buckets_are_private_versioned_and_forget,
         EVERY,
         altered(LIFECYCLE, "audit", within("rules", change=without("noncurrentVersionExpiration"))),
+    ),
+    "a trail that is deleted early": Mutation(
+        storage.buckets_are_private_versioned_and_forget,
+        EVERY,
+        altered(LIFECYCLE, "audit", within("rules", change=giving(expiration={"days": 30}))),
     ),
     "a bucket that may be public": Mutation(
         storage.buckets_are_private_versioned_and_forget,

@@ -86,15 +86,19 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+SPECS = {"GENERATE_VERIFY_MAC": "HMAC_256", "SIGN_VERIFY": "ECC_NIST_P256"}
+"""The keys that KMS cannot rotate: for digests and for signatures."""
+
+
 @policy(*EVERY)
 def keys_rotate_and_have_policies_and_aliases(graph: Graph) -> Iterator[str]:
     keys = of(graph, "kms/key:Key")
     for key in keys:
-        # A key for digests cannot rotate. CloudFormation has its kind besides.
-        is_mac = key.properties.get("keyUsage") == "GENERATE_VERIFY_MAC"
-        if is_mac and graph.topology == DYNAMODB:
-            is_mac = key.properties.get("keySpec") == "HMAC_256"
-        if key.properties.get("enableKeyRotation", False) is is_mac:
+        spec = SPECS.get(key.properties.get("keyUsage", ""), "SYMMETRIC_DEFAULT")
+        spec_name = "keySpec" if graph.topology == DYNAMODB else "customerMasterKeySpec"
+        if key.properties.get(spec_name, "SYMMETRIC_DEFAULT") != spec:
+            yield f"{key.name} is not of the kind {spec}"
+        if key.properties.get("enableKeyRotation", False) is (spec != "SYMMETRIC_DEFAULT"):
             yield f"{key.name} does not rotate"
         if not json.loads(key.properties.get("policy", "{}")):
             yield f"{key.name} has no policy"

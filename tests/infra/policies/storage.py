@@ -10,7 +10,7 @@ from tests.infra.policies.keys_and_roles import data_key
 from tests.infra.policies.policy import DYNAMODB, EVERY, FARGATE, POSTGRES, policy
 
 BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
-TRAIL_DAYS = 90
+TRAIL_DAYS = {DYNAMODB: 400, POSTGRES: 90, FARGATE: 400}
 REQUEST_SECONDS = 28
 """How long a function may take over a message."""
 
@@ -63,7 +63,7 @@ def buckets_are_private_versioned_and_forget(graph: Graph) -> Iterator[str]:
             [rule] = rules or [{}]
             current = rule.get("expiration", {}).get("days")
             earlier = rule.get("noncurrentVersionExpiration", {}).get("noncurrentDays")
-            if (current, earlier) != (TRAIL_DAYS, TRAIL_DAYS):
+            if {current, earlier} != {TRAIL_DAYS[graph.topology]}:
                 yield f"the trail is kept for {current} days, versions for {earlier}"
             if references(encrypted) != data_key(graph):
                 yield "the trail is not encrypted with the customer's key"

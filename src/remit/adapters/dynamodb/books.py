@@ -1,17 +1,21 @@
 """The books on DynamoDB, read by scans, page after page, for `oversight/reconcile.py`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 import msgspec
 
 from remit.adapters.dynamodb.outbox import SEGMENTS
 from remit.adapters.dynamodb.table import BY_PAYMENT, Table
+from remit.domain.change import AuditEntry
 from remit.domain.ledger import Posting, Unbalanced, check_balanced
 from remit.domain.operation import Operation
 from remit.domain.payment import Payment
 from remit.domain.refund import Refund, RefundState
+from remit.ports.audit import ArchivedSegment
 from remit.ports.store import BookedPayment, balances_of
 
+_entry = msgspec.json.Decoder(AuditEntry)
 _operation = msgspec.json.Decoder(Operation)
 _payment = msgspec.json.Decoder(Payment)
 _postings = msgspec.json.Decoder(list[Posting])
@@ -72,9 +76,15 @@ class DynamoBooks:
     async def count(self) -> int:
         return sum([1 async for _ in self._table.scan("payment")])
 
-    async def last_segment(self) -> int:
+    async def last_segment(self) -> ArchivedSegment | None:
         item = await self._table.get(SEGMENTS)
-        return 0 if item is None else int(item["newest"])
+        if item is None:
+            return None
+        return ArchivedSegment(int(item["newest"]), datetime.fromisoformat(item["archived_at"]))
+
+    async def audit_entries(self, entry_ids: Sequence[str]) -> list[AuditEntry]:
+        items = await self._table.get_all([f"audit#{entry_id}" for entry_id in entry_ids])
+        return [_entry.decode(item["data"]) for item in items]
 
     async def _of_payment(self, payment_id: str, kind: str) -> AsyncIterator[str]:
         async for item in self._table.query(

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from remit.adapters.dynamodb.store import audit_item
 from remit.adapters.dynamodb.table import BY_TASK, SHARDS, Item, Table
 from remit.domain.change import AuditEntry, Message, Topic
+from remit.ports.audit import ArchivedSegment
 
 SEGMENTS = "segments"
 
@@ -56,7 +58,11 @@ class DynamoOutbox:
         items = [await self._table.get(item["transaction_id"]) for item in found]
         return [_entry.decode(item["data"]) for item in items if item and "task" in item]
 
-    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
+    async def restore(self, entries: Sequence[AuditEntry]) -> None:
+        for entry in entries:
+            await self._table.put_new(audit_item(entry))
+
+    async def mark_archived(self, entry_ids: Sequence[str], segment: ArchivedSegment) -> None:
         for entry_id in entry_ids:
             await self._table.call(
                 "update_item",
@@ -65,9 +71,14 @@ class DynamoOutbox:
                 UpdateExpression="REMOVE task, task_at",
             )
         await self._table.put_if(
-            {"transaction_id": SEGMENTS, "kind": "segments", "newest": segment},
+            {
+                "transaction_id": SEGMENTS,
+                "kind": "segments",
+                "newest": segment.number,
+                "archived_at": segment.archived_at.isoformat(),
+            },
             "attribute_not_exists(newest) OR newest < :segment",
-            {":segment": segment},
+            {":segment": segment.number},
         )
 
     async def delete_records(self, before: datetime, limit: int) -> int:

@@ -10,7 +10,7 @@ The partition key of every item is `transaction_id`: a payment's id, or the item
 Indexes are eventually consistent, so no decision about money reads one.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -19,6 +19,9 @@ from botocore.exceptions import ClientError
 from remit.adapters.aws.client import call
 
 SHARDS = 8
+BATCH = 100
+"""How many items one call can read."""
+
 BY_OWNER, BY_PAYMENT, BY_TASK = "by_owner", "by_payment", "by_task"
 
 PARTITION_KEY = "transaction_id"
@@ -63,6 +66,19 @@ class Table:
             "get_item", TableName=self.name, Key=self.key(key), ConsistentRead=True
         )
         return decode(response["Item"]) if "Item" in response else None
+
+    async def get_all(self, keys: Sequence[str]) -> list[Item]:
+        """The items that there are, read consistently, in no particular order."""
+        items: list[Item] = []
+        for start in range(0, len(keys), BATCH):
+            asked = [self.key(key) for key in keys[start : start + BATCH]]
+            while asked:
+                wanted = {self.name: {"Keys": asked, "ConsistentRead": True}}
+                response = await self.call("batch_get_item", RequestItems=wanted)
+                items += [decode(item) for item in response["Responses"].get(self.name, ())]
+                # What did not fit into 16 MB, or came too fast.
+                asked = response.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+        return items
 
     async def put(self, item: Item) -> None:
         await self.call("put_item", TableName=self.name, Item=encode(item))

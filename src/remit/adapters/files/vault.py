@@ -135,7 +135,7 @@ class FileVault(EnvelopeVault):
     """
 
     def __init__(self, key_file: Path) -> None:
-        master = _read_or_make(key_file)
+        master = read_or_make_key(key_file)
         super().__init__(
             FileKey(_derive_key(master, b"remit wrapping key")),
             lambda: _derive_key(master, b"remit fingerprint key"),
@@ -146,7 +146,7 @@ def _derive_key(master: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(master)
 
 
-def _read_or_make(key_file: Path) -> bytes:
+def read_or_make_key(key_file: Path) -> bytes:
     """The key in the file. If two processes make it at once, both use the key of the first."""
     if not key_file.exists():
         # Only its owner can read a temporary file, from the start, and no other has its name.

@@ -1,5 +1,6 @@
-"""Topics, a bucket and the health monitor's state, in memory."""
+"""Topics, a bucket, a signing key and the health monitor's state, in memory."""
 
+import hmac
 from collections.abc import Sequence
 
 from remit.domain.change import Message
@@ -43,3 +44,16 @@ class MemoryBucket:
     async def list(self, prefix: str, after: str, limit: int) -> list[str]:
         keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
         return keys[:limit]
+
+
+class MemorySigner:
+    """Signer by a keyed digest, whose key is its name."""
+
+    def __init__(self, key_id: str = "memory") -> None:
+        self.key_id = key_id
+
+    async def sign(self, message: bytes) -> bytes:
+        return hmac.digest(self.key_id.encode(), message, "sha256")
+
+    async def is_valid(self, message: bytes, signature: bytes) -> bool:
+        return hmac.compare_digest(await self.sign(message), signature)

@@ -22,6 +22,7 @@ from remit.domain.operation import Operation
 from remit.domain.payment import Payment, State
 from remit.domain.refund import Refund, RefundState
 from remit.ports.api_keys import ApiKey
+from remit.ports.audit import ArchivedSegment
 from remit.ports.store import BookedPayment, OnCommit, PageQuery, balances_of
 
 
@@ -36,7 +37,7 @@ class MemoryStore:
         self.references: dict[tuple[str, Mode, str], str] = {}
         self.records: dict[KeyScope, IdempotencyRecord] = {}
         self.audit: list[AuditEntry] = []
-        self.segments: dict[str, int] = {}
+        self.segments: dict[str, ArchivedSegment] = {}
         self.postings: list[Posting] = []
         self.messages: dict[str, Message] = {}
         self.api_keys: dict[str, ApiKey] = {}
@@ -195,7 +196,11 @@ class MemoryStore:
     async def unarchived(self, limit: int) -> list[AuditEntry]:
         return [entry for entry in self.audit if entry.id not in self.segments][:limit]
 
-    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
+    async def restore(self, entries: Sequence[AuditEntry]) -> None:
+        known = {entry.id for entry in self.audit}
+        self.audit += [entry for entry in entries if entry.id not in known]
+
+    async def mark_archived(self, entry_ids: Sequence[str], segment: ArchivedSegment) -> None:
         self.segments.update(dict.fromkeys(entry_ids, segment))
 
     async def delete_records(self, before: datetime, limit: int) -> int:
@@ -236,5 +241,9 @@ class MemoryStore:
     async def count(self) -> int:
         return len(self.payments)
 
-    async def last_segment(self) -> int:
-        return max(self.segments.values(), default=0)
+    async def last_segment(self) -> ArchivedSegment | None:
+        return max(self.segments.values(), default=None)
+
+    async def audit_entries(self, entry_ids: Sequence[str]) -> list[AuditEntry]:
+        wanted = set(entry_ids)
+        return [entry for entry in self.audit if entry.id in wanted]

@@ -1,10 +1,12 @@
 """The books on PostgreSQL: whole tables, read in pages, for `oversight/reconcile.py`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from remit.adapters.postgres.connection import Connection
+from remit.domain.change import AuditEntry
+from remit.ports.audit import ArchivedSegment
 from remit.ports.store import BookedPayment
 
 PAGE = 2_000
@@ -43,6 +45,13 @@ SELECT coalesce(json_agg(json_build_object(
 FROM (SELECT * FROM payments WHERE id > $1::uuid ORDER BY id LIMIT $2) p
 """
 
+LAST_SEGMENT = "SELECT segment, archived_at FROM audit_segments ORDER BY segment DESC LIMIT 1"
+
+AUDIT_ENTRIES = """
+SELECT coalesce(json_agg(a), '[]')::text FROM audit_entries a WHERE id = ANY($1::uuid[])
+"""
+
+_entries = msgspec.json.Decoder(list[AuditEntry])
 _page = msgspec.json.Decoder(list[BookedPayment])
 
 
@@ -71,8 +80,9 @@ class PostgresBooks:
         count: int = await self._connection.value("SELECT count(*) FROM payments")
         return count
 
-    async def last_segment(self) -> int:
-        last: int = await self._connection.value(
-            "SELECT coalesce(max(segment), 0) FROM audit_segments"
-        )
-        return last
+    async def last_segment(self) -> ArchivedSegment | None:
+        rows = await self._connection.rows(LAST_SEGMENT)
+        return ArchivedSegment(*rows[0]) if rows else None
+
+    async def audit_entries(self, entry_ids: Sequence[str]) -> list[AuditEntry]:
+        return _entries.decode(await self._connection.value(AUDIT_ENTRIES, entry_ids))

@@ -9,6 +9,7 @@ import msgspec
 from remit.adapters.postgres.connection import Connection
 from remit.domain.change import AuditEntry, Message, Topic
 from remit.domain.errors import Unavailable
+from remit.ports.audit import ArchivedSegment
 
 LEASE = """
 WITH leased AS (
@@ -64,8 +65,15 @@ RELEASE = "UPDATE leases SET held_until = now() WHERE holder = $1::uuid AND held
 
 MARK_ARCHIVED = """
 WITH archived AS (DELETE FROM audit_unarchived WHERE id = ANY($1::uuid[]))
-INSERT INTO audit_segments (segment, entries) VALUES ($2, cardinality($1::uuid[]))
+INSERT INTO audit_segments (segment, entries, archived_at)
+VALUES ($2, cardinality($1::uuid[]), $3)
 ON CONFLICT (segment) DO NOTHING
+"""
+
+RESTORE = """
+INSERT INTO audit_entries
+SELECT * FROM json_populate_recordset(NULL::audit_entries, $1::json)
+ON CONFLICT (id) DO NOTHING
 """
 
 DELETE_RECORDS = """
@@ -118,8 +126,11 @@ class PostgresOutbox:
         self._holds_lease = self._holds_lease or rows != "[]"
         return rows
 
-    async def mark_archived(self, entry_ids: Sequence[str], segment: int) -> None:
-        await self._connection.rows(MARK_ARCHIVED, entry_ids, segment)
+    async def restore(self, entries: Sequence[AuditEntry]) -> None:
+        await self._connection.rows(RESTORE, msgspec.json.encode(entries).decode())
+
+    async def mark_archived(self, entry_ids: Sequence[str], segment: ArchivedSegment) -> None:
+        await self._connection.rows(MARK_ARCHIVED, entry_ids, segment.number, segment.archived_at)
 
     async def delete_records(self, before: datetime, limit: int) -> int:
         return len(await self._connection.rows(DELETE_RECORDS, before, limit))

@@ -12,7 +12,7 @@ from remit.entrypoints.cli.terminal import OPERATE, Json, print_error, print_jso
 from remit.ports.app import App
 
 if TYPE_CHECKING:
-    from remit.oversight.audit import TamperFound, VerifiedTrail
+    from remit.oversight.audit.verification import TamperFound, VerifiedTrail
 
 VERIFY_TRIES = 3
 VERIFY_PAUSE_SECONDS = 2.0
@@ -28,7 +28,7 @@ def verify_audit(*, json: Json = False) -> None:
 
     Example: `remit audit verify`
     """
-    from remit.oversight.audit import TamperFound
+    from remit.oversight.audit.verification import TamperFound
 
     async def use(app: App) -> None:
         found = await verify_trail(app)
@@ -37,7 +37,8 @@ def verify_audit(*, json: Json = False) -> None:
         elif isinstance(found, TamperFound):
             print_error(f"{found.key}: {found.problem}.")
         else:
-            print(f"{found.segments} segments, {found.entries} entries, unbroken.")
+            begin = "" if found.first == 1 else f" from number {found.first} on"
+            print(f"{found.segments} segments{begin}, {found.entries} entries, unbroken.")
             print(f"head {found.head}")
         if isinstance(found, TamperFound):
             raise SystemExit(1)
@@ -51,14 +52,14 @@ async def verify_trail(app: App) -> "VerifiedTrail | TamperFound":
     The bucket alone does not say whether its last segment is being archived just now. So what is
     found there must be found again after a moment.
     """
-    from remit.oversight.audit import VerifiedTrail, verify, verify_archived
+    from remit.oversight.audit.verification import VerifiedTrail, verify_archived, verify_bucket
 
     try:
         return await verify_archived(app)
     except Unavailable:
         for _ in range(VERIFY_TRIES - 1):
-            found = await verify(app.audit.bucket)
+            found = await verify_bucket(app)
             if isinstance(found, VerifiedTrail):
                 return found
             await asyncio.sleep(VERIFY_PAUSE_SECONDS)
-        return await verify(app.audit.bucket)
+        return await verify_bucket(app)

@@ -20,7 +20,8 @@ from remit.entrypoints.cli import local
 from remit.entrypoints.cli.data_folder import command_settings
 from remit.entrypoints.cli.target import database_at, print_target, target
 from remit.entrypoints.cli.terminal import Steps, print_note
-from remit.oversight.audit import VerifiedTrail, copy_trail, verify
+from remit.oversight.audit.archiver import AuditArchiver, copy_trail
+from remit.oversight.audit.verification import VerifiedTrail, verify
 from remit.oversight.reconcile import reconcile
 from remit.ports.audit import Bucket
 from remit.settings import Settings
@@ -80,7 +81,7 @@ async def _source(url: str | None, trail: Path | None, laptop: Settings) -> Asyn
             simulator = SqliteSimulatorStore(laptop.data_dir / "processor.sqlite")
             try:
                 async with _source(app.settings.database_url, trail, laptop) as found:
-                    yield found._replace(instructions=simulator.all(PIECE_ROWS))
+                    yield found._replace(instructions=simulator.pages(PIECE_ROWS))
             finally:
                 simulator.close()
         return
@@ -97,6 +98,7 @@ async def _trail(bucket: Bucket, settings: Settings) -> list[DataComparison]:
     app = assemble(settings)
     try:
         await copy_trail(bucket, app.audit.bucket)
+        await AuditArchiver(app).sign()
         source, target = await verify(bucket), await verify(app.audit.bucket)
         wrong: list[str] = []
         async for one in reconcile(app):

@@ -27,7 +27,7 @@ from remit.entrypoints.lambdas.batch import (
     try_record,
 )
 from remit.entrypoints.lambdas.runtime import Event, make_handler
-from remit.oversight.audit import AuditArchiver
+from remit.oversight.audit.archiver import AuditArchiver
 from remit.oversight.metrics import (
     count_dead_letters,
     count_discrepancies,

@@ -8,8 +8,6 @@ import pulumi_aws as aws
 from remit_infra.components.context import Context
 from remit_infra.components.roles import POLICY_VERSION, tls_only
 
-AUDIT_DAYS = 90
-
 
 class Buckets(pulumi.ComponentResource):
     """Both buckets are versioned and accept TLS 1.2 or later only. `audit` is encrypted with the
@@ -17,14 +15,15 @@ class Buckets(pulumi.ComponentResource):
     no other.
     """
 
-    def __init__(self, context: Context, *, object_lock: bool) -> None:
+    def __init__(self, context: Context, *, audit_days: int, object_lock: bool) -> None:
         super().__init__("remit:buckets:Buckets", "buckets")
+        self.audit_days = audit_days
         self._context = context
         self._child = pulumi.ResourceOptions(parent=self)
         self.audit = self._bucket(
             "payment-audit-logs",
             key_arn=context.key.arn,
-            retention_days=AUDIT_DAYS,
+            retention_days=audit_days,
             object_lock=object_lock,
         )
         self._policy("payment-audit-logs", self.audit)
@@ -45,7 +44,7 @@ class Buckets(pulumi.ComponentResource):
             aws.s3.BucketObjectLockConfiguration(
                 "payment-audit-logs-lock",
                 bucket=self.audit.bucket,
-                rule={"default_retention": {"mode": "GOVERNANCE", "days": AUDIT_DAYS}},
+                rule={"default_retention": {"mode": "GOVERNANCE", "days": audit_days}},
                 opts=self._child,
             )
         self.register_outputs({"audit": self.audit.bucket})

@@ -38,7 +38,7 @@ from remit_infra.components.storage import Storage
 from remit_infra.components.tags import tag_resources
 from remit_infra.model.alarm import monitored_metrics
 from remit_infra.model.alarms import resource_alarms, with_thresholds
-from remit_infra.model.environments import ConfigurationError
+from remit_infra.model.environments import AUDIT_DAYS, ConfigurationError
 from remit_infra.model.permissions import FARGATE_AURORA
 from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.fargate_aurora.configuration import (
@@ -218,7 +218,7 @@ def _storage(
     return TaskStorage(
         keys=keys,
         topics=Topics(context, alarm_email=configuration.alarm_email),
-        buckets=Buckets(context, object_lock=configuration.object_lock),
+        buckets=Buckets(context, audit_days=AUDIT_DAYS, object_lock=configuration.object_lock),
         queues=PaymentQueues(context),
         database=AuroraDatabase(
             context,

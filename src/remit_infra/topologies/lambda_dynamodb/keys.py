@@ -1,4 +1,4 @@
-"""The KMS keys of the stack: for data at rest, for the data keys of cards, and for fingerprints."""
+"""The KMS keys of the stack, and who uses the one for data at rest."""
 
 from collections.abc import Mapping
 
@@ -56,25 +56,23 @@ def make_data_key(stack: Construct, names: Names, roles: Mapping[str, iam.Role])
     return key
 
 
-def make_key(stack: Construct, names: Names, purpose: str, description: str) -> kms.Key:
+def make_key(
+    stack: Construct,
+    names: Names,
+    purpose: str,
+    description: str,
+    *,
+    spec: kms.KeySpec = kms.KeySpec.SYMMETRIC_DEFAULT,
+    usage: kms.KeyUsage = kms.KeyUsage.ENCRYPT_DECRYPT,
+) -> kms.Key:
+    """A key. KMS rotates it by itself if it is symmetric, and no other."""
     return kms.Key(
         stack,
         f"{purpose}-key",
         alias=f"alias/{names('key alias', f'payment-{purpose}')}",
         description=description,
-        enable_key_rotation=True,
-        removal_policy=RemovalPolicy.DESTROY,
-    )
-
-
-def make_fingerprint_key(stack: Construct, names: Names) -> kms.Key:
-    """An HMAC key, which KMS cannot rotate."""
-    return kms.Key(
-        stack,
-        "fingerprints-key",
-        alias=f"alias/{names('key alias', 'payment-fingerprints')}",
-        description="Keyed digests of requests.",
-        key_spec=kms.KeySpec.HMAC_256,
-        key_usage=kms.KeyUsage.GENERATE_VERIFY_MAC,
+        key_spec=spec,
+        key_usage=usage,
+        enable_key_rotation=True if spec is kms.KeySpec.SYMMETRIC_DEFAULT else None,
         removal_policy=RemovalPolicy.DESTROY,
     )

@@ -11,12 +11,12 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 
 from remit.adapters.dynamodb.table import INDEXES, PARTITION_KEY, TIME_TO_LIVE
+from remit_infra.model.environments import AUDIT_DAYS
 from remit_infra.topologies.lambda_dynamodb.context import StackContext
-from remit_infra.topologies.lambda_dynamodb.keys import make_fingerprint_key, make_key
+from remit_infra.topologies.lambda_dynamodb.keys import make_key
 
 MAX_RECEIVES = 5
 RETRY_SECONDS = 180
-AUDIT_DAYS = 90
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class StackStorage:
 
     card_key: kms.Key
     fingerprint_key: kms.Key
+    audit_key: kms.Key
     table: dynamodb.Table
     failed: sqs.Queue
     dead_letters: sqs.Queue
@@ -41,6 +42,8 @@ class StackStorage:
             "notification_topic_arn": self.notifications.topic_arn,
             "alarm_topic_arn": self.alarms.topic_arn,
             "audit_bucket": self.audit.bucket_name,
+            "audit_key_id": self.audit_key.key_id,
+            "audit_retention_days": str(AUDIT_DAYS),
             "card_key_id": self.card_key.key_id,
             "fingerprint_key_id": self.fingerprint_key.key_id,
         }
@@ -61,6 +64,7 @@ class StackStorage:
             "audit objects": self.audit.arn_for_objects("*"),
             "card key": self.card_key.key_arn,
             "fingerprint key": self.fingerprint_key.key_arn,
+            "audit key": self.audit_key.key_arn,
         }
 
 
@@ -87,7 +91,22 @@ def make_storage(context: StackContext) -> StackStorage:
         card_key=make_key(
             context.stack, context.names, "cards", "Wraps the data keys of cards that wait."
         ),
-        fingerprint_key=make_fingerprint_key(context.stack, context.names),
+        fingerprint_key=make_key(
+            context.stack,
+            context.names,
+            "fingerprints",
+            "Keyed digests of requests.",
+            spec=kms.KeySpec.HMAC_256,
+            usage=kms.KeyUsage.GENERATE_VERIFY_MAC,
+        ),
+        audit_key=make_key(
+            context.stack,
+            context.names,
+            "audit",
+            "Signs the audit trail.",
+            spec=kms.KeySpec.ECC_NIST_P256,
+            usage=kms.KeyUsage.SIGN_VERIFY,
+        ),
         table=_table(context),
         failed=failed,
         dead_letters=dead_letters,

@@ -6,6 +6,11 @@ from remit_infra.model.stack_config import StackConfiguration
 
 TOPOLOGY, PROJECT = "lambda-postgres", "payment-processing-staging"
 LOG_RETENTION_DAYS = 30
+AUDIT_DAYS = 90
+"""As short as the requirement for this topology asks. PCI DSS wants twelve months: copy the bucket,
+or raise this, where that applies.
+"""
+
 REQUESTS_PER_SECOND, BURST, REQUESTS_PER_DAY = 50, 100, 10_000
 REQUESTS_PER_ADDRESS = REQUESTS_PER_SECOND * 300
 """In five minutes. A merchant's server is one address, which may use the whole rate of the API."""

@@ -39,6 +39,7 @@ from remit_infra.model.environments import Names
 from remit_infra.model.permissions import LAMBDA_POSTGRES
 from remit_infra.model.service_env import service_environment
 from remit_infra.topologies.lambda_postgres.configuration import (
+    AUDIT_DAYS,
     BURST,
     FUNCTIONS,
     KMS_VIA_SERVICES,
@@ -81,7 +82,7 @@ def build(
     storage = Storage(
         keys=keys,
         topics=Topics(context, alarm_email=configuration.alarm_email),
-        buckets=Buckets(context, object_lock=configuration.object_lock),
+        buckets=Buckets(context, audit_days=AUDIT_DAYS, object_lock=configuration.object_lock),
         database=RdsDatabase(
             context,
             network,

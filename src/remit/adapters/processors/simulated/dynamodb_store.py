@@ -1,9 +1,11 @@
 """The simulated processor's store in the DynamoDB table of the payments."""
 
+from collections.abc import AsyncIterator
+
 import msgspec
 
 from remit.adapters.dynamodb.table import BY_PAYMENT, Table
-from remit.adapters.processors.simulated.processor import PastInstruction
+from remit.adapters.processors.simulated.processor import PastInstruction, past_instruction
 from remit.domain.operation import ProcessorResult
 from remit.ports.processor import Instruction
 
@@ -17,7 +19,7 @@ class DynamoSimulatorStore:
         self._table = table
 
     async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
-        past = PastInstruction(instruction.operation, instruction.amount_minor, result)
+        past = past_instruction(instruction, result)
         is_first = await self._table.put_new(
             {
                 "transaction_id": f"result#{instruction.key}",
@@ -41,3 +43,7 @@ class DynamoSimulatorStore:
                 {":payment": payment_id, ":kind": "result#"},
             )
         ]
+
+    async def all(self) -> AsyncIterator[PastInstruction]:
+        async for item in self._table.scan("result"):
+            yield _past.decode(item["data"])

@@ -1,9 +1,11 @@
 """The simulated processor's store in the PostgreSQL database of the payments."""
 
+from collections.abc import AsyncIterator
+
 import msgspec
 
 from remit.adapters.postgres.connection import Connection
-from remit.adapters.processors.simulated.processor import PastInstruction
+from remit.adapters.processors.simulated.processor import PastInstruction, past_instruction
 from remit.domain.operation import ProcessorResult
 from remit.ports.processor import Instruction
 
@@ -14,7 +16,13 @@ ON CONFLICT (key) DO NOTHING RETURNING key
 
 FIND = "SELECT instruction::text FROM simulated_results WHERE key = $1"
 
-OF_PAYMENT = "SELECT instruction::text FROM simulated_results WHERE payment_id = $1::uuid"
+OF_PAYMENT = """
+SELECT instruction::text FROM simulated_results WHERE payment_id = $1::uuid ORDER BY key
+"""
+
+ALL = "SELECT key, instruction::text FROM simulated_results WHERE key > $1 ORDER BY key LIMIT $2"
+
+PAGE = 2_000
 
 _past = msgspec.json.Decoder(PastInstruction)
 
@@ -26,7 +34,7 @@ class PostgresSimulatorStore:
         self._connection = connection
 
     async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
-        past = PastInstruction(instruction.operation, instruction.amount_minor, result)
+        past = past_instruction(instruction, result)
         data = msgspec.json.encode(past).decode()
         is_first = await self._connection.value(
             RECORD, instruction.key, instruction.payment_id, data
@@ -40,3 +48,10 @@ class PostgresSimulatorStore:
     async def of_payment(self, payment_id: str) -> list[PastInstruction]:
         rows = await self._connection.rows(OF_PAYMENT, payment_id)
         return [_past.decode(row[0]) for row in rows]
+
+    async def all(self) -> AsyncIterator[PastInstruction]:
+        last = ""
+        while rows := await self._connection.rows(ALL, last, PAGE):
+            for _, past in rows:
+                yield _past.decode(past)
+            last = rows[-1][0]

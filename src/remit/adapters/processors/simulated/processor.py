@@ -13,13 +13,20 @@ The network fails for the first time that an instruction is sent, and `down` for
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 import msgspec
 
 from remit.domain.errors import ProcessorTimeout, ProcessorUnavailable
 from remit.domain.operation import Approved, Declined, OperationKind, ProcessorResult
-from remit.ports.processor import Capabilities, Instruction, Processor
+from remit.ports.processor import (
+    Capabilities,
+    Instruction,
+    Processor,
+    ProcessorBalance,
+    SettlementLine,
+)
 from remit.settings import Settings
 
 _DECLINES = {
@@ -37,6 +44,9 @@ _DECLINES = {
     "4100000000000019": Declined("card_declined", "The card was declined.", "fraudulent"),
 }
 
+REFERENCE = "sim_"
+"""The processor's name for an operation is this and its key."""
+
 _SIGN = {OperationKind.CHARGE: 1, OperationKind.CAPTURE: 1, OperationKind.REFUND: -1}
 
 
@@ -46,6 +56,38 @@ class PastInstruction(msgspec.Struct, frozen=True):
     operation: OperationKind
     amount_minor: int
     result: ProcessorResult
+    currency: str | None = None
+    final: bool = True
+
+
+def past_instruction(instruction: Instruction, result: ProcessorResult) -> PastInstruction:
+    return PastInstruction(
+        instruction.operation,
+        instruction.amount_minor,
+        result,
+        instruction.currency,
+        instruction.final,
+    )
+
+
+def balance_of(past: Iterable[PastInstruction]) -> ProcessorBalance:
+    """What is held and authorized after a payment's instructions, in their order."""
+    held_minor = authorized_minor = 0
+    for instruction in past:
+        if not isinstance(instruction.result, Approved):
+            continue
+        amount_minor = instruction.amount_minor
+        held_minor += _SIGN.get(instruction.operation, 0) * amount_minor
+        match instruction.operation:
+            case OperationKind.AUTHORIZE:
+                authorized_minor += amount_minor
+            case OperationKind.CAPTURE if not instruction.final:
+                authorized_minor -= amount_minor
+            case OperationKind.CAPTURE | OperationKind.VOID:
+                authorized_minor = 0
+            case _:
+                pass
+    return ProcessorBalance(held_minor=held_minor, authorized_minor=authorized_minor)
 
 
 class SimulatorStore(Protocol):
@@ -55,7 +97,11 @@ class SimulatorStore(Protocol):
         """Stores the result of an instruction, and returns the first one stored under its key."""
         ...
 
-    async def of_payment(self, payment_id: str) -> list[PastInstruction]: ...
+    async def of_payment(self, payment_id: str) -> list[PastInstruction]:
+        """The payment's instructions, the first one first."""
+        ...
+
+    def all(self) -> AsyncIterator[PastInstruction]: ...
 
 
 class SimulatedProcessor(Processor):
@@ -86,15 +132,20 @@ class SimulatedProcessor(Processor):
 
     async def _do_once(self, instruction: Instruction) -> ProcessorResult:
         declined = _DECLINES.get(instruction.card.number) if instruction.card else None
-        result = declined or Approved(f"sim_{instruction.key}")
+        result = declined or Approved(f"{REFERENCE}{instruction.key}")
         return await self._store.record(instruction, result)
 
-    async def balance(self, payment_id: str) -> int | None:
+    async def balance(self, payment_id: str) -> ProcessorBalance | None:
         past = await self._store.of_payment(payment_id)
-        if not past:
-            return None
-        return sum(
-            _SIGN.get(instruction.operation, 0) * instruction.amount_minor
-            for instruction in past
-            if isinstance(instruction.result, Approved)
-        )
+        return balance_of(past) if past else None
+
+    async def settlement(self) -> AsyncIterator[SettlementLine]:
+        async for past in self._store.all():
+            if isinstance(past.result, Approved) and past.operation in _SIGN:
+                yield SettlementLine(
+                    operation=past.operation,
+                    amount_minor=past.amount_minor,
+                    currency=past.currency,
+                    reference=past.result.reference,
+                    operation_id=past.result.reference.removeprefix(REFERENCE),
+                )

@@ -2,37 +2,47 @@
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
 
-from remit.adapters.processors.simulated.processor import PastInstruction
+from remit.adapters.processors.simulated.processor import PastInstruction, past_instruction
 from remit.domain.errors import ProcessorUnavailable
-from remit.domain.operation import OperationKind, ProcessorResult
+from remit.domain.operation import ProcessorResult
 from remit.ports.processor import Instruction
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS results (
-    payment_id   TEXT NOT NULL,
-    key          TEXT NOT NULL,
-    operation    TEXT NOT NULL,
-    amount_minor INTEGER NOT NULL,
-    result       TEXT NOT NULL,
-    PRIMARY KEY (payment_id, key)
+CREATE TABLE IF NOT EXISTS instructions (
+    key         TEXT PRIMARY KEY,
+    payment_id  TEXT NOT NULL,
+    instruction TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS instructions_of_payment ON instructions (payment_id);
 """
 
-_OF_PAYMENT = "SELECT operation, amount_minor, result FROM results WHERE payment_id = ?"
+_EARLIER = "SELECT name FROM sqlite_master WHERE name = 'results'"
 
-_FIND = "SELECT result FROM results WHERE payment_id = ? AND key = ?"
+_TAKE_EARLIER = """
+INSERT INTO instructions SELECT key, payment_id, json_object(
+    'operation', operation, 'amount_minor', amount_minor, 'result', json(result)
+) FROM results;
+DROP TABLE results;
+"""
+
+_RECORD = "INSERT INTO instructions (key, payment_id, instruction) VALUES (?, ?, ?)"
+
+_FIND = "SELECT instruction FROM instructions WHERE key = ?"
+
+_OF_PAYMENT = "SELECT instruction FROM instructions WHERE payment_id = ? ORDER BY key"
 
 _ALL = """
-SELECT key, payment_id, operation, amount_minor, result FROM results
-WHERE (payment_id, key) > (:payment_id, :key) ORDER BY payment_id, key LIMIT :limit
+SELECT key, payment_id, instruction FROM instructions WHERE key > ? ORDER BY key LIMIT ?
 """
 
-_result = msgspec.json.Decoder(ProcessorResult)
+PAGE = 2_000
+
+_past = msgspec.json.Decoder(PastInstruction)
 
 
 class SqliteSimulatorStore:
@@ -46,45 +56,26 @@ class SqliteSimulatorStore:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = OFF")
             self._database.executescript(_SCHEMA)
+            if self._database.execute(_EARLIER).fetchone():
+                self._database.executescript(f"BEGIN; {_TAKE_EARLIER} COMMIT;")
 
     def close(self) -> None:
         self._database.close()
 
-    def all(self, limit: int) -> Iterator[list[tuple[str, str, str]]]:
+    def pages(self, limit: int) -> Iterator[list[tuple[str, str, str]]]:
         """Every past instruction, `limit` at a time: its key, its payment, and itself as JSON."""
-        last = {"key": "", "payment_id": "", "limit": limit}
-        while rows := self._database.execute(_ALL, last).fetchall():
-            last |= {"key": rows[-1][0], "payment_id": rows[-1][1]}
-            yield [
-                (
-                    key,
-                    payment_id,
-                    msgspec.json.encode(
-                        PastInstruction(
-                            OperationKind(operation), amount_minor, _result.decode(result)
-                        )
-                    ).decode(),
-                )
-                for key, payment_id, operation, amount_minor, result in rows
-            ]
+        last = ""
+        while rows := self._database.execute(_ALL, (last, limit)).fetchall():
+            last = rows[-1][0]
+            yield rows
 
     async def record(self, instruction: Instruction, result: ProcessorResult) -> ProcessorResult:
+        past = msgspec.json.encode(past_instruction(instruction, result)).decode()
         try:
-            self._database.execute(
-                "INSERT INTO results (key, payment_id, operation, amount_minor, result) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (
-                    instruction.key,
-                    instruction.payment_id,
-                    instruction.operation.value,
-                    instruction.amount_minor,
-                    msgspec.json.encode(result).decode(),
-                ),
-            )
+            self._database.execute(_RECORD, (instruction.key, instruction.payment_id, past))
         except sqlite3.IntegrityError:
-            first = (instruction.payment_id, instruction.key)
-            row = self._database.execute(_FIND, first).fetchone()
-            return result if row is None else _result.decode(row[0])
+            row = self._database.execute(_FIND, (instruction.key,)).fetchone()
+            return result if row is None else _past.decode(row[0]).result
         except sqlite3.OperationalError as error:
             # The disk is full, or the file was locked for too long. Nothing was written.
             raise ProcessorUnavailable(
@@ -93,9 +84,10 @@ class SqliteSimulatorStore:
         return result
 
     async def of_payment(self, payment_id: str) -> list[PastInstruction]:
-        return [
-            PastInstruction(OperationKind(operation), amount_minor, _result.decode(result))
-            for operation, amount_minor, result in self._database.execute(
-                _OF_PAYMENT, (payment_id,)
-            )
-        ]
+        rows = self._database.execute(_OF_PAYMENT, (payment_id,))
+        return [_past.decode(past) for (past,) in rows]
+
+    async def all(self) -> AsyncIterator[PastInstruction]:
+        for page in self.pages(PAGE):
+            for _, _, past in page:
+                yield _past.decode(past)

@@ -1,0 +1,1 @@
+"""The archive of the audit trail in a bucket: how it is written, signed and verified."""
