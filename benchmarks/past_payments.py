@@ -83,9 +83,7 @@ FROM chunk JOIN payments p USING (id),
      AS steps (operation, changes)
 """
 
-RESULTS = (
-    "INSERT INTO results (key, payment_id, operation, amount_minor, result) VALUES (?,?,?,?,?)"
-)
+INSTRUCTIONS = "INSERT INTO instructions (key, payment_id, instruction) VALUES (?, ?, ?)"
 
 
 def folder_of_past_payments(folder: Path, payments: int) -> Path:
@@ -118,7 +116,7 @@ async def _insert(url: str, processor: Path, payments: int) -> None:
                 for statement in (PAYMENTS, POSTINGS, AUDIT, IDEMPOTENCY):
                     await connection.execute(statement)
                 rows = await connection.fetch("SELECT id::text, amount_minor FROM chunk")
-            results.executemany(RESULTS, _results(rows))
+            results.executemany(INSTRUCTIONS, _instructions(rows))
             results.commit()
             if last == payments or last % (10 * CHUNK) == 0:
                 say(f"  stored {last:,} payments in {time.monotonic() - began:.0f} s")
@@ -128,14 +126,13 @@ async def _insert(url: str, processor: Path, payments: int) -> None:
         await connection.close()
 
 
-def _results(rows: "Sequence[asyncpg.Record]") -> list[tuple[str, str, str, int, str]]:
+def _instructions(rows: "Sequence[asyncpg.Record]") -> list[tuple[str, str, str]]:
     return [
         (
             f"{row['id']}-0",
             row["id"],
-            "charge",
-            row["amount_minor"],
-            f'{{"type":"approved","reference":"sim_{row["id"]}-0"}}',
+            f'{{"operation":"charge","amount_minor":{row["amount_minor"]},"currency":"USD",'
+            f'"result":{{"type":"approved","reference":"sim_{row["id"]}-0"}}}}',
         )
         for row in rows
     ]

@@ -1,5 +1,6 @@
 """A `remit up` of its own for a test: started as a user starts it, in a folder, on a free port."""
 
+import copy
 import json
 import os
 import re
@@ -60,6 +61,7 @@ class Service:
     def __init__(self, folder: Path, **environ: str) -> None:
         self.data = folder / ".remit"
         self.port = free_port()
+        self.proxy_port: int | None = None
         self.output = folder / "output.txt"
         self._folder = folder
         self._environ = clean_environ() | {"PORT": str(self.port)} | environ
@@ -83,7 +85,13 @@ class Service:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.proxy_port or self.port}"
+
+    def behind(self, proxy_port: int) -> "Service":
+        """The same service, called through a proxy on this machine."""
+        other = copy.copy(self)
+        other.proxy_port = proxy_port
+        return other
 
     @property
     def key(self) -> str:

@@ -21,6 +21,7 @@ import pytest
 
 from remit.clock_and_ids import new_secret
 from remit.oversight.api_keys import NewKey, create_key
+from remit.oversight.audit.segments import CHECKPOINTS
 from remit.ports.app import App
 from remit_infra.build.lambda_package import build_package
 from remit_infra.emulated.database import EmulatedDatabase
@@ -230,3 +231,19 @@ def _service_state(ecs: Any, cluster: str, service: str) -> str:
     except ecs.exceptions.ClusterNotFoundException:
         return "INACTIVE"
     return str(found[0]["status"]) if found else "INACTIVE"
+
+
+def checkpoints(s3: Any) -> list[tuple[str, str]]:
+    """The bucket and key of each signature of the archived audit trail."""
+    return [
+        (bucket, found["Key"])
+        for bucket in (one["Name"] for one in s3.list_buckets()["Buckets"])
+        if "audit" in bucket
+        for found in s3.list_objects_v2(Bucket=bucket, Prefix=CHECKPOINTS).get("Contents", [])
+    ]
+
+
+def forget_checkpoints(s3: Any) -> None:
+    """Deletes the signatures, so that the next archiver has to sign the trail."""
+    for bucket, key in checkpoints(s3):
+        s3.delete_object(Bucket=bucket, Key=key)

@@ -319,6 +319,7 @@ AS_A_TASK = {
     "REMIT_NOTIFICATION_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:none",
     "REMIT_ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:none",
     "REMIT_AUDIT_BUCKET": "none",
+    "REMIT_AUDIT_KEY_ID": "none",
     "REMIT_CARD_KEY_ID": "none",
     "REMIT_FINGERPRINT_KEY_ID": "none",
 }

@@ -12,7 +12,7 @@ import pytest
 from remit.adapters.files.disk import DiskSpace
 from remit.adapters.memory.limiter import LocalLimiter
 from remit.adapters.processors.simulated.sqlite_store import SqliteSimulatorStore
-from remit.domain.errors import ProcessorUnavailable, Unavailable
+from remit.domain.errors import ConnectionLost, ProcessorUnavailable, Unavailable
 from remit.domain.operation import Approved, NextAction, OperationKind, Received
 from remit.oversight.health import health
 from remit.ports.app import App
@@ -58,6 +58,53 @@ def test_a_payment_whose_processor_does_not_answer_is_processing(
     clock_of(each_server.app).advance(60)
     assert process(each_server, transaction_id, idempotency_key="k").body["status"] == "processed"
     assert len(processor_of(each_server.app).results) == 1
+
+
+class LostConnection:
+    """A store whose connection is lost during each call of one method, which is done or not."""
+
+    def __init__(self, store: Any, method: str, is_done: bool) -> None:
+        self._store = store
+        self._method = method
+        self._is_done = is_done
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name != self._method:
+            return method
+
+        async def lose(*args: Any) -> Any:
+            if self._is_done:
+                await method(*args)
+            raise ConnectionLost("The database cannot be reached. Try again.")
+
+        return lose
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_commit_that_may_be_done_is_answered_so_and_found_under_its_key(
+    tmp_path: Path, is_done: bool
+) -> None:
+    app = memory_app(tmp_path)
+    with HttpServer(replace_parts(app, store=LostConnection(app.store, "commit", is_done))) as lost:
+        response = lost.post("/validate", ORDER, idempotency_key="v")
+        assert problem(response) == (500, "api_error", "result_unknown")
+    with HttpServer(app) as server:
+        validated = server.post("/validate", ORDER, idempotency_key="v")
+        assert validated.status == 200
+        assert ("idempotent-replayed" in validated.headers) == is_done
+        transaction_id = validated.body["transaction_id"]
+    with HttpServer(replace_parts(app, store=LostConnection(app.store, "commit", is_done))) as lost:
+        response = process(lost, transaction_id, idempotency_key="p")
+        assert problem(response) == (500, "api_error", "result_unknown")
+
+
+def test_a_read_whose_connection_is_lost_is_a_503(tmp_path: Path) -> None:
+    app = memory_app(tmp_path)
+    store = LostConnection(app.store, "payment", is_done=False)
+    with HttpServer(replace_parts(app, store=store)) as server:
+        response = process(server, validate(server))
+        assert problem(response) == (503, "api_error", "service_unavailable")
 
 
 class AuthenticatingProcessor(ScriptedProcessor):

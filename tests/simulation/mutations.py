@@ -26,7 +26,7 @@ SEND, RESULTS, CLAIMS = (
     "payments/operation_results.py",
     "payments/claims.py",
 )
-STEPS, PROCESS, REFUNDS = "payments/steps.py", "payments/process.py", "payments/refund.py"
+STEPS, PROCESS = "payments/steps.py", "payments/process.py"
 REPLAY, STORE = "payments/replay.py", "adapters/memory/store.py"
 RELAY, SWEEP = "delivery/relay.py", "delivery/sweep.py"
 
@@ -193,14 +193,8 @@ MUTATIONS = (
         "    elif False:",
     ),
     _one(
-        "a refund whose commit was not heard of is answered 503",
-        REFUNDS,
-        "        except ConnectionLost as error:\n            raise ResultUnknown from error",
-        "        except ConnectionLost:\n            raise",
-    ),
-    _one(
-        "a claim whose commit was not heard of is answered 503",
-        STEPS,
+        "a step whose commit was not heard of is answered 503",
+        "payments/results.py",
         "    except ConnectionLost as error:\n        raise ResultUnknown from error",
         "    except ConnectionLost:\n        raise",
     ),
@@ -221,8 +215,8 @@ MUTATIONS = (
     _one(
         "a replay under a new key is not kept",
         REPLAY,
-        "commit(Change(audit=(entry,), record=record))",
-        "commit(Change(audit=(entry,)))",
+        "commit_step(app, Change(audit=(entry,), record=record))",
+        "commit_step(app, Change(audit=(entry,)))",
     ),
     _one(
         "a step is answered with whatever its payment has become",

@@ -11,7 +11,7 @@ FEW_SEEDS = 30
 
 QUICK = [
     "the operations of a payment share a key",
-    "a claim whose commit was not heard of is answered 503",
+    "a step whose commit was not heard of is answered 503",
     "a refund is posted as a charge",
 ]
 

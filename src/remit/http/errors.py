@@ -93,7 +93,8 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         415: "The body is not JSON.",
         422: "The Idempotency-Key came before with a different request.",
         429: "Over the key's rate; `Retry-After` says when to come back.",
-        500: "Our fault.",
+        500: "Our fault. With `result_unknown` it is not known yet whether it was done: send it "
+        "again with the same key.",
         503: "A dependency is down; safe to retry with the same key.",
     }
 )

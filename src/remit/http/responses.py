@@ -1,6 +1,7 @@
 """Responses, independent of any server: their headers, errors, and the stored form of one."""
 
 import msgspec
+import structlog
 
 from remit.domain.errors import InvalidRequest, RemitError
 from remit.http.errors import HTTP_ERRORS, STATUSES
@@ -12,6 +13,8 @@ HEADERS = (
 """On every response that does not set them itself."""
 
 encode = msgspec.json.Encoder().encode
+
+log = structlog.get_logger("http")
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -69,12 +72,16 @@ def json_response(value: object, status: int = 200) -> Response:
 
 
 def error_response(error: RemitError, request_id: str) -> Response:
-    """The response to a domain error, with status 500 if `STATUSES` does not have it."""
-    status, kind = STATUSES.get(type(error), (500, "api_error"))
+    """The response to a domain error, by `STATUSES`. One that is not there, nor what it derives
+    from, is a fault of the service: it is logged.
+    """
+    found = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
     if isinstance(error, UnreadableBody):
-        status, kind = error.status, "invalid_request_error"
-    if status == 500:
+        found = error.status, "invalid_request_error"
+    if found is None:
+        log.error("error_without_status", request_id=request_id, exc_info=error)
         return http_error("internal", request_id)
+    status, kind = found
     code = error.reason if isinstance(error, InvalidRequest) else error.code
     body = ErrorBody(kind, code, error.message, getattr(error, "param", None))
     wait_seconds = getattr(error, "retry_after_seconds", None)

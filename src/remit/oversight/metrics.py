@@ -71,4 +71,5 @@ async def count_discrepancies(
         counts[CHECKS.get(discrepancy.check, OTHER_CHECKS)] += 1
     for name, number in counts.items():
         metrics.count(name, number)
+    log.info("reconciled", **counts)
     return dict(counts)

@@ -29,11 +29,11 @@ from remit.payments.results import (
     Rejected,
     StepResult,
     audit_entry,
+    commit_step,
     reject,
 )
 from remit.payments.steps import (
     Step,
-    commit_claim,
     find_payment,
     operation_of,
     replay_key_of,
@@ -147,7 +147,7 @@ async def enqueue(
             messages=(operation_message(app, operation),),
             record=record and replace(record, queued=True),
         )
-        match await commit_claim(app, change):
+        match await commit_step(app, change):
             case None:
                 return Queued(claimed)
             case Conflict.KEY_TAKEN:

@@ -9,7 +9,6 @@ import msgspec
 from remit.domain.caller import Caller, KeyScope
 from remit.domain.change import Change
 from remit.domain.errors import (
-    ConnectionLost,
     InvalidState,
     NotFound,
     ProcessorUnavailable,
@@ -21,7 +20,7 @@ from remit.domain.operation import OperationKind, OperationState
 from remit.payments.claims import MAX_RACES, Claim, key_record, new_operation, new_refund
 from remit.payments.operations import send
 from remit.payments.replay import replay_key
-from remit.payments.results import Accepted, Rejected, StepResult, audit_entry, reject
+from remit.payments.results import Accepted, Rejected, StepResult, audit_entry, commit_step, reject
 from remit.ports.app import App
 
 
@@ -72,11 +71,8 @@ async def refund(
             audit=(audit_entry(app, caller, "refund", "claimed", reserved, refund=pending),),
             record=key_record(operation),
         )
-        try:
-            if await app.store.commit(change) is not None:
-                continue
-        except ConnectionLost as error:
-            raise ResultUnknown from error
+        if await commit_step(app, change) is not None:
+            continue
         try:
             return _result(await send(app, caller, claim, None))
         except Unavailable as error:

@@ -5,7 +5,6 @@ from msgspec.structs import replace
 from remit.domain.caller import Caller, KeyScope
 from remit.domain.change import Change, IdempotencyRecord
 from remit.domain.errors import (
-    ConnectionLost,
     KeyInFlight,
     RemitError,
     ResultUnknown,
@@ -18,6 +17,7 @@ from remit.payments.results import (
     StepResult,
     audit_entry,
     check_same_request,
+    commit_step,
     reject,
 )
 from remit.ports.app import App
@@ -86,8 +86,5 @@ async def replay_payment(
         kept = replace(payment, encrypted_card=None)
         record = replace(record, payment_id=payment.id, payment=kept, queued=queued)
     entry = audit_entry(app, caller, action, "replayed", payment)
-    try:
-        conflict = await app.store.commit(Change(audit=(entry,), record=record))
-    except ConnectionLost as error:
-        raise ResultUnknown from error
+    conflict = await commit_step(app, Change(audit=(entry,), record=record))
     return Replayed(payment, queued=queued) if conflict is None else None

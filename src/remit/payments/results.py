@@ -7,8 +7,14 @@ import msgspec
 from msgspec.structs import replace
 
 from remit.domain.caller import Caller
-from remit.domain.change import AuditEntry, Change, IdempotencyRecord, Message, Topic
-from remit.domain.errors import InvalidRequest, KeyReused, RemitError
+from remit.domain.change import AuditEntry, Change, Conflict, IdempotencyRecord, Message, Topic
+from remit.domain.errors import (
+    ConnectionLost,
+    InvalidRequest,
+    KeyReused,
+    RemitError,
+    ResultUnknown,
+)
 from remit.domain.payment import EVENTS, V1_STATUSES, Payment
 from remit.domain.refund import REFUND_EVENTS, Refund
 from remit.ports.app import App
@@ -99,6 +105,16 @@ def notification(app: App, payment: Payment, refund: Refund | None = None) -> Me
         amount_minor=subject.amount_minor,
         currency=subject.currency,
     )
+
+
+async def commit_step(app: App, change: Change) -> Conflict | None:
+    """Commits what a step writes. Raises ResultUnknown if that may have been written: then a worker
+    finishes it, and the same request under the same key finds it.
+    """
+    try:
+        return await app.store.commit(change)
+    except ConnectionLost as error:
+        raise ResultUnknown from error
 
 
 async def reject(

@@ -16,7 +16,6 @@ from remit.domain.card import Card
 from remit.domain.change import Change, Conflict, IdempotencyRecord
 from remit.domain.errors import (
     CardUnreadable,
-    ConnectionLost,
     InvalidState,
     NotFound,
     ProcessorUnavailable,
@@ -41,6 +40,7 @@ from remit.payments.results import (
     Rejected,
     StepResult,
     audit_entry,
+    commit_step,
     notification,
     reject,
 )
@@ -127,23 +127,13 @@ async def _take_step(
         audit=(audit_entry(app, caller, step.action, "claimed", claimed),),
         record=key_record(operation),
     )
-    match await commit_claim(app, change):
+    match await commit_step(app, change):
         case None:
             return await _send(app, caller, Claim(operation, claimed), card)
         case Conflict.KEY_TAKEN:
             return await replay_key_of(app, caller, step)
         case _:
             return None
-
-
-async def commit_claim(app: App, change: Change) -> Conflict | None:
-    """Commits a claim. Raises ResultUnknown if that may have been written: then a worker sends the
-    operation, and the same request under the same key finds it.
-    """
-    try:
-        return await app.store.commit(change)
-    except ConnectionLost as error:
-        raise ResultUnknown from error
 
 
 async def _send(app: App, caller: Caller, claim: Claim, card: Card | None) -> StepResult | Claim:
@@ -274,7 +264,7 @@ async def _cancel(
         messages=(notification(app, canceled),),
         record=record,
     )
-    match await commit_claim(app, change):
+    match await commit_step(app, change):
         case None:
             return Accepted(canceled)
         case Conflict.KEY_TAKEN:
@@ -310,7 +300,7 @@ async def _remember_cancel(app: App, caller: Caller, step: Step, claim: Claim) -
         audit=(audit_entry(app, caller, step.action, "queued", remembered),),
         record=record,
     )
-    match await commit_claim(app, change):
+    match await commit_step(app, change):
         case None:
             if not operation.is_leased(now):
                 with suppress(Unavailable):  # the sweep takes the operation up

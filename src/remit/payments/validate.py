@@ -22,6 +22,7 @@ from remit.payments.results import (
     StepResult,
     audit_entry,
     check_same_request,
+    commit_step,
     notification,
     reject,
 )
@@ -98,7 +99,7 @@ async def validate(
         messages=(notification(app, payment),),
         record=record,
     )
-    match await app.store.commit(change):
+    match await commit_step(app, change):
         case None:
             return Accepted(payment)
         case Conflict.KEY_TAKEN if record is not None:

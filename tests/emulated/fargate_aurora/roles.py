@@ -11,7 +11,7 @@ from remit.payments.validate import validate
 from remit.ports.app import App
 from tests.builders import order
 from tests.emulated.fargate_aurora.stack import Api, FargateAurora
-from tests.emulated.harness import CARD
+from tests.emulated.harness import CARD, checkpoints, forget_checkpoints
 from tests.emulated.permissions import Check, Refused, Steps, step
 
 NOT_EMULATED = frozenset({"ConnectCache", "SendTraces"})
@@ -62,14 +62,23 @@ def check_api(stack: FargateAurora, refused: Refused) -> Steps:
 
 
 def check_worker(stack: FargateAurora, refused: Refused) -> Steps:
-    """A payment that waits, messages, entries to archive, a step that fails, an alert to tell."""
+    """A payment that waits, messages, entries to archive, a trail to sign, books to reconcile, a
+    step that fails, an alert to tell.
+    """
+    stack.end_kept()
+    forget_checkpoints(stack.client("s3"))
     stack.keep("payment-worker-task")
     begun = len(stack.log("payment-worker-task"))
     payment_id = stack.use(an_enqueued)
     stack.use(made_up)
-    stack.client("sqs").send_message(
-        QueueUrl=stack.queue_url("payment-queue"), MessageBody=json.dumps(MYSTERY)
-    )
+    for message in (MYSTERY, MYSTERY | {"kind": "reconcile"}):
+        stack.client("sqs").send_message(
+            QueueUrl=stack.queue_url("payment-queue"), MessageBody=json.dumps(message)
+        )
+
+    def trail() -> tuple[bool, bool]:
+        log = stack.log("payment-worker-task")[begun:]
+        return checkpoints(stack.client("s3")) != [], "reconciled" in log
 
     def state() -> tuple[int, str, bool, bool]:
         [(left, found, health)] = stack.rows(
@@ -85,6 +94,7 @@ def check_worker(stack: FargateAurora, refused: Refused) -> Steps:
     try:
         done = (0, "captured", True, True)
         yield from step("what is left, its state, told, tried", state, done, refused)
+        yield from step("the trail is signed, the books reconciled", trail, (True, True), refused)
         if refused():
             yield "every step was taken, and AWS refused an action"
     finally:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from remit.domain.health_state import HealthState
-from tests.emulated.harness import CARD, DOWN, LATE
+from tests.emulated.harness import CARD, DOWN, LATE, checkpoints, forget_checkpoints
 from tests.emulated.lambda_dynamodb.stack import LambdaDynamodb
 from tests.emulated.permissions import Check, Refused, Steps, step
 
@@ -47,6 +47,8 @@ def check_delivery(stack: LambdaDynamodb, refused: Refused) -> Steps:
     have under way: the stream, the queue and the clock run this function at any time.
     """
     app = stack.app()
+    forget_checkpoints(stack.client("s3"))
+    renew(stack, "payment-delivery")
     late, paid, down = stack.validate(LATE), stack.validate(), stack.validate(DOWN)
     stack.process(late)
     lapses = time.monotonic() + CLAIM_SECONDS
@@ -73,11 +75,17 @@ def check_delivery(stack: LambdaDynamodb, refused: Refused) -> Steps:
         found = asyncio.run(app.audit.log.unarchived(EVERYTHING))
         return [entry.action for entry in found if entry.payment_id in ours]
 
+    def is_signed() -> bool:
+        """A new container signs the trail before it archives anything."""
+        tick()
+        return checkpoints(stack.client("s3")) != []
+
     def discrepancies() -> list[object]:
         """Of a table that changes while it is read: what is found once may be gone."""
         return sorted(set(stack.run("payment-delivery", "reconcile").values()), key=str)
 
     yield from step("a tick", tick, ["archived", "expired", "relayed", "swept"], refused)
+    yield from step("the audit trail is signed", is_signed, True, refused)
     yield from step("books agree", discrepancies, [0], refused)
     yield from step("messages are sent", unsent, [], refused)
     time.sleep(max(0.0, lapses - time.monotonic()))

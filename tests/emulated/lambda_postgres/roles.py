@@ -6,7 +6,7 @@ from typing import Any
 
 from remit.domain.health_state import HealthState
 from remit.ports.app import App
-from tests.emulated.harness import CARD
+from tests.emulated.harness import CARD, checkpoints, forget_checkpoints
 from tests.emulated.lambda_postgres.stack import SUFFIX, LambdaPostgres
 from tests.emulated.permissions import Check, Refused, Steps, step
 
@@ -33,7 +33,11 @@ def check_processing(stack: LambdaPostgres, refused: Refused) -> Steps:
 
 
 def check_delivery(stack: LambdaPostgres, refused: Refused) -> Steps:
-    """What the clock leaves nothing of: a payment in the queue, messages, entries to archive."""
+    """What the clock leaves nothing of: a payment in the queue, messages, entries to archive, a
+    trail to sign.
+    """
+    forget_checkpoints(stack.client("s3"))
+    renew(stack, "payment-delivery")
     transaction_id = stack.balancer.validate()
 
     def status() -> int:
@@ -45,9 +49,19 @@ def check_delivery(stack: LambdaPostgres, refused: Refused) -> Steps:
         state = stack.rows("SELECT state FROM payments WHERE id = $1::uuid", transaction_id)
         return is_done, stack.rows(LEFT), state
 
+    def is_signed() -> bool:
+        """A new container signs the trail before it archives anything."""
+        stack.run("payment-delivery", "tick")
+        return checkpoints(stack.client("s3")) != []
+
+    def is_reconciled() -> bool:
+        return "AuditBreaks" in stack.run("payment-delivery", "reconcile")
+
     try:
         yield from step("a payment is queued", status, 202, refused)
         yield from step("all work is done", work, (True, [(0,)], [("captured",)]), refused)
+        yield from step("the audit trail is signed", is_signed, True, refused)
+        yield from step("the books are reconciled", is_reconciled, True, refused)
     finally:
         stack.rows("UPDATE queue_messages SET visible_at = now(), receives = 0")
 

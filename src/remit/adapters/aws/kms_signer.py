@@ -29,7 +29,7 @@ class KmsSigner:
 
     async def is_valid(self, message: bytes, signature: bytes) -> bool:
         try:
-            await call(
+            response = await call(
                 self._client.verify,
                 KeyId=self.key_id,
                 Message=message,
@@ -41,4 +41,4 @@ class KmsSigner:
             if error.response["Error"]["Code"] == "KMSInvalidSignatureException":
                 return False
             raise
-        return True
+        return bool(response["SignatureValid"])
