@@ -187,6 +187,12 @@ MUTATIONS = (
         "        after = claim._replace(operation=operation.end(NotDone()))",
     ),
     _one(
+        "a queued operation ends though another process has sent it",
+        RESULTS,
+        "        if claim.operation.state is not OperationState.QUEUED:",
+        "        if not claim.operation.is_open:",
+    ),
+    _one(
         "an operation that does not end is shown to nobody",
         RESULTS,
         "    elif now - operation.created_at >= allowed:",

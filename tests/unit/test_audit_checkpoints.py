@@ -92,6 +92,7 @@ async def test_a_new_archiver_begins_at_the_last_segment(app: App) -> None:
     bucket.get = get  # type: ignore[method-assign]
     assert not [key for key in read if key.startswith(SEGMENTS)]
     assert read[0] == digest_key(3 * DAYS)
+    assert len([key for key in read if key.startswith(CHECKPOINTS)]) <= 3
     assert (await whole(app)).segments == 3 * DAYS + 2
 
 

@@ -16,10 +16,12 @@ from remit.adapters.memory.store import MemoryStore
 from remit.clock_and_ids import new_id
 from remit.domain.change import Change, Conflict
 from remit.domain.errors import ConnectionLost, ProcessorUnavailable, ResultUnknown
-from remit.domain.operation import OperationKind, ProcessorResult
+from remit.domain.operation import Declined, OperationKind, OperationState, ProcessorResult
 from remit.domain.payment import Payment, State
 from remit.domain.refund import RefundState
 from remit.oversight.reconcile import reconcile
+from remit.payments.claims import read_claim
+from remit.payments.operation_results import EXPIRED, record_unsent
 from remit.payments.process import ProcessRequest, authorize, cancel, capture, enqueue, process
 from remit.payments.refund import refund
 from remit.payments.results import Queued, Replayed
@@ -41,11 +43,13 @@ from tests.unit.steps import (
     an_authorized_payment,
     balances,
     current,
+    handle_all,
     pass_time,
     queued,
     rejected,
     replayed,
     store_of,
+    the_operation,
 )
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -262,3 +266,23 @@ async def test_a_canceled_charge_that_is_declined_is_canceled(in_memory: App) ->
     await pass_time(in_memory, MINUTE)
     assert (await current(in_memory, payment)).state is State.CANCELED
     assert balances(in_memory) == {}
+
+
+@pytest.mark.parametrize("is_expired", [True, False], ids=["expired", "card gone"])
+async def test_a_queued_charge_that_another_worker_has_sent_is_not_ended_by_this_one(
+    in_memory: App, is_expired: bool
+) -> None:
+    """This one read it while it was queued, and is slow."""
+    payment = await a_validated_payment(in_memory)
+    queued(await enqueue(in_memory, caller(), ProcessRequest(payment.id)))
+    operation = the_operation(in_memory)
+    read = await read_claim(in_memory, operation.id)
+    assert read is not None
+    processor_of(in_memory).faults.append("lost")
+    await handle_all(in_memory)
+    assert the_operation(in_memory).state is OperationState.SENT
+    result = EXPIRED if is_expired else Declined("card_unreadable", "The card is gone.")
+    await record_unsent(in_memory, caller(), read, result)
+    assert (await current(in_memory, payment)).state is State.UNKNOWN
+    await pass_time(in_memory, MINUTE)
+    assert (await current(in_memory, payment)).state is State.CAPTURED

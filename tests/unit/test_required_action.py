@@ -5,7 +5,14 @@ from datetime import timedelta
 import pytest
 
 from remit.delivery.relay import relay
-from remit.domain.operation import Approved, Declined, NextAction, NotDone, ProcessorResult
+from remit.domain.operation import (
+    Approved,
+    Declined,
+    NextAction,
+    NotDone,
+    ProcessorResult,
+    Received,
+)
 from remit.domain.payment import Payment, State
 from remit.payments.decisions import decide
 from remit.payments.operation_results import NOT_AUTHENTICATED, RECEIVED_DECISION_AFTER
@@ -13,6 +20,7 @@ from remit.payments.operations import apply_notice
 from remit.payments.process import ProcessRequest, authorize, cancel, process
 from remit.payments.results import StepResult
 from remit.ports.app import App
+from remit.ports.processor import Instruction
 from tests.builders import caller, clock_of, key_of
 from tests.unit.steps import (
     TwoPhaseProcessor,
@@ -107,6 +115,24 @@ async def test_a_cancel_does_not_wait_for_the_payer(two_phase: App) -> None:
     queued(await cancel(two_phase, caller(), payment.id))
     assert (await current(two_phase, payment)).state is State.CANCELED
     assert processor_of(two_phase).methods()[-2:] == ["read", "fence"]
+
+
+async def test_an_action_that_comes_after_the_cancel_is_not_waited_for(two_phase: App) -> None:
+    """The answer of the charge was on its way when its payment was canceled."""
+    processor, payment = processor_of(two_phase), await a_validated_payment(two_phase)
+    processor.action = NextAction("https://issuer.test/3ds", clock_of(two_phase)() + HOUR)
+    processor.fenced = NotDone()
+    execute = processor.execute
+
+    async def cancel_meanwhile(instruction: Instruction) -> ProcessorResult | Received:
+        queued(await cancel(two_phase, caller(), payment.id))
+        return await execute(instruction)
+
+    processor.execute = cancel_meanwhile  # type: ignore[method-assign]
+    accepted(await process(two_phase, caller(), ProcessRequest(payment.id)))
+    assert (await current(two_phase, payment)).state is State.UNKNOWN
+    await pass_time(two_phase, timedelta(minutes=1))
+    assert (await current(two_phase, payment)).state is State.CANCELED
 
 
 async def test_a_request_that_is_repeated_is_answered_with_the_action_and_asks_nobody(

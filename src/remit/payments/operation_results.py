@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from remit.domain.caller import Caller
-from remit.domain.change import AuditEntry, Change, KeyUse, Message, Topic
+from remit.domain.change import AuditEntry, Change, KeyUse
 from remit.domain.errors import CardUnreadable, InvalidState, ProcessorUnavailable, Unavailable
 from remit.domain.ledger import Posting
 from remit.domain.operation import (
@@ -36,7 +36,7 @@ from remit.payments.claims import (
     operation_message,
     read_again,
 )
-from remit.payments.results import audit_entry, notification, with_error
+from remit.payments.results import alert, audit_entry, notification, with_error
 from remit.ports.app import App
 
 RECEIVED_WAIT = timedelta(hours=6)
@@ -82,6 +82,19 @@ async def record_result(app: App, caller: Caller, claim: Claim, result: Processo
         if not claim.operation.contradicts(result) or claim.operation.late_result is not None:
             return None
         return _contradict(app, caller, claim, result)
+
+    return await _commit_change_of(app, claim, make)
+
+
+async def record_unsent(app: App, caller: Caller, claim: Claim, result: ProcessorResult) -> Claim:
+    """Commits the result of an operation that was not sent and will not be. One that another
+    process has sent meanwhile is left: only the processor knows its result.
+    """
+
+    def make(claim: Claim) -> tuple[Claim, Change] | None:
+        if claim.operation.state is not OperationState.QUEUED:
+            return None
+        return _end(app, caller, claim, result)
 
     return await _commit_change_of(app, claim, make)
 
@@ -141,17 +154,20 @@ async def record_received(app: App, caller: Caller, sent: Claim, received: Recei
         operation, payment, _ = claim
         if not operation.is_open or operation.is_received:
             return None
-        action = received.next_action
-        if action is not None:
-            payment = payment.require_action(operation, action)
+        news, action, now = received, received.next_action, app.clock()
         wait = _wait_of(app, operation) if action else RECEIVED_WAIT
-        operation = operation.receive(received, until=app.clock() + wait)
+        if action is not None and _canceled_by(claim) is not None:
+            # Its payer is not waited for.
+            news = replace(received, next_action=replace(action, expires_at=now))
+        elif action is not None:
+            payment = payment.require_action(operation, action)
+        operation = operation.receive(news, until=now + wait)
         after = claim._replace(operation=operation, payment=payment)
-        outcome = "requires_action" if action else "received"
+        is_waiting = payment is not claim.payment
         change = Change(
-            operation=after.operation,
-            payment=payment if action else None,
-            audit=(_entry(app, caller, after, outcome),),
+            operation=operation,
+            payment=payment if is_waiting else None,
+            audit=(_entry(app, caller, after, "requires_action" if is_waiting else "received"),),
             messages=(notification(app, after.payment, after.refund),),
         )
         return after, change
@@ -164,7 +180,7 @@ async def record_unreadable_card(
 ) -> Claim:
     """A queued operation ends as declined. A sent one waits: only the processor knows of it."""
     if claim.operation.state is OperationState.QUEUED:
-        return await record_result(app, caller, claim, Declined(error.code, error.message))
+        return await record_unsent(app, caller, claim, Declined(error.code, error.message))
     log.error("card_unreadable", operation_id=claim.operation.id)
     return await record_no_answer(app, caller, claim)
 
@@ -206,7 +222,7 @@ def _wait(app: App, caller: Caller, claim: Claim, sent: Operation) -> tuple[Clai
     if operation.needs_decision and not claim.operation.needs_decision:
         days = allowed / timedelta(days=1)
         detail = f"a {operation.kind} has no result after {days:g} days"
-        messages.append(_alert(app, operation, "operation_needs_decision", detail))
+        messages.append(alert(app, "operation_needs_decision", detail, operation))
     after = claim._replace(operation=operation)
     entry = _entry(app, caller, after, "no_answer")
     return after, Change(operation=operation, audit=(entry,), messages=tuple(messages))
@@ -248,7 +264,7 @@ def _end(app: App, caller: Caller, claim: Claim, result: ProcessorResult) -> tup
     messages = [notification(app, payment, refund)] if is_announced else []
     if operation.compensates is not None and not isinstance(result, Approved):
         detail = f"{operation.amount_minor} {operation.currency} could not be given back"
-        messages.append(_alert(app, operation, "compensation_failed", detail))
+        messages.append(alert(app, "compensation_failed", detail, operation))
     change = Change(
         operation=after.operation,
         payment=None if payment is claim.payment else payment,
@@ -312,7 +328,7 @@ def _reverse(app: App, caller: Caller, claim: Claim, reversal: Reversed) -> tupl
     after = Claim(operation.reverse(reversal), payment, refund)
     if is_lost or (is_done and operation.compensates is not None):
         detail = f"{operation.amount_minor} {operation.currency} is missing: {reversal.message}"
-        messages.append(_alert(app, operation, "reversal_needs_decision", detail))
+        messages.append(alert(app, "reversal_needs_decision", detail, operation))
     elif is_done:
         messages.append(notification(app, payment, refund))
     postings: tuple[Posting, ...] = ()
@@ -339,7 +355,7 @@ def _contradict(
     said = type(result).__name__.lower()
     log.error("result_contradicts", operation_id=operation.id, state=operation.state, result=said)
     detail = f"a {operation.kind} ended as {operation.state}, and the processor says {said}"
-    messages = [_alert(app, operation, "operation_contradicted", detail)]
+    messages = [alert(app, "operation_contradicted", detail, operation)]
     postings: tuple[Posting, ...] = ()
     compensation = None
     if isinstance(result, Approved):
@@ -368,18 +384,6 @@ def _postings(
         is_reversal=is_reversal,
         transaction_id=app.new_id(),
         now=app.clock(),
-    )
-
-
-def _alert(app: App, operation: Operation, kind: str, detail: str) -> Message:
-    return Message(
-        id=app.new_id(),
-        topic=Topic.ALERTS,
-        kind=kind,
-        created_at=app.clock(),
-        payment_id=operation.payment_id,
-        operation_id=operation.id,
-        detail=detail,
     )
 
 

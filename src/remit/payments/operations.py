@@ -19,7 +19,7 @@ import structlog
 
 from remit.domain.caller import Caller
 from remit.domain.card import Card
-from remit.domain.change import Change, Message, Topic
+from remit.domain.change import Change
 from remit.domain.errors import (
     CardUnreadable,
     ProcessorTimeout,
@@ -42,7 +42,9 @@ from remit.payments.operation_results import (
     record_result,
     record_reversal,
     record_unreadable_card,
+    record_unsent,
 )
+from remit.payments.results import alert
 from remit.ports.app import App
 from remit.ports.processor import Instruction, Notice, Processor
 
@@ -85,14 +87,9 @@ async def apply_notice(app: App, notice: Notice) -> Claim | None:
     claim = await read_claim(app, notice.operation_id)
     if claim is None:
         log.error("notice_unmatched", event_id=notice.event_id)
-        alert = Message(
-            id=app.new_id(),
-            topic=Topic.ALERTS,
-            kind="notice_unmatched",
-            created_at=app.clock(),
-            detail=f"the notice {notice.event_id} of {app.processor.name} names no operation",
-        )
-        await app.store.commit(Change(audit=(), messages=(alert,)))
+        detail = f"the notice {notice.event_id} of {app.processor.name} names no operation"
+        message = alert(app, "notice_unmatched", detail)
+        await app.store.commit(Change(audit=(), messages=(message,)))
         return None
     payment = claim.payment
     actor = f"processor:{claim.operation.processor}"
@@ -134,7 +131,7 @@ async def advance(app: App, caller: Caller, operation_id: str) -> Claim | None:
     if not operation.is_open or operation.is_leased(now):
         return claim
     if operation.has_expired(now):
-        return await record_result(app, caller, claim, EXPIRED)
+        return await record_unsent(app, caller, claim, EXPIRED)
     is_to_be_sent = not _is_to_be_asked(claim) and _can_be_sent(app, operation)
     try:
         card = await _card(app, claim) if is_to_be_sent else None

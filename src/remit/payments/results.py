@@ -15,6 +15,7 @@ from remit.domain.errors import (
     RemitError,
     ResultUnknown,
 )
+from remit.domain.operation import Operation
 from remit.domain.payment import EVENTS, V1_STATUSES, Payment
 from remit.domain.refund import REFUND_EVENTS, Refund
 from remit.ports.app import App
@@ -104,6 +105,19 @@ def notification(app: App, payment: Payment, refund: Refund | None = None) -> Me
         status=refund.state if refund else V1_STATUSES[payment.state],
         amount_minor=subject.amount_minor,
         currency=subject.currency,
+    )
+
+
+def alert(app: App, kind: str, detail: str, operation: Operation | None = None) -> Message:
+    """The message that alerts the operators, of an operation or of none that is known."""
+    return Message(
+        id=app.new_id(),
+        topic=Topic.ALERTS,
+        kind=kind,
+        created_at=app.clock(),
+        payment_id=operation.payment_id if operation else None,
+        operation_id=operation.id if operation else None,
+        detail=detail,
     )
 
 

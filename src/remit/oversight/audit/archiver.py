@@ -23,7 +23,7 @@ from remit.oversight.audit.segments import (
     checkpoint_key,
     decode_segment,
     digest_key,
-    read_checkpoints,
+    last_checkpoint,
     read_digest,
     read_segments,
     segment_key,
@@ -113,9 +113,8 @@ class AuditArchiver:
                 await self._app.audit.log.restore(entries)
                 await self._complete(header, body, entries)
             self._report_progress()
-        async for _, checkpoint in read_checkpoints(bucket):
-            if checkpoint is not None:
-                self._signed_on = checkpoint.archived_at.date()
+        checkpoint = await last_checkpoint(bucket)
+        self._signed_on = None if checkpoint is None else checkpoint.archived_at.date()
         self._is_current = True
 
     async def _complete(

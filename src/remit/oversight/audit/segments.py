@@ -107,6 +107,18 @@ async def read_segments(bucket: Bucket, after: int) -> AsyncIterator[tuple[int, 
             yield int(name), body
 
 
+async def last_checkpoint(bucket: Bucket) -> Checkpoint | None:
+    """The newest checkpoint, or None if there is none that can be read."""
+    last = ""
+    while keys := await bucket.list(CHECKPOINTS, last, PAGE):
+        last = keys[-1]
+    body = await bucket.get(last) if last else None
+    try:
+        return None if body is None else _checkpoint.decode(body)
+    except UNREADABLE:
+        return None
+
+
 async def read_checkpoints(bucket: Bucket) -> AsyncIterator[tuple[str, Checkpoint | None]]:
     """Every checkpoint with its key, in order. None for one that cannot be read."""
     async for key, body in _read(bucket, CHECKPOINTS, ""):
