@@ -221,8 +221,8 @@ MUTATIONS = (
     _one(
         "a replay under a new key is not kept",
         REPLAY,
-        "commit_step(app, Change(audit=(entry,), record=record))",
-        "commit_step(app, Change(audit=(entry,)))",
+        "commit(Change(audit=(entry,), record=record))",
+        "commit(Change(audit=(entry,)))",
     ),
     _one(
         "a step is answered with whatever its payment has become",

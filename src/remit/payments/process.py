@@ -29,7 +29,7 @@ from remit.payments.results import (
     Rejected,
     StepResult,
     audit_entry,
-    commit_step,
+    may_be_written,
     reject,
 )
 from remit.payments.steps import (
@@ -147,7 +147,9 @@ async def enqueue(
             messages=(operation_message(app, operation),),
             record=record and replace(record, queued=True),
         )
-        match await commit_step(app, change):
+        with may_be_written():
+            conflict = await app.store.commit(change)
+        match conflict:
             case None:
                 return Queued(claimed)
             case Conflict.KEY_TAKEN:

@@ -20,7 +20,14 @@ from remit.domain.operation import OperationKind, OperationState
 from remit.payments.claims import MAX_RACES, Claim, key_record, new_operation, new_refund
 from remit.payments.operations import send
 from remit.payments.replay import replay_key
-from remit.payments.results import Accepted, Rejected, StepResult, audit_entry, commit_step, reject
+from remit.payments.results import (
+    Accepted,
+    Rejected,
+    StepResult,
+    audit_entry,
+    may_be_written,
+    reject,
+)
 from remit.ports.app import App
 
 
@@ -71,7 +78,9 @@ async def refund(
             audit=(audit_entry(app, caller, "refund", "claimed", reserved, refund=pending),),
             record=key_record(operation),
         )
-        if await commit_step(app, change) is not None:
+        with may_be_written():
+            conflict = await app.store.commit(change)
+        if conflict is not None:
             continue
         try:
             return _result(await send(app, caller, claim, None))

@@ -3,11 +3,14 @@
 Results are values. A caller matches them exhaustively.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import msgspec
 from msgspec.structs import replace
 
 from remit.domain.caller import Caller
-from remit.domain.change import AuditEntry, Change, Conflict, IdempotencyRecord, Message, Topic
+from remit.domain.change import AuditEntry, Change, IdempotencyRecord, Message, Topic
 from remit.domain.errors import (
     ConnectionLost,
     InvalidRequest,
@@ -121,12 +124,13 @@ def alert(app: App, kind: str, detail: str, operation: Operation | None = None) 
     )
 
 
-async def commit_step(app: App, change: Change) -> Conflict | None:
-    """Commits what a step writes. Raises ResultUnknown if that may have been written: then a worker
-    finishes it, and the same request under the same key finds it.
+@contextmanager
+def may_be_written() -> Iterator[None]:
+    """For the commit of a step. Raises ResultUnknown if it may be written though its connection was
+    lost: then a worker finishes the step, and the same request under the same key finds it.
     """
     try:
-        return await app.store.commit(change)
+        yield
     except ConnectionLost as error:
         raise ResultUnknown from error
 

@@ -40,7 +40,7 @@ from remit.payments.results import (
     Rejected,
     StepResult,
     audit_entry,
-    commit_step,
+    may_be_written,
     notification,
     reject,
 )
@@ -127,7 +127,9 @@ async def _take_step(
         audit=(audit_entry(app, caller, step.action, "claimed", claimed),),
         record=key_record(operation),
     )
-    match await commit_step(app, change):
+    with may_be_written():
+        conflict = await app.store.commit(change)
+    match conflict:
         case None:
             return await _send(app, caller, Claim(operation, claimed), card)
         case Conflict.KEY_TAKEN:
@@ -264,7 +266,9 @@ async def _cancel(
         messages=(notification(app, canceled),),
         record=record,
     )
-    match await commit_step(app, change):
+    with may_be_written():
+        conflict = await app.store.commit(change)
+    match conflict:
         case None:
             return Accepted(canceled)
         case Conflict.KEY_TAKEN:
@@ -300,7 +304,9 @@ async def _remember_cancel(app: App, caller: Caller, step: Step, claim: Claim) -
         audit=(audit_entry(app, caller, step.action, "queued", remembered),),
         record=record,
     )
-    match await commit_step(app, change):
+    with may_be_written():
+        conflict = await app.store.commit(change)
+    match conflict:
         case None:
             if not operation.is_leased(now):
                 with suppress(Unavailable):  # the sweep takes the operation up

@@ -22,7 +22,7 @@ from remit.payments.results import (
     StepResult,
     audit_entry,
     check_same_request,
-    commit_step,
+    may_be_written,
     notification,
     reject,
 )
@@ -99,7 +99,9 @@ async def validate(
         messages=(notification(app, payment),),
         record=record,
     )
-    match await commit_step(app, change):
+    with may_be_written():
+        conflict = await app.store.commit(change)
+    match conflict:
         case None:
             return Accepted(payment)
         case Conflict.KEY_TAKEN if record is not None:
